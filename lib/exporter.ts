@@ -1,0 +1,124 @@
+/**
+ * The parts of the exporter, put together.
+ *
+ * @module
+ */
+
+import { type Log, logObservations } from "./log.ts";
+import { Metrics } from "./metrics.ts";
+import type { Observe, OpenRequest } from "./observation.ts";
+import { Ollama } from "./ollama.ts";
+import { declareProcessMetrics } from "./process_metrics.ts";
+import { createProxy, type Fetch } from "./proxy.ts";
+import { createHandlers, type Guard, type Handlers } from "./server.ts";
+import { createStatus } from "./status.ts";
+
+/** Options of {@linkcode createExporter}. */
+export interface ExporterOptions {
+  /** Where Ollama is: scheme, host, port, and a base path if it has one. */
+  readonly upstream: URL;
+  /** Version of the exporter. */
+  readonly version: string;
+  readonly log: Log;
+  readonly metricsPath: string;
+  readonly modelLimit: number;
+  readonly probeTimeoutMs: number;
+  readonly openaiStreamUsage: boolean;
+  readonly allowedHosts: readonly string[];
+  /** Guards the own paths; absent: they are open. */
+  readonly guard?: Guard;
+  /** Sends requests upstream. */
+  readonly fetch: Fetch;
+  /** Further consumers of observations, called before the metrics and the log. */
+  readonly observers?: readonly Observe[];
+}
+
+/** An exporter that nothing calls yet. */
+export interface Exporter {
+  readonly handlers: Handlers;
+  readonly ollama: Ollama;
+  readonly metrics: Metrics;
+  /** The measured requests that have not ended. */
+  readonly openRequests: ReadonlySet<OpenRequest>;
+  /** Logs and counts an exception of our own code. */
+  readonly internalError: (error: unknown) => void;
+  /** Ends the status page's streams, which otherwise have no end: before listeners are told to shut down. */
+  endViewers(): void;
+  /** Closes the connections to Ollama that are kept for reuse. */
+  close(): void;
+}
+
+/** Puts an exporter together. */
+export function createExporter(options: ExporterOptions): Exporter {
+  const { upstream, log, fetch, metricsPath, allowedHosts, guard } = options;
+  const pooled = Deno.createHttpClient({ http2: false });
+  const unpooled = Deno.createHttpClient({ http2: false, poolMaxIdlePerHost: 0 });
+  const openRequests = new Set<OpenRequest>();
+  const metrics = new Metrics({ modelLimit: options.modelLimit, openRequests });
+  declareProcessMetrics(metrics.registry, options.version);
+  const internalError = (error: unknown): void => {
+    metrics.internalError();
+    log.error("Internal error", { error: String(error), stack: error instanceof Error ? error.stack : undefined });
+  };
+  const ollama = new Ollama({
+    upstream,
+    fetch,
+    client: pooled,
+    timeoutMs: options.probeTimeoutMs,
+    registry: metrics.registry,
+    models: metrics.models,
+  });
+  const { version } = options;
+  const status = createStatus({ version, metricsPath, ollama, openRequests, internalError });
+  const proxy = createProxy({
+    upstream,
+    fetch,
+    pooled,
+    unpooled,
+    openaiStreamUsage: options.openaiStreamUsage,
+    userAgent: `ollama-exporter/${options.version}`,
+    openRequests,
+    observe: all(internalError, [
+      ...options.observers ?? [],
+      (observation) => metrics.observe(observation),
+      logObservations(log, upstream.href),
+      status.observe,
+    ]),
+    internalError,
+  });
+  return {
+    handlers: createHandlers({
+      metrics,
+      metricsPath,
+      ollama,
+      status,
+      proxy,
+      allowedHosts,
+      internalError,
+      ...guard && { guard },
+    }),
+    ollama,
+    metrics,
+    openRequests,
+    internalError,
+    endViewers: () => status.endEvents(),
+    close(): void {
+      status.endEvents();
+      pooled.close();
+      unpooled.close();
+    },
+  };
+}
+
+/** One consumer for several, of which none can keep an observation from the others. */
+function all(internalError: (error: unknown) => void, consumers: readonly Observe[]): Observe {
+  return (observation) => {
+    for (const consume of consumers) {
+      try {
+        consume(observation);
+      } catch (error) {
+        internalError(error);
+      }
+    }
+  };
+}

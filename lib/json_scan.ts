@@ -1,0 +1,124 @@
+/**
+ * Finds members of a JSON object in its bytes, without decoding what is around them.
+ *
+ * @module
+ */
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OBJECT_OPEN = 0x7b;
+const OBJECT_CLOSE = 0x7d;
+const ARRAY_OPEN = 0x5b;
+const ARRAY_CLOSE = 0x5d;
+
+/** Longest key that is decoded; a longer one is none that anybody asks for, not even with each letter escaped. */
+const KEY_LIMIT_BYTES = 128;
+
+/** A member of an object: its key, and where key and value stand. */
+export interface Member {
+  /** The key in lower case, as Go matches keys without regard to case (section 0, rule 9). */
+  readonly key: string;
+  readonly keyStart: number;
+  readonly valueStart: number;
+  /** Index behind the value. */
+  readonly valueEnd: number;
+}
+
+/** An object in bytes. */
+export interface ScannedObject {
+  /** Index of its opening brace. */
+  readonly start: number;
+  /** Index behind its closing brace; what follows is not looked at. */
+  readonly end: number;
+  /** In the order in which they stand; a key may come twice. */
+  readonly members: readonly Member[];
+}
+
+/**
+ * The members of the object that begins at an index, white space before it allowed.
+ *
+ * Only what is needed to find members is checked. What is said of a body that is no JSON is of no use, but harmless.
+ *
+ * @returns `undefined` where there is no whole object.
+ */
+export function scanObject(bytes: Uint8Array, from = 0): ScannedObject | undefined {
+  const start = skipSpace(bytes, from);
+  if (bytes[start] !== OBJECT_OPEN) return undefined;
+  const members: Member[] = [];
+  let at = skipSpace(bytes, start + 1);
+  if (bytes[at] === OBJECT_CLOSE) return { start, end: at + 1, members };
+  while (bytes[at] === QUOTE) {
+    const keyStart = at;
+    const keyEnd = skipString(bytes, at);
+    at = skipSpace(bytes, keyEnd);
+    if (bytes[at] !== COLON) return undefined;
+    const valueStart = skipSpace(bytes, at + 1);
+    const valueEnd = skipValue(bytes, valueStart);
+    if (valueEnd === valueStart || valueEnd > bytes.length) return undefined;
+    members.push({ key: keyOf(bytes, keyStart, keyEnd), keyStart, valueStart, valueEnd });
+    at = skipSpace(bytes, valueEnd);
+    if (bytes[at] === OBJECT_CLOSE) return { start, end: at + 1, members };
+    if (bytes[at] !== COMMA) return undefined;
+    at = skipSpace(bytes, at + 1);
+  }
+  return undefined;
+}
+
+/** The value of a member, decoded; `undefined` where it is no JSON. */
+export function valueOf(bytes: Uint8Array, { valueStart, valueEnd }: Member): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes.subarray(valueStart, valueEnd)));
+  } catch {
+    return undefined;
+  }
+}
+
+function keyOf(bytes: Uint8Array, start: number, end: number): string {
+  if (end - start > KEY_LIMIT_BYTES) return "";
+  const key = valueOf(bytes, { key: "", keyStart: start, valueStart: start, valueEnd: end });
+  // Upper case first: Go also folds letters whose upper case is an ASCII letter.
+  return typeof key === "string" ? key.toUpperCase().toLowerCase() : "";
+}
+
+function skipSpace(bytes: Uint8Array, at: number): number {
+  let byte = bytes[at];
+  while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++at];
+  return at;
+}
+
+/** Index behind the string that begins here; behind all bytes where it does not end. */
+function skipString(bytes: Uint8Array, start: number): number {
+  let at = bytes.indexOf(QUOTE, start + 1);
+  while (at >= 0) {
+    let before = at - 1;
+    while (bytes[before] === BACKSLASH) before--;
+    if ((at - before) % 2 === 1) return at + 1;
+    at = bytes.indexOf(QUOTE, at + 1);
+  }
+  return bytes.length + 1;
+}
+
+/** Index behind the value that begins here; behind all bytes where it does not end. */
+function skipValue(bytes: Uint8Array, start: number): number {
+  let depth = 0;
+  let at = start;
+  while (at < bytes.length) {
+    const byte = bytes[at];
+    if (byte === QUOTE) {
+      at = skipString(bytes, at);
+      if (depth === 0) return at;
+    } else if (byte === OBJECT_OPEN || byte === ARRAY_OPEN) {
+      depth++;
+      at++;
+    } else if (byte === OBJECT_CLOSE || byte === ARRAY_CLOSE) {
+      if (depth === 0) return at;
+      at++;
+      if (--depth === 0) return at;
+    } else if (depth === 0 && (byte === COMMA || byte as number <= 0x20)) {
+      return at;
+    } else at++;
+  }
+  return depth === 0 ? at : bytes.length + 1;
+}

@@ -1,0 +1,60 @@
+/**
+ * What calls the handler.
+ *
+ * @module
+ */
+
+import type { Address } from "./config.ts";
+import type { TlsConfig } from "./web_config.ts";
+
+/** What a listener knows of a request beside the request itself; `Deno.ServeHandlerInfo` is one. */
+export interface RequestInfo {
+  readonly remoteAddr: Deno.Addr;
+  /** Settles when the response has been sent, or can no longer be. */
+  readonly completed: Promise<void>;
+}
+
+/** A request as a listener gives it: as much of a `Request` as is used. Its URL has the path as it came, unresolved. */
+export type ClientRequest = Pick<Request, "method" | "url" | "headers" | "body" | "signal" | "bytes">;
+
+/** Answers a request. What calls it is the listener's business. */
+export type Handler = (request: ClientRequest, info: RequestInfo) => Response | Promise<Response>;
+
+/** Something that listens. */
+export interface Listener {
+  /** Where it listens; the port is the real one where the system chose it. */
+  readonly address: Deno.NetAddr;
+  /** Accepts nothing more and lets open requests go on. Resolves when the last of them has ended. */
+  shutdown(): Promise<void>;
+  /** Breaks off whatever is open, instead of `shutdown()`: once that is under way, `Deno.serve` can no longer do so. */
+  abort(): void;
+  /** Uses another certificate from now on. Absent where it takes a restart, as with `Deno.serve`. */
+  useTls?(tls: TlsConfig): void;
+}
+
+/**
+ * Listens with `Deno.serve`.
+ *
+ * @param handler Must not reject.
+ * @param tls Absent: plain HTTP.
+ * @throws {Deno.errors.AddrInUse} Where something else listens there.
+ */
+export function listen(handler: Handler, { hostname, port }: Address, tls?: TlsConfig): Listener {
+  const controller = new AbortController();
+  const server = Deno.serve({
+    ...tls && { cert: tls.cert, key: tls.key },
+    hostname,
+    port,
+    signal: controller.signal,
+    // It is off by default; older releases compress, which would change bytes.
+    automaticCompression: false,
+    onListen: () => {},
+    // Deno calls this for a body that broke off as well, after it has broken off the client's response.
+    onError: () => new Response(null, { status: 500 }),
+  }, handler);
+  return {
+    address: server.addr,
+    shutdown: () => server.shutdown(),
+    abort: () => controller.abort(),
+  };
+}

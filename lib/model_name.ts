@@ -1,0 +1,74 @@
+/**
+ * Ollama's names of models.
+ *
+ * @module
+ */
+
+const DEFAULT_HOST = "registry.ollama.ai";
+const DEFAULT_NAMESPACE = "library";
+const DEFAULT_TAG = "latest";
+
+const PART = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}$/;
+const HOST = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}$/;
+
+/**
+ * The canonical short form of a model's name, as `/api/ps` and `/api/tags` show it: without the default host and
+ * namespace, with the tag. `llama3.2` is `llama3.2:latest`, `hf.co/u/Repo-GGUF:Q4_K_M` stays (section 8.4 of the API).
+ *
+ * @returns `undefined` for what is no name of a model.
+ */
+export function canonicalModelName(name: string): string | undefined {
+  // A last part `local` only says that the cloud is not meant.
+  const full = name.trim().replace(/^[a-z]+:\/\//i, "").replace(/:local$/i, "");
+  const slash = full.lastIndexOf("/");
+  const [model = "", tag = DEFAULT_TAG, source, ...rest] = full.slice(slash + 1).split(":");
+  const path = slash < 0 ? [] : full.slice(0, slash).split("/");
+  const namespace = path.pop() ?? DEFAULT_NAMESPACE;
+  const host = path.pop() ?? DEFAULT_HOST;
+  const valid = rest.length === 0 && path.length === 0 && PART.test(model) && PART.test(tag) &&
+    PART.test(namespace) && HOST.test(host) && (source === undefined || /^cloud$/i.test(source));
+  if (!valid) return undefined;
+  const isDefaultHost = host.toLowerCase() === DEFAULT_HOST;
+  const prefix = !isDefaultHost
+    ? `${host}/${namespace}/`
+    : namespace.toLowerCase() === DEFAULT_NAMESPACE
+    ? ""
+    : `${namespace}/`;
+  const suffix = source === undefined ? "" : ":cloud";
+  return `${prefix}${model}:${tag}${suffix}`;
+}
+
+/** Label value of a request whose model is not known. */
+export const UNKNOWN_MODEL = "unknown";
+/** Label value of all models beyond the limit. */
+export const OTHER_MODEL = "other";
+
+/** The models that may be label values: a capped set that only answers of the server add to. */
+export class KnownModels {
+  readonly #limit: number;
+  /** By lower-case name, since Ollama matches names without regard to case. */
+  readonly #labels = new Map<string, string>();
+
+  /** @param limit Distinct names; those that come later share the label `other`. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** The label of a model that the server has confirmed. */
+  learn(name: string): string {
+    const canonical = canonicalModelName(name);
+    if (canonical === undefined) return UNKNOWN_MODEL;
+    const key = canonical.toLowerCase();
+    const label = this.#labels.get(key);
+    if (label !== undefined) return label;
+    if (this.#labels.size >= this.#limit) return OTHER_MODEL;
+    this.#labels.set(key, canonical);
+    return canonical;
+  }
+
+  /** The label of a model that a request names: never a new one. */
+  label(name: string | undefined): string {
+    const canonical = name === undefined ? undefined : canonicalModelName(name);
+    return canonical === undefined ? UNKNOWN_MODEL : this.#labels.get(canonical.toLowerCase()) ?? UNKNOWN_MODEL;
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * The words that all modules share: one proxied request becomes one {@linkcode Observation}.
+ *
+ * Before an Observation nothing knows Prometheus, after it nothing knows HTTP. Absent is `undefined`, never 0 or -1.
+ *
+ * @module
+ */
+
+/** The measured inference endpoints, as the `api` label names them. */
+export const APIS = [
+  "chat",
+  "generate",
+  "embed",
+  "embeddings",
+  "openai_chat",
+  "openai_completions",
+  "openai_embeddings",
+  "openai_responses",
+  "openai_transcriptions",
+  "anthropic_messages",
+] as const;
+/** A measured inference endpoint. */
+export type Api = typeof APIS[number];
+
+/** Operations that move model data between Ollama and a registry or the client. */
+export const OPERATIONS = ["pull", "push", "create"] as const;
+/** An operation that moves model data. */
+export type Operation = typeof OPERATIONS[number];
+
+/** How a request can end. Exactly one of them is true of each request. */
+export const OUTCOMES = [
+  /** A complete answer. */
+  "ok",
+  /** Status 4xx. */
+  "client_error",
+  /** Status 5xx from the upstream. */
+  "server_error",
+  /** An error message inside a stream that had begun with status 200. */
+  "stream_error",
+  /** The stream ended politely, but without its terminal marker. */
+  "incomplete",
+  /** The client left before the answer was complete. */
+  "client_closed",
+  /** No connection to the upstream, or it broke before the response headers: the client got a 502. */
+  "upstream_unreachable",
+  /** The connection to the upstream broke inside the body: the client's response was broken off too. */
+  "upstream_broken",
+] as const;
+/** How a request ended. */
+export type Outcome = typeof OUTCOMES[number];
+
+/** Why a model stopped, in one vocabulary for all APIs. */
+export const FINISH_REASONS = ["stop", "length", "tool_calls", "load", "unload", "other"] as const;
+/** Why a model stopped. */
+export type FinishReason = typeof FINISH_REASONS[number];
+
+/** Why a frame of a response could not be read. Its bytes were passed on all the same. */
+export const PARSE_ERRORS = ["too_long", "invalid_json", "invalid_value"] as const;
+/** Why a frame of a response could not be read. */
+export type ParseError = typeof PARSE_ERRORS[number];
+/** How many frames could not be read, by reason; a reason that did not occur may be left out. */
+export type ParseErrorCounts = Readonly<Partial<Record<ParseError, number>>>;
+
+/** Where a connection to the upstream failed. */
+export const UPSTREAM_ERRORS = ["connect", "reset", "protocol", "other"] as const;
+/** Where a connection to the upstream failed. */
+export type UpstreamError = typeof UPSTREAM_ERRORS[number];
+
+/** What the upstream's own messages say about an answer. A field is `undefined` where no message carried it. */
+export interface Report {
+  /** The model's name as the answer spells it. */
+  model: string | undefined;
+  finishReason: FinishReason | undefined;
+  /** Tokens of the prompt, those served from the cache included. */
+  promptTokens: number | undefined;
+  /** Those of the prompt's tokens that were served from the cache. 0 is a statement, `undefined` is none. */
+  cachedTokens: number | undefined;
+  /** Tokens generated, thinking and tool calls included. */
+  outputTokens: number | undefined;
+  /** Tool calls in the answer. */
+  toolCalls: number | undefined;
+  /** From the upstream's receipt of the request to its last event. */
+  totalSeconds: number | undefined;
+  /** Until a runner was ready: waiting in the queue and loading the model. */
+  loadSeconds: number | undefined;
+  /** Evaluation of that part of the prompt that was not cached. */
+  promptEvalSeconds: number | undefined;
+  /** Generation of the output. */
+  evalSeconds: number | undefined;
+  /** Bytes moved by a pull, push or create, each digest counted once. */
+  transferBytes: number | undefined;
+}
+
+/** One request, from its arrival to its end. Made once for each request, when it ends. */
+export interface Observation {
+  /** When the request came, in milliseconds of the Unix epoch. */
+  readonly startedAt: number;
+  /** Path template out of a closed list, or `other`. */
+  readonly route: string;
+  /** HTTP method as it came: any token, so not yet fit for a label. */
+  readonly method: string;
+  /** Set for the measured inference endpoints only. */
+  readonly api: Api | undefined;
+  /** Set for transfers only. */
+  readonly operation: Operation | undefined;
+  /** The model that the request named, as spelt there; `undefined` if it was not read. */
+  readonly requestedModel: string | undefined;
+  /** Status that the client got; 499 where it left before there was one. */
+  readonly status: number;
+  readonly outcome: Outcome;
+  /** The answer came as a stream of messages. */
+  readonly streamed: boolean;
+  /** From the request's arrival to the last byte of its answer, or to its failure. */
+  readonly durationSeconds: number;
+  /** From arrival to the first chunk with output; streams only. */
+  readonly firstOutputSeconds: number | undefined;
+  /** From arrival to the last chunk with output; streams only. */
+  readonly lastOutputSeconds: number | undefined;
+  /** Body bytes received from the client. */
+  readonly requestBytes: number;
+  /** Body bytes passed to the client. */
+  readonly responseBytes: number;
+  /** The answer is one that carries token counts when it is complete. */
+  readonly usageExpected: boolean;
+  readonly report: Readonly<Report>;
+  /** How many frames could not be read. */
+  readonly parseErrors: ParseErrorCounts;
+  readonly upstreamError: UpstreamError | undefined;
+  /** Trace that the request belongs to, 32 hexadecimal digits (W3C Trace Context, `traceparent`). */
+  readonly traceId: string | undefined;
+}
+
+/** A measured request that has not ended. Its owner writes it, gauges and the status page read it. */
+export interface OpenRequest {
+  readonly api: Api;
+  /** The model that the request names, once that is known. */
+  model: string | undefined;
+  /** No byte of the answer has come yet. */
+  waiting: boolean;
+}
+
+/** A consumer of observations. It is called once for each request; what it throws is logged and goes no further. */
+export type Observe = (observation: Observation) => void;
+
+/** An empty report, for requests whose answer says nothing. */
+export function emptyReport(): Report {
+  return {
+    model: undefined,
+    finishReason: undefined,
+    promptTokens: undefined,
+    cachedTokens: undefined,
+    outputTokens: undefined,
+    toolCalls: undefined,
+    totalSeconds: undefined,
+    loadSeconds: undefined,
+    promptEvalSeconds: undefined,
+    evalSeconds: undefined,
+    transferBytes: undefined,
+  };
+}

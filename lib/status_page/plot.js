@@ -1,0 +1,220 @@
+/**
+ * A small plot of the last minutes: a line with the space under it filled, or dots of a median with a band up to the 95th
+ * percentile. It can be read with the pointer and with the arrow keys.
+ *
+ * @module
+ */
+
+import { make, makeSvg, show } from "./dom.js";
+import { clock } from "./units.js";
+
+/** Least distance of two lines of the grid, in pixels. */
+const GRID_PX = 26;
+const PAD_TOP_PX = 16;
+const PAD_BOTTOM_PX = 3;
+/** Dots that are further apart than this many slots are not joined. */
+const JOIN_SLOTS = 8;
+
+/** One plot in its card. */
+export class Plot {
+  #unit;
+  #isLog;
+  #data = { from: 0, slotMs: 1, line: [], upper: undefined };
+  #cursor;
+  #figure = make("p", { class: "figure" }, "–");
+  #sub = make("p", { class: "sub" });
+  #chart = make("div", { class: "chart", role: "slider", tabindex: "0" });
+  #svg = makeSvg("svg", { "aria-hidden": "true" });
+  #grid = makeSvg("g", { class: "grid" });
+  #area = makeSvg("path", { class: "area" });
+  #line = makeSvg("path", { class: "line" });
+  #dots = makeSvg("path", { class: "dots" });
+  #mark = makeSvg("line", { class: "mark" });
+  #readout = make("span", { class: "readout" });
+
+  /**
+   * @param card Element that has its title.
+   * @param unit Gives a value in human units.
+   * @param isLog Whether the scale is logarithmic, and the values are medians.
+   */
+  constructor(card, { unit, isLog }) {
+    this.#unit = unit;
+    this.#isLog = isLog;
+    this.#svg.append(this.#grid, this.#area, this.#line, this.#dots, this.#mark);
+    this.#chart.append(this.#svg);
+    this.#chart.setAttribute("aria-label", `${card.querySelector("h2").textContent}, by time`);
+    const axis = make("p", { class: "axis", "aria-hidden": "true" }, make("span", {}, "5 min ago"));
+    axis.append(this.#readout, make("span", {}, "now"));
+    card.append(this.#figure, this.#sub, this.#chart, axis);
+    new ResizeObserver(() => this.#draw()).observe(this.#chart);
+    this.#listen();
+  }
+
+  /** Shows the present value and what it is. */
+  present(figure, sub) {
+    show(this.#figure, figure);
+    show(this.#sub, sub);
+  }
+
+  /** Shows values of slots: `from` and `slotMs` in milliseconds, `upper` for a band. */
+  plot(data) {
+    this.#data = data;
+    this.#draw();
+  }
+
+  #listen() {
+    const chart = this.#chart;
+    chart.addEventListener("pointermove", (event) => {
+      const { left, width } = chart.getBoundingClientRect();
+      this.#point((event.clientX - left) / width * (this.#data.line.length - 1));
+    });
+    for (const name of ["pointerleave", "blur"]) chart.addEventListener(name, () => this.#point(undefined));
+    const last = () => this.#data.line.length - 1;
+    const keys = {
+      ArrowLeft: () => (this.#cursor ?? last() + 1) - 1,
+      ArrowDown: () => (this.#cursor ?? last() + 1) - 1,
+      ArrowRight: () => (this.#cursor ?? last()) + 1,
+      ArrowUp: () => (this.#cursor ?? last()) + 1,
+      PageDown: () => (this.#cursor ?? last()) - 15,
+      PageUp: () => (this.#cursor ?? last()) + 15,
+      Home: () => 0,
+      End: last,
+      Escape: () => undefined,
+    };
+    chart.addEventListener("keydown", (event) => {
+      if (!Object.hasOwn(keys, event.key) || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      this.#point(keys[event.key]());
+    });
+  }
+
+  /** Points at a slot, or at none. */
+  #point(index) {
+    const last = this.#data.line.length - 1;
+    this.#cursor = index === undefined ? undefined : Math.min(last, Math.max(0, Math.round(index)));
+    this.#drawCursor();
+  }
+
+  #draw() {
+    const { line, upper } = this.#data;
+    const { clientWidth: width, clientHeight: height } = this.#chart;
+    if (width === 0 || line.length === 0) return;
+    this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const values = [...line, ...upper ?? []].filter((value) => value !== null);
+    const scale = this.#isLog ? logScale(values) : linearScale(values);
+    const y = (value) => round(PAD_TOP_PX + (height - PAD_TOP_PX - PAD_BOTTOM_PX) * (1 - scale.at(value)));
+    const x = (index) => round(index / (line.length - 1) * width);
+    const points = line.map((value, index) => value === null ? undefined : { index, x: x(index), y: y(value) });
+    this.#drawGrid(scale, y, width, height);
+    const joined = joinedPoints(points);
+    this.#line.setAttribute("d", joined.map(linePath).join(""));
+    this.#dots.setAttribute(
+      "d",
+      this.#isLog ? points.map((point) => point ? `M${point.x} ${point.y}h0` : "").join("") : "",
+    );
+    const ceiling = ({ index, x }) => `L${x} ${upper === undefined ? height - PAD_BOTTOM_PX : y(upper[index])}`;
+    this.#area.setAttribute(
+      "d",
+      joined.map((run) => `${linePath(run)}${run.toReversed().map(ceiling).join("")}Z`).join(""),
+    );
+    this.#drawCursor();
+  }
+
+  #drawGrid(scale, y, width, height) {
+    const most = Math.max(1, Math.floor((height - PAD_TOP_PX) / GRID_PX));
+    const lines = scale.ticks(most).flatMap((value) => {
+      const label = makeSvg("text", { x: 0, y: y(value) - 4 });
+      label.textContent = this.#unit(value).text.replace(/\.0+(?!\d)/, "");
+      return [makeSvg("line", { x1: 0, x2: width, y1: y(value), y2: y(value) }), label];
+    });
+    this.#grid.replaceChildren(...lines);
+  }
+
+  #drawCursor() {
+    const { line, upper, from, slotMs } = this.#data;
+    const chart = this.#chart;
+    const index = this.#cursor ?? line.length - 1;
+    const { text: time } = clock(from + index * slotMs);
+    const value = (of) => of === null || of === undefined ? "none" : this.#unit(of).text;
+    const values = upper === undefined
+      ? value(line[index])
+      : line[index] === null
+      ? "none"
+      : `median ${value(line[index])}, 95% within ${value(upper[index])}`;
+    chart.setAttribute("aria-valuemin", "0");
+    chart.setAttribute("aria-valuemax", String(line.length - 1));
+    chart.setAttribute("aria-valuenow", String(index));
+    chart.setAttribute("aria-valuetext", `${time}: ${values}`);
+    const isPointed = this.#cursor !== undefined;
+    this.#readout.textContent = isPointed ? `${time}  ${values}` : "";
+    chart.parentElement.classList.toggle("pointed", isPointed);
+    const x = round(index / (line.length - 1) * chart.clientWidth);
+    for (const [name, at] of Object.entries({ x1: x, x2: x, y1: 0, y2: chart.clientHeight })) {
+      this.#mark.setAttribute(name, String(at));
+    }
+  }
+}
+
+/** Runs of points that lie so close together that they are joined. */
+function joinedPoints(points) {
+  const runs = [];
+  for (const point of points) {
+    if (point === undefined) continue;
+    const run = runs.at(-1);
+    if (run !== undefined && point.index - run.at(-1).index <= JOIN_SLOTS) run.push(point);
+    else runs.push([point]);
+  }
+  return runs;
+}
+
+function linePath(run) {
+  return run.map(({ x, y }, index) => `${index === 0 ? "M" : "L"}${x} ${y}`).join("");
+}
+
+function round(pixels) {
+  return Math.round(pixels * 10) / 10;
+}
+
+/** From 0 to a round number. `at` is from 0 to 1. */
+function linearScale(values) {
+  const top = roundUp(Math.max(1, ...values));
+  return {
+    at: (value) => value / top,
+    ticks: (most) => most < 2 ? [top] : [top / 2, top],
+  };
+}
+
+/** 1, 2, 4, 6, 8 or 10 times a power of ten: what can be halved. */
+function roundUp(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 4, 6, 8, 10].find((step) => value <= step * power + Number.EPSILON) * power;
+}
+
+/** Wide enough for all values and for at least a factor of ten. */
+function logScale(values) {
+  const [least, most] = values.length === 0 ? [0.1, 1] : [Math.min(...values), Math.max(...values)];
+  const middle = Math.sqrt(Math.max(least, 1e-5) * Math.max(most, 1e-5));
+  const low = Math.log10(Math.min(Math.max(least, 1e-5) / 1.2, middle / Math.sqrt(10)));
+  const high = Math.log10(Math.max(most * 1.2, middle * Math.sqrt(10)));
+  const at = (value) => (Math.log10(Math.max(value, 1e-5)) - low) / (high - low);
+  return { at, ticks: (most) => logTicks(low, high, most) };
+}
+
+/** Round numbers between two powers of ten, in the finest steps of which there are not too many. */
+function logTicks(low, high, most) {
+  for (const steps of [[1, 2, 5], [1, 3], [1]]) {
+    const ticks = [];
+    for (let power = Math.floor(low); power <= high; power++) {
+      ticks.push(...steps.map((step) => step * 10 ** power).filter((tick) => within(Math.log10(tick), low, high)));
+    }
+    if (ticks.length <= most) return ticks;
+  }
+  const powers = [];
+  const stride = Math.ceil((high - low) / most);
+  for (let power = Math.ceil(low); power <= high; power += stride) powers.push(10 ** power);
+  return powers;
+}
+
+function within(value, low, high) {
+  return value >= low && value <= high;
+}

@@ -1,0 +1,208 @@
+/**
+ * What the tests of deploy/, the image and the executable share: programs that may be missing, processes that end, and
+ * the runtime that `deno compile` needs.
+ *
+ * @module
+ */
+
+import { fail } from "@std/assert";
+import { REPOSITORY } from "./fixtures.ts";
+import { delay, PATIENCE_MS } from "./helpers.ts";
+
+/** The repository's folder as a path. */
+export const ROOT = REPOSITORY.pathname.replace(/\/$/, "");
+
+/** Programs that tests need, and the Debian packages that have them. */
+const PACKAGES: Record<string, string> = {
+  prometheus: "prometheus",
+  promtool: "prometheus",
+  shellcheck: "shellcheck",
+  "systemd-analyze": "systemd",
+};
+
+/** Whether a program can be started. */
+export function hasProgram(name: string): boolean {
+  try {
+    return new Deno.Command("sh", { args: ["-c", 'command -v "$0" >/dev/null', name] }).outputSync().success;
+  } catch {
+    return false;
+  }
+}
+
+/** In CI nothing may be skipped. */
+export function isCi(): boolean {
+  return Deno.env.get("CI") === "true";
+}
+
+/** Defines a test that needs programs. Where one is missing it is skipped, and says so; in CI it fails. */
+export function testWith(programs: readonly string[], name: string, test: () => Promise<void> | void): void {
+  const missing = programs.filter((program) => !hasProgram(program));
+  const reason = missing.map((program) => `no ${program}: Debian's package ${PACKAGES[program]} has it`).join("; ");
+  if (missing.length === 0) return Deno.test(name, test);
+  Deno.test({ name: `${name} (skipped: ${reason})`, ignore: !isCi(), fn: () => fail(reason) });
+}
+
+/** What a program printed, and how it ended. */
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Options of {@linkcode run}. */
+export interface RunOptions {
+  readonly cwd?: string;
+  /** In place of the environment of the tests. */
+  readonly env?: Record<string, string>;
+  /** Default: {@linkcode PATIENCE_MS}. */
+  readonly timeoutMs?: number;
+}
+
+/** Runs a program to its end, or ends it. */
+export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  const { cwd = ROOT, env, timeoutMs = PATIENCE_MS } = options;
+  const { code, stdout, stderr } = await new Deno.Command(command, {
+    args: [...args],
+    cwd,
+    ...(env === undefined ? {} : { env, clearEnv: true }),
+    signal: AbortSignal.timeout(timeoutMs),
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/** Options of {@linkcode Process}. */
+export interface ProcessOptions {
+  readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  /** User and group, where the tests run as root. */
+  readonly uid?: number;
+}
+
+/** A program that goes on until it is stopped; it is stopped at the end of its block. */
+export class Process implements AsyncDisposable {
+  /** What it wrote to standard error. */
+  output = "";
+  readonly #child: Deno.ChildProcess;
+  readonly #read: Promise<void>;
+  #hasEnded = false;
+
+  constructor(command: string, args: readonly string[], { env = {}, cwd = ROOT, uid }: ProcessOptions = {}) {
+    this.#child = new Deno.Command(command, {
+      args: [...args],
+      cwd,
+      env,
+      clearEnv: true,
+      ...(uid !== undefined && Deno.uid() === 0 ? { uid, gid: uid } : {}),
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    this.#child.status.then(() => this.#hasEnded = true);
+    this.#read = this.#collect();
+  }
+
+  async #collect(): Promise<void> {
+    for await (const text of this.#child.stderr.pipeThrough(new TextDecoderStream())) this.output += text;
+  }
+
+  /** Waits until its output matches; gives the match. */
+  async waitFor(pattern: RegExp): Promise<RegExpExecArray> {
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const match = pattern.exec(this.output);
+      if (match !== null) return match;
+      if (this.#hasEnded || performance.now() > deadline) {
+        fail(`There was no ${pattern} in its output:\n${this.output}`);
+      }
+      await delay(5);
+    }
+  }
+
+  /** Asks it to end, and ends it if it does not. */
+  async stop(): Promise<Deno.CommandStatus> {
+    const signal = (name: Deno.Signal): void => {
+      if (!this.#hasEnded) this.#child.kill(name);
+    };
+    signal("SIGTERM");
+    const timer = setTimeout(() => signal("SIGKILL"), PATIENCE_MS);
+    const status = await this.#child.status;
+    clearTimeout(timer);
+    await this.#read;
+    return status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+/** A running exporter, and where it listens. */
+export class ExporterProcess extends Process {
+  url = "";
+
+  /** Starts one and waits until it listens. */
+  static async start(command: string, args: readonly string[], options: ProcessOptions = {}): Promise<ExporterProcess> {
+    const env = { LISTEN_ADDRESS: "127.0.0.1:0", LOG_FORMAT: "json", NO_COLOR: "1", ...options.env };
+    const exporter = new ExporterProcess(command, args, { ...options, env });
+    try {
+      const [, address] = await exporter.waitFor(/"Listening".*?"address":"([^"]+)"/);
+      exporter.url = `http://${address}`;
+      return exporter;
+    } catch (error) {
+      await exporter.stop();
+      throw error;
+    }
+  }
+}
+
+/** A command line of Deno that can compile here, and the variables that it needs for it. */
+export interface Toolchain {
+  readonly deno: string;
+  readonly env: Record<string, string>;
+}
+
+/** The command line that fits the runtime of ../shared/denort. */
+const DENO_FOR_DENORT = "deno@2.8.3";
+/** Packages and runtimes may have to be downloaded. */
+const DOWNLOAD_MS = 120_000;
+
+/** Finds what compiles, or says why nothing does. Only in our CI there is ../shared beside the clone. */
+export async function toolchain(): Promise<Toolchain | string> {
+  const denort = `${ROOT}/../shared/denort`;
+  const own = { deno: Deno.execPath(), env: {} };
+  if (!exists(denort)) return await canCompile(own) ? own : "Deno's download server cannot be reached";
+  try {
+    const runtime = await run(denort, [], { timeoutMs: DOWNLOAD_MS });
+    const deno = await run("npx", ["-y", "-p", DENO_FOR_DENORT, "-c", "command -v deno"], { timeoutMs: DOWNLOAD_MS });
+    if (runtime.code !== 0 || deno.code !== 0) return `no runtime: ${runtime.stderr}${deno.stderr}`.trim();
+    // The stack of `deno compile` overflows with this runtime otherwise.
+    const env = { DENORT_BIN: runtime.stdout.trim(), RUST_MIN_STACK: "67108864" };
+    return { deno: deno.stdout.trim(), env };
+  } catch (error) {
+    return `no runtime: ${error}`;
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function canCompile({ deno }: Toolchain): Promise<boolean> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/empty.ts`, "");
+    const args = ["compile", "--no-config", "--output=empty", "empty.ts"];
+    return (await run(deno, args, { cwd: folder, timeoutMs: DOWNLOAD_MS })).code === 0;
+  } catch {
+    return false;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}

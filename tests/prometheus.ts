@@ -1,0 +1,124 @@
+/**
+ * A real Prometheus for tests, with our rules, and what its HTTP API says.
+ *
+ * @module
+ */
+
+import { fail } from "@std/assert";
+import { Process, ROOT } from "./deployment.ts";
+import { delay, PATIENCE_MS } from "./helpers.ts";
+import { TemporaryFolder } from "./temporary_folder.ts";
+
+/** A sample of an instant query. */
+export interface Sample {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** A rule as Prometheus has evaluated it. */
+export interface Rule {
+  readonly name: string;
+  readonly type: "recording" | "alerting";
+  readonly query: string;
+  readonly health: string;
+  readonly lastError?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Seconds that an alert has to be true for. */
+  readonly duration?: number;
+}
+
+/** A running Prometheus that scrapes one target every second. */
+export class Prometheus implements AsyncDisposable {
+  readonly url: string;
+  readonly #process: Process;
+  readonly #folder: TemporaryFolder;
+
+  private constructor(url: string, process: Process, folder: TemporaryFolder) {
+    this.url = url;
+    this.#process = process;
+    this.#folder = folder;
+  }
+
+  /** Starts one; `target` is the URL of an exporter. */
+  static async start(target: string): Promise<Prometheus> {
+    const folder = new TemporaryFolder();
+    const config = folder.write("prometheus.yml", configFor(new URL(target).host));
+    const address = `127.0.0.1:${freePort()}`;
+    const process = new Process("prometheus", [
+      `--config.file=${config}`,
+      `--storage.tsdb.path=${folder.path}/data`,
+      `--web.listen-address=${address}`,
+      "--enable-feature=exemplar-storage",
+    ], { env: { PATH: Deno.env.get("PATH") ?? "" } });
+    const prometheus = new Prometheus(`http://${address}`, process, folder);
+    try {
+      await process.waitFor(/Server is ready to receive web requests/);
+      return prometheus;
+    } catch (error) {
+      await prometheus[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** What an instant query gives now. */
+  async query(expression: string): Promise<Sample[]> {
+    const body = new URLSearchParams({ query: expression });
+    const { result } = await this.#ask<{ result: { metric: Sample["metric"]; value: [number, string] }[] }>(
+      "/api/v1/query",
+      { method: "POST", body },
+    );
+    return result.map(({ metric, value: [, value] }) => ({ metric, value: Number(value.replace("Inf", "Infinity")) }));
+  }
+
+  /** Values of a label among the series that a selector selects. */
+  async labelValues(label: string, selector: string): Promise<string[]> {
+    return await this.#ask<string[]>(`/api/v1/label/${label}/values?match[]=${encodeURIComponent(selector)}`);
+  }
+
+  /** All rules, with the result of their last evaluation. */
+  async rules(): Promise<Rule[]> {
+    const { groups } = await this.#ask<{ groups: { rules: Rule[] }[] }>("/api/v1/rules");
+    return groups.flatMap(({ rules }) => rules);
+  }
+
+  /** Waits until a query gives something. */
+  async waitFor(expression: string): Promise<void> {
+    const deadline = performance.now() + PATIENCE_MS;
+    while ((await this.query(expression)).length === 0) {
+      if (performance.now() > deadline) fail(`Prometheus found nothing for ${expression}`);
+      await delay(100);
+    }
+  }
+
+  async #ask<T>(path: string, init: RequestInit = {}): Promise<T> {
+    const response = await fetch(this.url + path, { ...init, signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer: { status: string; data: T; error?: string } = await response.json();
+    if (answer.status !== "success") throw new Error(answer.error ?? `status ${response.status}`);
+    return answer.data;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process.stop();
+    this.#folder[Symbol.dispose]();
+  }
+}
+
+function configFor(target: string): string {
+  return [
+    "global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }",
+    "rule_files:",
+    `  - ${ROOT}/deploy/prometheus/recording.rules.yml`,
+    `  - ${ROOT}/deploy/prometheus/alerts.rules.yml`,
+    "scrape_configs:",
+    "  - job_name: ollama",
+    `    static_configs: [{ targets: ["${target}"] }]`,
+    "",
+  ].join("\n");
+}
+
+/** A port that was free a moment ago: Prometheus cannot be asked for one, as it does not say which it got. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
