@@ -1,0 +1,232 @@
+/**
+ * What is measured.
+ *
+ * @module
+ */
+
+import { type Dialect, lineFeedsOf, modelName } from "./frames.ts";
+import type { Job, Upload } from "./job.ts";
+
+/** One load. */
+export interface Case {
+  readonly name: string;
+  /** What it is, in a sentence for the results. */
+  readonly what: string;
+  /** What is counted: it decides which figures are shown. */
+  readonly kind: "requests" | "lines" | "paced" | "bytes" | "scrape";
+  /** The bare pass-through to compare with: one that treats its upstream connections as the exporter does. */
+  readonly bare: "pass" | "pass_pooled";
+  /** Only the exporter can answer it. */
+  readonly oursOnly?: boolean;
+  readonly load: Load;
+  /** A run before it that is not measured. Absent: the ramp is one. */
+  readonly warmUp?: Load;
+  /** Body bytes of one exchange. */
+  readonly bytes?: number;
+  /** Messages of a stream, where line feeds are not messages. */
+  readonly messages?: { readonly perStream: number; readonly lineFeeds: number };
+}
+
+/** A job but for where it goes. */
+export type Load = Omit<Job, "port" | "client" | "clients">;
+
+/** Options of {@linkcode casesOf}. */
+export interface Scale {
+  /** How long closed loops and steady phases are measured. */
+  readonly measureMs: number;
+  /** How long a proxy is warmed up. */
+  readonly warmUpMs: number;
+  /** Tokens of a paced stream: its duration is the ramp of a paced case. */
+  readonly pacedTokens: number;
+  /** Size of large bodies. */
+  readonly bodyBytes: number;
+}
+
+/** The whole run. */
+export const FULL_SCALE: Scale = { measureMs: 3000, warmUpMs: 1000, pacedTokens: 150, bodyBytes: 2 ** 30 };
+/** `--quick`. */
+export const QUICK_SCALE: Scale = { measureMs: 1200, warmUpMs: 600, pacedTokens: 60, bodyBytes: 2 ** 28 };
+
+/** The cases of `--quick`. */
+export const QUICK_CASES = ["json64", "full1", "full32", "paced500", "download"];
+
+/** 50 tokens a second. */
+const PACE_MS = 20;
+
+/** Tokens of a stream at full speed. */
+const FULL_TOKENS = 128;
+
+/** Models whose series are there when the metrics are scraped, and scrapes of a run. */
+const SCRAPED_MODELS = 100;
+const SCRAPES = 20;
+
+const JSON_TYPE = "Content-Type: application/json";
+
+/** All cases in the order in which they are run. */
+export function casesOf(scale: Scale): Case[] {
+  return [
+    json("json1", 1, scale),
+    json("json64", 64, scale),
+    fullSpeed("full1", "native", 1, scale),
+    fullSpeed("full32", "native", 32, scale),
+    fullSpeed("full32_openai", "openai", 32, scale, { asked: true }),
+    fullSpeed("full32_openai_hidden", "openai", 32, scale),
+    fullSpeed("full32_anthropic", "anthropic", 32, scale),
+    paced("paced50", 50, scale),
+    paced("paced500", 500, scale),
+    paced("paced2000", 2000, scale),
+    download(scale),
+    upload("upload", false, scale),
+    upload("upload_chunked", true, scale),
+    scrape(),
+  ];
+}
+
+/** JSON has no infinity. */
+const UNLIMITED = Number.MAX_SAFE_INTEGER;
+
+const LOOP = { timed: false, rampMs: 0, limit: UNLIMITED, breakOff: false };
+
+function json(name: string, connections: number, { measureMs, warmUpMs }: Scale): Case {
+  const load = { ...LOOP, connections, measureMs, requests: [get("/api/version")], lineFeeds: 0 };
+  return {
+    name,
+    what: `GET of a JSON answer of 93 bytes, ${plural(connections, "connection")}`,
+    kind: "requests",
+    bare: "pass_pooled",
+    load,
+    warmUp: { ...load, measureMs: warmUpMs },
+  };
+}
+
+function fullSpeed(
+  name: string,
+  dialect: Dialect,
+  connections: number,
+  { measureMs, warmUpMs }: Scale,
+  { asked = false } = {},
+): Case {
+  const model = modelName(0);
+  const lineFeeds = lineFeedsOf({ dialect, model, tokens: FULL_TOKENS, usage: asked });
+  const requests = [streamRequest(dialect, model, { num_predict: FULL_TOKENS }, asked)];
+  const load = { ...LOOP, connections, measureMs, requests, lineFeeds };
+  const usage = dialect !== "openai" ? "" : asked ? ", usage asked for" : ", usage not asked for";
+  return {
+    name,
+    what: `${dialect} streams of ${FULL_TOKENS} tokens at full speed${usage}, ${plural(connections, "connection")}`,
+    kind: "lines",
+    bare: "pass",
+    load,
+    warmUp: { ...load, measureMs: warmUpMs },
+    messages: { perStream: FULL_TOKENS, lineFeeds },
+  };
+}
+
+function paced(name: string, connections: number, { measureMs, pacedTokens }: Scale): Case {
+  const model = modelName(0);
+  const options = { num_predict: pacedTokens, pace_ms: PACE_MS };
+  return {
+    name,
+    what: `native streams at ${1000 / PACE_MS} tokens/s, ${connections} clients`,
+    kind: "paced",
+    bare: "pass",
+    load: {
+      connections,
+      requests: [streamRequest("native", model, options, false)],
+      lineFeeds: lineFeedsOf({ dialect: "native", model, tokens: pacedTokens, usage: false }),
+      timed: true,
+      rampMs: pacedTokens * PACE_MS,
+      measureMs,
+      limit: UNLIMITED,
+      breakOff: true,
+    },
+    messages: { perStream: pacedTokens, lineFeeds: pacedTokens + 1 },
+  };
+}
+
+/** Lines that paced streams bring in a second where nothing holds them up. */
+export function nominalLinesPerSecond({ load: { connections } }: Case): number {
+  return connections * 1000 / PACE_MS;
+}
+
+function download({ bodyBytes }: Scale): Case {
+  const load = (bytes: number): Load => ({
+    ...LOOP,
+    connections: 1,
+    measureMs: 60_000,
+    limit: 1,
+    requests: [get(`/bench/download?bytes=${bytes}`)],
+  });
+  return {
+    name: "download",
+    what: `a response body of ${bodyBytes / 2 ** 20} MiB that is not measured`,
+    kind: "bytes",
+    bare: "pass_pooled",
+    load: load(bodyBytes),
+    warmUp: load(bodyBytes / 8),
+    bytes: bodyBytes,
+  };
+}
+
+function upload(name: string, chunked: boolean, { bodyBytes }: Scale): Case {
+  const load = (bytes: number): Load => {
+    const body: Upload = { bytes, chunked };
+    const framing = chunked ? "Transfer-Encoding: chunked" : `Content-Length: ${bytes}`;
+    const head = [`POST /api/blobs/sha256:${"0".repeat(64)} HTTP/1.1`, "Host: 127.0.0.1", framing, "\r\n"].join("\r\n");
+    return { ...LOOP, connections: 1, measureMs: 60_000, limit: 1, requests: [head], upload: body };
+  };
+  return {
+    name,
+    what: `a request body of ${bodyBytes / 2 ** 20} MiB${chunked ? " in chunks, as `ollama create` sends it" : ""}`,
+    kind: "bytes",
+    bare: "pass",
+    load: load(bodyBytes),
+    warmUp: load(bodyBytes / 8),
+    bytes: bodyBytes,
+  };
+}
+
+function scrape(): Case {
+  const requests = Array.from(
+    { length: SCRAPED_MODELS },
+    (_, index) => streamRequest("native", modelName(index), { num_predict: 8 }, false),
+  );
+  const once = { ...LOOP, connections: 1, measureMs: 60_000 };
+  return {
+    name: "scrape",
+    what: `GET /metrics with the series of ${SCRAPED_MODELS} models`,
+    kind: "scrape",
+    bare: "pass_pooled",
+    oursOnly: true,
+    load: { ...once, limit: SCRAPES, requests: [get("/metrics")] },
+    warmUp: { ...once, limit: SCRAPED_MODELS, requests },
+  };
+}
+
+function get(target: string): string {
+  return `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
+}
+
+const PATHS: Readonly<Record<Dialect, string>> = {
+  native: "/api/chat",
+  openai: "/v1/chat/completions",
+  anthropic: "/v1/messages",
+};
+
+/** What the upstream of the bench reads stands in `options`, whatever the API. */
+function streamRequest(dialect: Dialect, model: string, options: Record<string, number>, usage: boolean): string {
+  const body = JSON.stringify({
+    model,
+    messages: [{ role: "user", content: "Why is the sky blue?" }],
+    stream: true,
+    ...(usage ? { stream_options: { include_usage: true } } : {}),
+    ...(dialect === "anthropic" ? { max_tokens: 1024 } : {}),
+    options,
+  });
+  const lines = [`POST ${PATHS[dialect]} HTTP/1.1`, "Host: 127.0.0.1", JSON_TYPE, `Content-Length: ${body.length}`];
+  return `${lines.join("\r\n")}\r\n\r\n${body}`;
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,199 @@
+/**
+ * `deno task bench`: what the exporter costs, beside what it could be replaced by, in one alternating run.
+ *
+ * Everything runs on this machine's loopback, in processes of its own: the upstream (`upstream.ts`), the load clients
+ * (`load.ts`), and one proxy at a time, fresh for each run. Within a case the proxies take turns in an order that is
+ * shuffled for each repetition; the repetitions go through all cases, so that a machine that slows down slows down all.
+ *
+ * @module
+ */
+
+import { type Case, casesOf } from "./cases.ts";
+import { type Child, output, stopAll } from "./child.ts";
+import { writeLine } from "./job.ts";
+import { HELP, type Options, parseOptions } from "./options.ts";
+import { findProxies, nginxVersion, startDeno, type StartProxy } from "./proxies.ts";
+import { caseTable, startTable, targetTable } from "./report.ts";
+import { measure, type RunResult, type Stage } from "./run.ts";
+
+const RESULTS = new URL("RESULTS.md", import.meta.url);
+
+/** What stands between these lines in the results is written by the bench, the rest by people. */
+const BEGIN = "<!-- Written by `deno task bench --write` from here -->";
+const END = "<!-- to here -->";
+
+/** File descriptors beside those of connections. */
+const OTHER_DESCRIPTORS = 200;
+
+const EXIT_FAILURE = 1;
+
+async function main(): Promise<void> {
+  const options = parseOptions(Deno.args);
+  if (options.help) return say(HELP);
+  const known = await findProxies(options.variants);
+  const proxies = chosen(known, options.proxies, "proxy");
+  if (!known.has("nginx")) note("nginx is not installed: it is left out");
+  const all = new Map(casesOf(options.scale).map((benchCase) => [benchCase.name, benchCase]));
+  const cases = await feasible([...chosen(all, options.cases, "case").values()]);
+  const startedAt = performance.now();
+  const runs = await withStage(options, (stage) => runAll(cases, proxies, options, stage));
+  const report = await reportOf(cases, runs, options);
+  say(report);
+  note(`${runs.length} runs in ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);
+  if (options.write) await writeReport(report);
+}
+
+function say(text: string): void {
+  writeLine(Deno.stdout, text);
+}
+
+function note(text: string): void {
+  writeLine(Deno.stderr, text);
+}
+
+/** The named entries, or all of them. */
+function chosen<T>(all: ReadonlyMap<string, T>, names: readonly string[] | undefined, what: string): Map<string, T> {
+  for (const name of names ?? []) {
+    if (!all.has(name)) throw new Error(`no ${what} is called ${JSON.stringify(name)}; there are ${[...all.keys()]}`);
+  }
+  return new Map([...all].filter(([name]) => names?.includes(name) ?? true));
+}
+
+/** The cases for which the system grants enough file descriptors. */
+async function feasible(cases: readonly Case[]): Promise<Case[]> {
+  const limit = Number(await output("sh", "-c", "ulimit -Hn")) || Infinity;
+  return cases.filter(({ name, load }) => {
+    // A proxy has two connections for each client.
+    const isFeasible = 2 * load.connections + OTHER_DESCRIPTORS <= limit;
+    if (!isFeasible) note(`${name} is left out: the limit of open files is ${limit}`);
+    return isFeasible;
+  });
+}
+
+/** Starts the upstream and the load clients, and ends them whatever happens. */
+async function withStage<T>(options: Options, use: (stage: Stage) => Promise<T>): Promise<T> {
+  const children: Child[] = [];
+  const start = (script: string, ...args: string[]): Child => {
+    const child = startDeno(new URL(script, import.meta.url).pathname, ...args);
+    children.push(child);
+    return child;
+  };
+  try {
+    const listening = async (child: Child): Promise<number> => Number(await child.line(/^listening (\d+)$/));
+    const upstreamPort = await listening(start("upstream.ts", "0"));
+    for (let count = 1; count < options.upstreams; count++) await listening(start("upstream.ts", String(upstreamPort)));
+    const clients = Array.from({ length: options.clients }, () => start("load.ts"));
+    await Promise.all(clients.map(listening));
+    return await use({ upstreamPort, clients });
+  } finally {
+    await Promise.all(children.map((child) => child.stop()));
+  }
+}
+
+async function runAll(
+  cases: readonly Case[],
+  proxies: ReadonlyMap<string, StartProxy>,
+  options: Options,
+  stage: Stage,
+): Promise<RunResult[]> {
+  const random = randomFrom(options.seed);
+  const runs: RunResult[] = [];
+  for (let rep = 1; rep <= options.reps; rep++) {
+    for (const benchCase of cases) {
+      for (const [proxy, start] of shuffled(fitting(benchCase, proxies, options), random)) {
+        note(`${rep}/${options.reps} ${benchCase.name} ${proxy}`);
+        const figures = await measure(benchCase, start, stage).catch((error) => {
+          throw new Error(`${benchCase.name} ${proxy}: ${error instanceof Error ? error.message : error}`);
+        });
+        runs.push({ caseName: benchCase.name, proxy, rep, figures });
+      }
+    }
+  }
+  return runs;
+}
+
+/** The proxies that a case is for: of the two pass-throughs the one that does as the exporter does. */
+function fitting(
+  { bare, oursOnly }: Case,
+  proxies: ReadonlyMap<string, StartProxy>,
+  options: Options,
+): [string, StartProxy][] {
+  const exporters = exportersIn(options);
+  return [...proxies].filter(([name]) => {
+    if (exporters.includes(name)) return true;
+    return oursOnly !== true && (!name.startsWith("pass") || name === bare);
+  });
+}
+
+function exportersIn({ variants }: Options): string[] {
+  return ["us", ...variants.keys()];
+}
+
+/** Numbers from 0 to 1 that are the same for the same seed (mulberry32). */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = state + 0x6d2b79f5 | 0;
+    let mixed = Math.imul(state ^ state >>> 15, 1 | state);
+    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed;
+    return ((mixed ^ mixed >>> 14) >>> 0) / 2 ** 32;
+  };
+}
+
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  return items.map((item) => ({ item, at: random() })).sort((a, b) => a.at - b.at).map(({ item }) => item);
+}
+
+async function reportOf(cases: readonly Case[], runs: readonly RunResult[], options: Options): Promise<string> {
+  const tables = cases.map((benchCase) => {
+    const ofCase = runs.filter(({ caseName }) => caseName === benchCase.name);
+    return caseTable(benchCase, inOrder(ofCase, options), exportersIn(options));
+  });
+  return [await machine(options), targetTable(cases, runs), ...tables, startTable(runs)]
+    .filter((text) => text !== "").join("\n\n");
+}
+
+/** The runs sorted by proxy as the tables have them. */
+function inOrder(runs: readonly RunResult[], options: Options): RunResult[] {
+  const order = ["direct", "nginx", "pass", "pass_pooled", ...exportersIn(options)];
+  return runs.toSorted((a, b) => order.indexOf(a.proxy) - order.indexOf(b.proxy));
+}
+
+/** Where and with what this was measured. */
+async function machine(options: Options): Promise<string> {
+  const cpuInfo = await output("cat", "/proc/cpuinfo").catch(() => "");
+  const model = /^model name\s*: (.*)$/m.exec(cpuInfo)?.[1] ?? "unknown CPU";
+  const { deno, v8 } = Deno.version;
+  const nginx = await nginxVersion();
+  const rows = [
+    `Date: ${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
+    `Machine: ${navigator.hardwareConcurrency} cores, ${model}, ${Deno.build.os} ${Deno.osRelease()}, ` +
+    `load before and during the run ${Deno.loadavg().map((load) => load.toFixed(1)).join(" ")}`,
+    `Versions: deno ${deno}, v8 ${v8}${nginx === undefined ? "" : `, nginx ${nginx}`}`,
+    `Run: ${["deno task bench", ...Deno.args].join(" ")}; ${options.reps} repetitions, medians (least to most); ` +
+    `${options.upstreams} upstream and ${options.clients} load processes`,
+  ];
+  return rows.map((row) => `- ${row}`).join("\n");
+}
+
+async function writeReport(report: string): Promise<void> {
+  const before = await Deno.readTextFile(RESULTS).catch(() => `# Results of the benchmark\n\n${BEGIN}\n${END}\n`);
+  const [begin, end] = [before.indexOf(BEGIN), before.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`${RESULTS.pathname} lacks the lines that the bench writes between`);
+  const text = `${before.slice(0, begin)}${BEGIN}\n\n${report}\n\n${before.slice(end)}`;
+  await Deno.writeTextFile(RESULTS, text);
+  note(`written: ${RESULTS.pathname}`);
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  // A run whose processes have ended fails, and what it leaves is cleared away as after any failure.
+  Deno.addSignalListener(signal, stopAll);
+}
+try {
+  await main();
+} catch (error) {
+  note(error instanceof Error ? error.message : String(error));
+  Deno.exitCode = EXIT_FAILURE;
+}
+await stopAll();
+Deno.exit();

@@ -1,0 +1,96 @@
+/**
+ * The command line of the bench.
+ *
+ * @module
+ */
+
+import { FULL_SCALE, QUICK_CASES, QUICK_SCALE, type Scale } from "./cases.ts";
+
+/** What the command line asks for. */
+export interface Options {
+  readonly help: boolean;
+  readonly quick: boolean;
+  readonly write: boolean;
+  /** Names of the cases and proxies to run; `undefined`: all. */
+  readonly cases: readonly string[] | undefined;
+  readonly proxies: readonly string[] | undefined;
+  readonly reps: number;
+  /** Of the order of the runs. */
+  readonly seed: number;
+  readonly upstreams: number;
+  readonly clients: number;
+  readonly scale: Scale;
+  /** Further exporters by name: a source tree or an executable. */
+  readonly variants: ReadonlyMap<string, string>;
+}
+
+/** Text of `--help`. */
+export const HELP = `Usage: deno task bench [flags]
+
+Measures the exporter beside a direct connection, nginx and a bare Deno pass-through, alternating.
+
+  --quick             a few cases, in under two minutes
+  --case=A,B          only these cases
+  --proxy=A,B         only these of: direct, nginx, pass, pass_pooled, us, and variants
+  --reps=N            repetitions; ratios are of the same repetition (3, with --quick 2)
+  --variant=NAME=PATH measure another source tree or an executable too; can be given again
+  --seed=N            of the order in which the proxies take turns (1)
+  --measure-ms=N      how long a load is measured (3000, with --quick 1200)
+  --warm-up-ms=N      how long a proxy is warmed up (1000, with --quick 600)
+  --paced-tokens=N    tokens of a paced stream, and with them the ramp of a paced case (150, with --quick 60)
+  --body-bytes=N      size of large bodies (1 GiB, with --quick 256 MiB)
+  --upstreams=N       processes of the upstream, on one port (2)
+  --clients=N         processes of the load client (2)
+  --write             write the results to bench/RESULTS.md too`;
+
+const DEFAULT_REPS = 3;
+const QUICK_REPS = 2;
+
+/**
+ * Reads the command line.
+ *
+ * @throws {Error} Where an argument is not one of those of the help.
+ */
+export function parseOptions(args: readonly string[]): Options {
+  const values = new Map<string, string[]>();
+  for (const arg of args) {
+    const [, name = "", value = ""] = /^--([a-z-]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (!HELP.includes(`--${name}`) && name !== "help") throw new Error(`Unknown argument ${JSON.stringify(arg)}`);
+    values.set(name, [...values.get(name) ?? [], value]);
+  }
+  const quick = values.has("quick");
+  const standard = quick ? QUICK_SCALE : FULL_SCALE;
+  const number = (name: string, other: number): number => {
+    const text = values.get(name)?.at(-1);
+    if (text === undefined) return other;
+    if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} is ${JSON.stringify(text)}; wanted: a number over 0`);
+    return Number(text);
+  };
+  const names = (name: string): string[] | undefined => values.get(name)?.flatMap((text) => text.split(","));
+  return {
+    help: values.has("help"),
+    quick,
+    write: values.has("write"),
+    cases: names("case") ?? (quick ? QUICK_CASES : undefined),
+    proxies: names("proxy"),
+    reps: number("reps", quick ? QUICK_REPS : DEFAULT_REPS),
+    seed: number("seed", 1),
+    upstreams: number("upstreams", 2),
+    clients: number("clients", 2),
+    scale: {
+      measureMs: number("measure-ms", standard.measureMs),
+      warmUpMs: number("warm-up-ms", standard.warmUpMs),
+      pacedTokens: number("paced-tokens", standard.pacedTokens),
+      bodyBytes: number("body-bytes", standard.bodyBytes),
+    },
+    variants: new Map(values.get("variant")?.map(parseVariant)),
+  };
+}
+
+function parseVariant(text: string): [name: string, path: string] {
+  const [, name, path] = /^([\w.-]+)=(.+)$/.exec(text) ?? [];
+  if (name === undefined || path === undefined) {
+    throw new Error(`--variant is ${JSON.stringify(text)}; wanted: NAME=PATH`);
+  }
+  return [name, path];
+}

@@ -1,0 +1,187 @@
+/**
+ * The proxies that are measured, each in a process of its own, fresh for every run.
+ *
+ * @module
+ */
+
+import { Child, output, type Usage, usageOf } from "./child.ts";
+
+/** A proxy that answers. */
+export interface Proxy {
+  readonly port: number;
+  /** `undefined` where there is no proxy. */
+  readonly pid: number | undefined;
+  /** From the start of its process to its first answer, in milliseconds. */
+  readonly startMs: number;
+  /** What it used until then. */
+  readonly idle: Usage | undefined;
+  stop(): Promise<void>;
+}
+
+/** Starts a proxy in front of the upstream that listens on that port. */
+export type StartProxy = (upstreamPort: number) => Promise<Proxy>;
+
+const ROOT = new URL("..", import.meta.url).pathname;
+
+/** How long a process may take until it answers, and how long it is left alone before it is asked again. */
+const ANSWER_LIMIT_MS = 10_000;
+const RETRY_MS = 2;
+
+/** The proxies by name. nginx is left out where it is not installed. */
+export async function findProxies(variants: ReadonlyMap<string, string>): Promise<Map<string, StartProxy>> {
+  const nginx = await nginxPath();
+  const proxies = new Map<string, StartProxy>();
+  proxies.set("direct", (port) => Promise.resolve(direct(port)));
+  if (nginx !== undefined) proxies.set("nginx", (port) => startNginx(nginx, port));
+  proxies.set("pass", (port) => startPass(port));
+  proxies.set("pass_pooled", (port) => startPass(port, "pooled"));
+  proxies.set("us", (port) => startExporter(ROOT, port));
+  for (const [name, path] of variants) proxies.set(name, (port) => startExporter(path, port));
+  return proxies;
+}
+
+function direct(port: number): Proxy {
+  return { port, pid: undefined, startMs: NaN, idle: undefined, stop: () => Promise.resolve() };
+}
+
+async function startPass(upstreamPort: number, ...args: string[]): Promise<Proxy> {
+  const script = new URL("pass.ts", import.meta.url).pathname;
+  const startedAt = performance.now();
+  const child = startDeno(script, `http://127.0.0.1:${upstreamPort}`, ...args);
+  return await ready(child, startedAt, async () => Number(await child.line(/^listening (\d+)$/)));
+}
+
+/** Starts a script of the bench. */
+export function startDeno(script: string, ...args: string[]): Child {
+  return new Child({
+    command: Deno.execPath(),
+    args: ["run", "--no-prompt", "--allow-net", "--unstable-net", script, ...args],
+  });
+}
+
+/**
+ * Starts the exporter with all its metrics.
+ *
+ * @param path Its source, which is run as its own `deno task start` does it, or an executable.
+ */
+async function startExporter(path: string, upstreamPort: number): Promise<Proxy> {
+  const { isDirectory } = await Deno.stat(path);
+  const [command, args] = isDirectory ? [Deno.execPath(), await startArguments(path)] : [path, []];
+  const env = { OLLAMA_HOST: `http://127.0.0.1:${upstreamPort}`, LISTEN_ADDRESS: "127.0.0.1:0", LOG_LEVEL: "INFO" };
+  const startedAt = performance.now();
+  const child = new Child({ command, args, env, ...(isDirectory ? { cwd: path } : {}) });
+  return await ready(
+    child,
+    startedAt,
+    async () => Number(await child.line(/Listening.* address="?127\.0\.0\.1:(\d+)/)),
+  );
+}
+
+/** The arguments of `deno` in the `start` task of a tree: the permissions, flags and script that users get. */
+async function startArguments(directory: string): Promise<string[]> {
+  const { tasks } = JSON.parse(await Deno.readTextFile(`${directory}/deno.json`));
+  const command: string = tasks.start.command ?? tasks.start;
+  return command.split(" ").slice(1);
+}
+
+/** Debian's nginx as an operator would set it up for streams, on one worker. */
+async function startNginx(path: string, upstreamPort: number): Promise<Proxy> {
+  const directory = await Deno.makeTempDir({ prefix: "ollama-exporter-bench-" });
+  const port = freePort();
+  await Deno.writeTextFile(`${directory}/nginx.conf`, nginxConfig(directory, port, upstreamPort));
+  const startedAt = performance.now();
+  const child = new Child({ command: path, args: ["-p", directory, "-c", `${directory}/nginx.conf`] });
+  const remove = (): Promise<void> => Deno.remove(directory, { recursive: true });
+  return await ready(child, startedAt, () => Promise.resolve(port), remove);
+}
+
+/** Waits until a proxy answers; what does not is ended. */
+async function ready(
+  child: Child,
+  startedAt: number,
+  portOf: () => Promise<number>,
+  cleanUp: () => Promise<void> = () => Promise.resolve(),
+): Promise<Proxy> {
+  const stop = async (): Promise<void> => {
+    await child.stop();
+    await cleanUp();
+  };
+  try {
+    const port = await portOf();
+    await answers(port, startedAt);
+    const startMs = performance.now() - startedAt;
+    return { port, pid: child.pid, startMs, idle: await usageOf(child.pid), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function answers(port: number, startedAt: number): Promise<void> {
+  while (true) {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}/api/version`);
+      await response.body?.cancel();
+      if (response.ok) return;
+      throw new Error(`status ${response.status}`);
+    } catch (error) {
+      if (performance.now() - startedAt > ANSWER_LIMIT_MS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}
+
+async function nginxPath(): Promise<string | undefined> {
+  try {
+    return (await output("sh", "-c", "PATH=$PATH:/usr/sbin:/usr/local/sbin; command -v nginx")).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Version of nginx, or `undefined` where it is not installed. */
+export async function nginxVersion(): Promise<string | undefined> {
+  const path = await nginxPath();
+  return path && (await output("sh", "-c", `${path} -v 2>&1`)).replace(/.*nginx\//, "").trim();
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+function nginxConfig(directory: string, port: number, upstreamPort: number): string {
+  const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${directory};`);
+  return `
+daemon off;
+# One process, and no master beside it: what is weighed is all that there is.
+master_process off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid ${directory}/nginx.pid;
+error_log ${directory}/error.log crit;
+events { worker_connections 10000; }
+http {
+  access_log off;
+  ${paths.join("\n  ")}
+  keepalive_requests 1000000;
+  upstream ollama {
+    server 127.0.0.1:${upstreamPort};
+    keepalive 64;
+    keepalive_requests 1000000;
+  }
+  server {
+    listen 127.0.0.1:${port} backlog=4096;
+    location / {
+      proxy_pass http://ollama;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+      proxy_request_buffering off;
+      proxy_read_timeout 600s;
+      client_max_body_size 0;
+    }
+  }
+}
+`;
+}

@@ -1,0 +1,100 @@
+/**
+ * From runs to tables.
+ *
+ * @module
+ */
+
+import type { Case } from "./cases.ts";
+import { type Figure, FIGURES, type RunResult } from "./run.ts";
+import { figureOf, ratioOf, type Spread } from "./spread.ts";
+import { TARGETS, verdict } from "./targets.ts";
+
+/** Figures that are the proxy's own, whatever the case; they are shown once. */
+const START_FIGURES: readonly Figure[] = ["startMs", "rssIdleMegabytes"];
+
+/**
+ * The table of one case: a row for each proxy, then the exporters as multiples of the others.
+ *
+ * @param exporters Names of those proxies that are exporters.
+ */
+export function caseTable(benchCase: Case, runs: readonly RunResult[], exporters: readonly string[]): string {
+  const proxies = [...new Set(runs.map((run) => run.proxy))];
+  const figures = figuresIn(runs).filter((figure) => !START_FIGURES.includes(figure));
+  const rows = proxies.map((proxy) => [proxy, ...figures.map((figure) => show(figureOf(runs, proxy, figure)))]);
+  for (const exporter of exporters.filter((name) => proxies.includes(name))) {
+    for (const base of [benchCase.bare, "nginx", "us"].filter((name) => proxies.includes(name) && name !== exporter)) {
+      const ratios = figures.map((figure) => show(ratioOf(runs, [exporter, base], figure), ratio));
+      rows.push([`${exporter} / ${base}`, ...ratios]);
+    }
+  }
+  const headroom = headroomOf(runs);
+  return [
+    `### ${benchCase.name}: ${benchCase.what}`,
+    "",
+    table(["", ...figures.map((figure) => FIGURES[figure])], rows),
+    ...headroom === undefined ? [] : ["", headroom],
+  ].join("\n");
+}
+
+/** Time from the start of a process to its first answer, and its memory then, over all runs. */
+export function startTable(runs: readonly RunResult[]): string {
+  const proxies = [...new Set(runs.map((run) => run.proxy))].filter((proxy) => proxy !== "direct");
+  const rows = proxies.map((
+    proxy,
+  ) => [proxy, ...START_FIGURES.map((figure) => show(figureOf(runs, proxy, figure)))]);
+  const heads = ["", ...START_FIGURES.map((figure) => FIGURES[figure])];
+  return ["### Start: from the start of the process to its first answer", "", table(heads, rows)].join("\n");
+}
+
+/** What issue 6 wants, what was measured, and whether it is enough. */
+export function targetTable(cases: readonly Case[], runs: readonly RunResult[]): string {
+  const rows = TARGETS.flatMap((target) => {
+    const benchCase = cases.find(({ name }) => name === target.caseName);
+    const ofCase = runs.filter(({ caseName }) => caseName === target.caseName);
+    if (benchCase === undefined) return [];
+    const found = verdict(target, benchCase, ofCase);
+    if (found === undefined) return [];
+    return [[target.caseName, target.text, show(found.measured, ratio), found.isReached ? "yes" : "no"]];
+  });
+  if (rows.length === 0) return "";
+  return ["### Targets", "", table(["case", "target", "measured", "reached"], rows)].join("\n");
+}
+
+/** Whether the upstream and the load client are fast enough to measure with. */
+function headroomOf(runs: readonly RunResult[]): string | undefined {
+  for (const figure of ["linesPerSecond", "requestsPerSecond", "mebibytesPerSecond"] as const) {
+    const headroom = ratioOf(runs, ["direct", "us"], figure);
+    if (headroom === undefined) continue;
+    const comment = headroom.median >= 2 ? "" : "; the load is too light to tell what the exporter can do";
+    return `Direct, the same load brings ${ratio(headroom.median)} times as much as through the exporter${comment}.`;
+  }
+  return undefined;
+}
+
+function figuresIn(runs: readonly RunResult[]): Figure[] {
+  return (Object.keys(FIGURES) as Figure[]).filter((figure) => runs.some((run) => figure in run.figures));
+}
+
+/** A table in Markdown, its columns aligned for the eye. */
+export function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = heads.map((head, column) => Math.max(3, head.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
+  return [line(heads), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...rows.map(line)].join("\n");
+}
+
+function show(spread: Spread | undefined, format: (value: number) => string = short): string {
+  if (spread === undefined) return "-";
+  const { median, least, most } = spread;
+  return least === most ? format(median) : `${format(median)} (${format(least)} to ${format(most)})`;
+}
+
+function ratio(value: number): string {
+  return value.toFixed(2);
+}
+
+function short(value: number): string {
+  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
+  if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`;
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
