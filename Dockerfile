@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+
+# The executable is made on the machine's own platform, for the one that is asked for: Deno compiles for others, too.
+FROM --platform=$BUILDPLATFORM denoland/deno:2.9.6 AS build
+WORKDIR /src
+COPY deno.json deno.lock main.ts ./
+COPY lib lib
+COPY tools/compile.ts tools/deps.ts tools/
+COPY tools/stand_in tools/stand_in
+ARG TARGETARCH=amd64
+# The commit: the image has no git, and no .git to ask.
+ARG REVISION=unknown
+RUN --mount=type=cache,target=/deno-dir \
+    case "$TARGETARCH" in \
+      amd64) target=x86_64-unknown-linux-gnu ;; \
+      arm64) target=aarch64-unknown-linux-gnu ;; \
+      *) echo "No executable for $TARGETARCH: amd64 and arm64 are supported" >&2; exit 1 ;; \
+    esac && \
+    deno task compile --target="$target" --commit="$REVISION" --output=ollama-exporter
+
+# glibc and certificates, no shell, no package manager.
+FROM gcr.io/distroless/cc-debian12:nonroot
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=""
+LABEL org.opencontainers.image.title="ollama-exporter" \
+      org.opencontainers.image.description="Transparent proxy in front of Ollama that turns its traffic into Prometheus metrics" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.source="$SOURCE"
+COPY --from=build /src/ollama-exporter /usr/local/bin/ollama-exporter
+# A log_config.yaml that is mounted here is used. Nothing is written: a read-only root file system is fine.
+WORKDIR /app
+# A number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=5s --start-period=5s --retries=3 CMD ["/usr/local/bin/ollama-exporter", "health"]
+ENTRYPOINT ["/usr/local/bin/ollama-exporter"]
