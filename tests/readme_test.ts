@@ -61,7 +61,11 @@ Deno.test("metricsTable() has a row for each metric that is declared, and for no
 
 Deno.test("README.md names only metrics, flags and tasks that there are", () => {
   const metrics = declarations().map(({ name }) => name);
-  for (const [name] of README.matchAll(/\b(?:ollama|process)_[a-z_]+[a-z]\b/g)) {
+  // Recorded series have names of their own, and the other exporter's metrics stand in the first column of a table.
+  const [before = "", theirs = ""] = README.replace(RECORDED, "").split("### From NorskHelsenett/ollama-metrics");
+  for (
+    const [name] of (before + theirs.replace(/^\|[^|]*\|/gm, "|")).matchAll(/\b(?:ollama|process)_[a-z_]+[a-z]\b/g)
+  ) {
     const family = name.replace(/_(bucket|sum|count)$/, "");
     const isMetric = metrics.some((metric) => metric === family || metric.startsWith(`${name}_`));
     assert(isMetric || MISSING.includes(name), name);
@@ -73,6 +77,17 @@ Deno.test("README.md names only metrics, flags and tasks that there are", () => 
   for (const [, task = ""] of README.matchAll(/\bdeno(?:@[\d.]+)? task ([a-z:]+)/g)) {
     assert(task in denoJson.tasks, task);
   }
+});
+
+/** Names of recorded series. */
+const RECORDED = /\b[a-z_]+:[a-z_]+:[a-z0-9_]+\b/g;
+
+Deno.test("README.md names only recorded series that the rules record", () => {
+  const rules = Deno.readTextFileSync(new URL("deploy/prometheus/recording.rules.yml", REPOSITORY));
+  const recorded = [...rules.matchAll(/record: (\S+)/g)].map(([, name]) => name);
+  const named = README.match(RECORDED) ?? [];
+  assert(named.length > 0);
+  for (const name of named) assert(recorded.includes(name), name);
 });
 
 Deno.test("withSections() changes nothing but the sections", () => {
