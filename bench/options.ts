@@ -27,7 +27,8 @@ export interface Options {
 /** Text of `--help`. */
 export const HELP = `Usage: deno task bench [flags]
 
-Measures the exporter beside a direct connection, nginx and a bare Deno pass-through, alternating.
+Measures the exporter beside a direct connection, nginx and a bare Deno pass-through, alternating. The whole run takes
+some 20 minutes.
 
   --quick             a few cases, in under two minutes
   --case=A,B          only these cases
@@ -35,8 +36,8 @@ Measures the exporter beside a direct connection, nginx and a bare Deno pass-thr
   --reps=N            repetitions; ratios are of the same repetition (3, with --quick 2)
   --variant=NAME=PATH measure another source tree or an executable too; can be given again
   --seed=N            of the order in which the proxies take turns (1)
-  --measure-ms=N      how long a load is measured (3000, with --quick 1200)
-  --warm-up-ms=N      how long a proxy is warmed up (1000, with --quick 600)
+  --measure-ms=N      how long a load is measured (3000, with --quick 1000)
+  --warm-up-ms=N      how long a proxy is warmed up (3000, with --quick 1200)
   --paced-tokens=N    tokens of a paced stream, and with them the ramp of a paced case (150, with --quick 60)
   --body-bytes=N      size of large bodies (1 GiB, with --quick 256 MiB)
   --upstreams=N       processes of the upstream, on one port (2)

@@ -32,29 +32,64 @@ export interface Listener {
   useTls?(tls: TlsConfig): void;
 }
 
+/** How long to wait until listening is tried again that failed, as without file descriptors. */
+export const RETRY_MS = 200;
+
 /**
- * Listens with `Deno.serve`.
+ * Listens with `Deno.serve`. Where that ends by itself, it begins anew; why it did is left as an unhandled rejection.
  *
  * @param handler Must not reject.
  * @param tls Absent: plain HTTP.
  * @throws {Deno.errors.AddrInUse} Where something else listens there.
  */
-export function listen(handler: Handler, { hostname, port }: Address, tls?: TlsConfig): Listener {
+export function listen(handler: Handler, address: Address, tls?: TlsConfig): Listener {
   const controller = new AbortController();
-  const server = Deno.serve({
-    ...tls && { cert: tls.cert, key: tls.key },
-    hostname,
-    port,
-    signal: controller.signal,
-    // It is off by default; older releases compress, which would change bytes.
-    automaticCompression: false,
-    onListen: () => {},
-    // Deno calls this for a body that broke off as well, after it has broken off the client's response.
-    onError: () => new Response(null, { status: 500 }),
-  }, handler);
+  let isStopping = false;
+  let retry: ReturnType<typeof setTimeout> | undefined;
+  let server = serve(address.port);
+  const { addr } = server;
+
+  function serve(port: number): Deno.HttpServer<Deno.NetAddr> {
+    const started = Deno.serve({
+      ...tls && { cert: tls.cert, key: tls.key },
+      hostname: address.hostname,
+      port,
+      signal: controller.signal,
+      // It is off by default; older releases compress, which would change bytes.
+      automaticCompression: false,
+      onListen: () => {},
+      // Deno calls this for a body that broke off as well, after it has broken off the client's response.
+      onError: () => new Response(null, { status: 500 }),
+    }, handler);
+    started.finished.catch((error) => {
+      again();
+      throw error;
+    });
+    return started;
+  }
+
+  function again(): void {
+    if (isStopping) return;
+    try {
+      server = serve(addr.port);
+    } catch {
+      retry = setTimeout(again, RETRY_MS);
+    }
+  }
+
+  const stop = (): void => {
+    isStopping = true;
+    clearTimeout(retry);
+  };
   return {
-    address: server.addr,
-    shutdown: () => server.shutdown(),
-    abort: () => controller.abort(),
+    address: addr,
+    shutdown(): Promise<void> {
+      stop();
+      return server.shutdown();
+    },
+    abort(): void {
+      stop();
+      controller.abort();
+    },
   };
 }

@@ -148,16 +148,21 @@ async function serve(
     hostname: incoming.socket.remoteAddress ?? "",
     port: incoming.socket.remotePort ?? 0,
   };
-  const request = clientRequest(scheme, incoming, left.signal);
+  const request = clientRequest(scheme, incoming, outgoing, left.signal);
   await respond(await handler(request, { remoteAddr, completed: completed.promise }), outgoing, left.signal);
 }
 
-function clientRequest(scheme: string, incoming: IncomingMessage, signal: AbortSignal): ClientRequest {
+function clientRequest(
+  scheme: string,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  signal: AbortSignal,
+): ClientRequest {
   const headers = headersOf(incoming);
   const target = incoming.url ?? "/";
   // As `Deno.serve` has it too, an empty body is none, and so is that of a GET or HEAD.
   const hasBody = Number(headers.get("content-length")) > 0 || headers.has("transfer-encoding");
-  const body = hasBody && incoming.method !== "GET" && incoming.method !== "HEAD" ? bodyOf(incoming) : null;
+  const body = hasBody && incoming.method !== "GET" && incoming.method !== "HEAD" ? bodyOf(incoming, outgoing) : null;
   return {
     method: incoming.method ?? "GET",
     url: urlOf(target, `${scheme}://${headers.get("host") ?? ""}`),
@@ -188,7 +193,7 @@ function headersOf({ rawHeaders }: IncomingMessage): Headers {
 }
 
 /** The body as a byte stream that is read no faster than it is asked for. */
-function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array<ArrayBuffer>> {
+function bodyOf(incoming: IncomingMessage, outgoing: ServerResponse): ReadableStream<Uint8Array<ArrayBuffer>> {
   let isOver = false;
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
     type: "bytes",
@@ -206,10 +211,12 @@ function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array<ArrayBuffe
         // A read that was waiting for bytes ends only by this.
         (controller as ReadableByteStreamController).byobRequest?.respond(0);
       });
-      incoming.once("close", () => {
+      // The client has left, or all of the answer came before all of the request: then the rest is dropped.
+      outgoing.once("close", () => {
         if (isOver) return;
         isOver = true;
-        controller.error(new Error("The client left before its request was complete"));
+        controller.error(new Error("The request is not complete"));
+        incoming.resume();
       });
     },
     pull(): void {

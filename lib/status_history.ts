@@ -13,9 +13,9 @@ import type { Observation, Outcome } from "./observation.ts";
 import { generationOf, type Phase, phasesOf } from "./timings.ts";
 
 /** Length of a slot, in milliseconds. */
-export const SLOT_MS = 2000;
+export const SLOT_MS = 5000;
 /** Slots that are kept: five minutes. */
-export const SLOTS = 150;
+export const SLOTS = 60;
 /** Requests that are kept. */
 export const LAST_REQUESTS = 30;
 /** Values of one kind that a slot keeps; where more come, those that are kept are drawn by lot. */

@@ -32,8 +32,17 @@ Deno.test("bench prints medians and ratios of a case", async () => {
   assertMatch(stdout, /^\| us \/ pass +\| \d+\.\d\d/m);
 });
 
-Deno.test("bench runs every case", async () => {
-  const { code, stderr } = await bench("--proxy=us", "--upstreams=1", ...TINY);
+Deno.test("bench runs a case of every kind", async () => {
+  const cases = [
+    "json1",
+    "full32_openai_hidden",
+    "full32_anthropic",
+    "paced50",
+    "download",
+    "upload_chunked",
+    "scrape",
+  ];
+  const { code, stderr } = await bench(`--case=${cases}`, "--proxy=us", "--upstreams=1", ...TINY);
   assertEquals(code, 0, stderr);
 });
 

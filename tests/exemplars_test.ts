@@ -88,6 +88,7 @@ Deno.test("createExporter() shows no trace of requests that belong to none, and 
     TRACEPARENT.slice(0, -1),
     `${TRACEPARENT}0`,
     `${TRACEPARENT}-of-another-version`,
+    `${TRACEPARENT.replace("00-", "01-")}0`,
     `${TRACEPARENT}, ${TRACEPARENT}`,
     TRACEPARENT.replace("4b", '"}'),
   ];

@@ -10,6 +10,7 @@ import { startFakeOllama } from "./fake_ollama.ts";
 import { random, turn } from "./fixtures.ts";
 import { PATIENCE_MS, Scrape, startExporter, until } from "./helpers.ts";
 
+const HOUR_MS = 3_600_000;
 /** What a scrape may take beside the time for which it waits on purpose. Machines are busy. */
 const SLACK_SECONDS = 8;
 
@@ -175,22 +176,21 @@ Deno.test("Ollama.refresh() does not mix what it was told for scrapes at once (s
     version: () => late(++times),
     ps: () => late(times),
     tags: () => late(times),
-  });
-  const scrapes: Promise<void>[] = [];
+  }, { timeoutMs: HOUR_MS });
+  const scrapes: Promise<Scrape>[] = [];
   for (let round = 0; round < 400; round++) {
     // Less time each: none of them shares another's probes.
-    const scraped = asked.scrape(60_000 - 100 * round).then((scrape) => {
-      const [version = ""] = scrape.labelValues("version");
-      assertEquals(scrape.labelValues("digest"), [version]);
-      const values = scrape.text.match(/(?<=^ollama_(loaded|installed)_model_(size|vram|context)_\w+{.*} )\d+/gm) ?? [];
-      const count = 1 + Number(version) % 4;
-      assertEquals(values, Array(4 * count).fill(version));
-      assertEquals([scrape.value("ollama_loaded_models"), scrape.value("ollama_installed_models")], [count, count]);
-    });
-    scrapes.push(scraped);
+    scrapes.push(asked.scrape(HOUR_MS - 1000 * round));
     await turns(3);
   }
-  await Promise.all(scrapes);
+  for (const scrape of await Promise.all(scrapes)) {
+    const [version = ""] = scrape.labelValues("version");
+    assertEquals(scrape.labelValues("digest"), [version]);
+    const values = scrape.text.match(/(?<=^ollama_(loaded|installed)_model_(size|vram|context)_\w+{.*} )\d+/gm) ?? [];
+    const count = 1 + Number(version) % 4;
+    assertEquals(values, Array(4 * count).fill(version));
+    assertEquals([scrape.value("ollama_loaded_models"), scrape.value("ollama_installed_models")], [count, count]);
+  }
   assertEquals(times, 400);
 });
 

@@ -302,3 +302,38 @@ Deno.test("Ollama.refresh() cuts long values of labels, and takes what is no nam
   assert(scrape.text.isWellFormed());
   assertEquals(scrape.value("ollama_up"), 1);
 });
+
+Deno.test("Ollama.refresh() stands a list that names one model two hundred thousand times", async () => {
+  using asked = new AskedOllama({
+    ps: saying(`{"models":[${Array(200_000).fill('{"name":"m","context_length":1}')}]}`),
+  });
+  const scrape = await asked.scrape();
+  assertEquals([scrape.value("ollama_loaded_models"), scrape.value("ollama_loaded_model_context_tokens")], [1, 1]);
+});
+
+Deno.test("Ollama.state is what the last refresh found, and refreshOlder() waits for another where that is old", async () => {
+  using asked = new AskedOllama({ ps: listing(LLAMA, { ...LLAMA, size: 1 }), tags: saying("") });
+  assertEquals(asked.ollama.state, undefined);
+  await asked.ollama.refreshOlder(60_000);
+  const { at, ...state } = asked.ollama.state ?? {};
+  assertEquals(state, {
+    version: "0.33.0",
+    error: undefined,
+    loaded: [{
+      name: "llama3.2:latest",
+      sizeBytes: 3001,
+      vramBytes: 4000,
+      contextTokens: 4096,
+      expiresAtSeconds: EXPIRY,
+      parameterSize: "3.2B",
+      quantization: "Q4_K_M",
+    }],
+    installedModels: undefined,
+  });
+  await asked.ollama.refreshOlder(60_000);
+  assertEquals(asked.ollama.state?.at, at);
+  asked.answers.version = saying("{}");
+  await asked.ollama.refreshOlder(-1);
+  assertEquals(asked.ollama.state?.version, undefined);
+  assertEquals(asked.ollama.state?.error, "/api/version: no version in the answer");
+});

@@ -8,7 +8,7 @@ import { fail } from "@std/assert";
 import { latin1 } from "./fake_ollama_wire.ts";
 
 const READ_BYTES = 64 * 1024;
-/** A server that is silent for so long is hung up on, as if it had ended the connection. */
+/** How long a server may be silent. */
 const PATIENCE_MS = 20_000;
 
 /** A response as it came over the wire. */
@@ -168,10 +168,15 @@ export class RawClient implements Disposable {
   async #more(): Promise<boolean> {
     if (this.#ended) return false;
     const buffer = new Uint8Array(READ_BYTES);
-    const timer = setTimeout(() => this.close(), PATIENCE_MS);
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.close();
+    }, PATIENCE_MS);
     // A reset ends a connection as an end does, only less politely.
     const count = await this.#conn.read(buffer).catch(() => null);
     clearTimeout(timer);
+    if (isLate) fail(`Nothing came within ${PATIENCE_MS} ms, after "${this.#held.slice(-500)}"`);
     this.#ended = count === null;
     if (count !== null) this.#held += latin1(buffer.subarray(0, count));
     return count !== null;

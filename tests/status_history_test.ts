@@ -13,6 +13,8 @@ import {
 } from "../lib/status_history.ts";
 import { observationOf, random } from "./fixtures.ts";
 
+/** A slot in seconds. */
+const SLOT = SLOT_MS / 1000;
 /** The begin of a slot. */
 const START = Math.floor(Date.UTC(2026, 10, 22) / SLOT_MS) * SLOT_MS;
 
@@ -50,19 +52,19 @@ function tokensIn(rates: readonly number[]): number {
 Deno.test("History spreads output tokens over the time of their generation", () => {
   const history = new TestHistory();
   history.passes(10);
-  const report = { outputTokens: 80, promptTokens: 30 };
-  history.ends({ durationSeconds: 12, firstOutputSeconds: 4, lastOutputSeconds: 12, report });
+  const report = { outputTokens: 80 * SLOT, promptTokens: 30 * SLOT };
+  history.ends({ durationSeconds: 6 * SLOT, firstOutputSeconds: 2 * SLOT, lastOutputSeconds: 6 * SLOT, report });
   history.passes(1);
   const { outputTokens, promptTokens } = history.plots();
-  assertEquals(outputTokens.slice(-7), [0, 0, 10, 10, 10, 10, 0], "80 tokens in 4 slots of 2 s, 10 tokens/s");
-  assertEquals(promptTokens.slice(-7), [0, 0, 15, 0, 0, 0, 0], "the prompt where the first output is");
-  assertEquals(tokensIn(outputTokens), 80);
+  assertEquals(outputTokens.slice(-7), [0, 0, 20, 20, 20, 20, 0], "tokens a second, in four slots");
+  assertEquals(promptTokens.slice(-7), [0, 0, 30, 0, 0, 0, 0], "the prompt where the first output is");
+  assertEquals(tokensIn(outputTokens), 80 * SLOT);
 });
 
 Deno.test("History spreads tokens of an answer in one piece by the server's figures", () => {
   const history = new TestHistory();
   history.passes(10);
-  history.ends({ durationSeconds: 6, report: { outputTokens: 40, evalSeconds: 4 } });
+  history.ends({ durationSeconds: 3 * SLOT, report: { outputTokens: 20 * SLOT, evalSeconds: 2 * SLOT } });
   history.passes(1);
   assertEquals(history.plots().outputTokens.slice(-4), [0, 10, 10, 0]);
 });
@@ -109,7 +111,7 @@ Deno.test("History takes in what began before its slots, as far as it lies in th
     report: { outputTokens: 1000, promptTokens: 7 },
   });
   const { total, outcomes } = history.plots();
-  assertAlmostEquals(total.outputTokens, 500, 5);
+  assertAlmostEquals(total.outputTokens, 500, 1000 / SLOTS);
   assertEquals([total.promptTokens, outcomes], [0, { ok: 1 }]);
 });
 

@@ -13,7 +13,7 @@ const GRID_PX = 26;
 const PAD_TOP_PX = 16;
 const PAD_BOTTOM_PX = 3;
 /** Dots that are further apart than this many slots are not joined. */
-const JOIN_SLOTS = 8;
+const JOIN_SLOTS = 4;
 
 /** One plot in its card. */
 export class Plot {
@@ -26,6 +26,7 @@ export class Plot {
   #chart = make("div", { class: "chart", role: "slider", tabindex: "0" });
   #svg = makeSvg("svg", { "aria-hidden": "true" });
   #grid = makeSvg("g", { class: "grid" });
+  #labels = makeSvg("g", { class: "labels" });
   #area = makeSvg("path", { class: "area" });
   #line = makeSvg("path", { class: "line" });
   #dots = makeSvg("path", { class: "dots" });
@@ -40,7 +41,7 @@ export class Plot {
   constructor(card, { unit, isLog }) {
     this.#unit = unit;
     this.#isLog = isLog;
-    this.#svg.append(this.#grid, this.#area, this.#line, this.#dots, this.#mark);
+    this.#svg.append(this.#grid, this.#area, this.#line, this.#dots, this.#labels, this.#mark);
     this.#chart.append(this.#svg);
     this.#chart.setAttribute("aria-label", `${card.querySelector("h2").textContent}, by time`);
     const axis = make("p", { class: "axis", "aria-hidden": "true" }, make("span", {}, "5 min ago"));
@@ -75,8 +76,8 @@ export class Plot {
       ArrowDown: () => (this.#cursor ?? last() + 1) - 1,
       ArrowRight: () => (this.#cursor ?? last()) + 1,
       ArrowUp: () => (this.#cursor ?? last()) + 1,
-      PageDown: () => (this.#cursor ?? last()) - 15,
-      PageUp: () => (this.#cursor ?? last()) + 15,
+      PageDown: () => (this.#cursor ?? last()) - 12,
+      PageUp: () => (this.#cursor ?? last()) + 12,
       Home: () => 0,
       End: last,
       Escape: () => undefined,
@@ -122,12 +123,15 @@ export class Plot {
 
   #drawGrid(scale, y, width, height) {
     const most = Math.max(1, Math.floor((height - PAD_TOP_PX) / GRID_PX));
-    const lines = scale.ticks(most).flatMap((value) => {
+    const ticks = scale.ticks(most);
+    const lines = ticks.map((value) => makeSvg("line", { x1: 0, x2: width, y1: y(value), y2: y(value) }));
+    const labels = ticks.map((value) => {
       const label = makeSvg("text", { x: 0, y: y(value) - 4 });
       label.textContent = this.#unit(value).text.replace(/\.0+(?!\d)/, "");
-      return [makeSvg("line", { x1: 0, x2: width, y1: y(value), y2: y(value) }), label];
+      return label;
     });
     this.#grid.replaceChildren(...lines);
+    this.#labels.replaceChildren(...labels);
   }
 
   #drawCursor() {
