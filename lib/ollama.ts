@@ -361,5 +361,5 @@ function sumOf(entries: Entries, read: Read): number | undefined {
 
 function mostOf(entries: Entries, read: Read): number | undefined {
   const values = entries.map(read).filter((value) => value !== undefined);
-  return values.length === 0 ? undefined : Math.max(...values);
+  return values.length === 0 ? undefined : values.reduce((most, value) => Math.max(most, value));
 }

@@ -111,7 +111,6 @@ export class History {
     this.#count++;
     this.#requests.unshift(endedRequest(observation, this.#count));
     if (this.#requests.length > LAST_REQUESTS) this.#requests.pop();
-    if (operation !== undefined) return;
     this.#addTokens(observation);
     if (api !== undefined) this.#addMeasured(observation);
   }

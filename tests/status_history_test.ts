@@ -117,8 +117,9 @@ Deno.test("History takes in what began before its slots, as far as it lies in th
 
 Deno.test("History puts an end that lies ahead of the clock into the present", () => {
   const history = new TestHistory();
+  history.clock.now = START + SLOT_MS - 1;
   // 500 ms by the time of day, 1 s by the clock that measures durations.
-  const startedAt = START - 500;
+  const startedAt = history.clock.now - 500;
   const times = { firstOutputSeconds: 0.6, lastOutputSeconds: 0.9, durationSeconds: 1 };
   history.observe(observationOf({ startedAt, ...times, report: { outputTokens: 9, promptTokens: 3 } }));
   const { total, outcomes } = history.plots();
