@@ -346,7 +346,9 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
         const names = await page.evaluate<string>("document.querySelector('#requests tbody').textContent");
         return names.includes(last.slice(0, -2));
       }, `requests up to ${last} are shown`);
-      await delay(1500);
+      // Models that were just loaded are shown until Ollama is asked again; they are not what must not grow.
+      const loaded = "document.querySelectorAll('#models tbody tr').length";
+      await until(async () => await page.evaluate<number>(loaded) === 0, "no model is shown as loaded");
     };
     const memory = async () =>
       await page.ask("memory") as { usedSize: number; nodes: number; jsEventListeners: number };
