@@ -1,0 +1,62 @@
+/**
+ * `deno task chaos`: exchanges that go wrong in every way, over both listeners, and a table of what came of them.
+ *
+ *     deno task chaos [--seed=N] [--exchanges=N] [--clients=N]
+ *
+ * @module
+ */
+
+import { WEB_SERVERS } from "../lib/config.ts";
+import { type ChaosResult, runChaos } from "./chaos_run.ts";
+import { writeLine } from "./job.ts";
+
+const MEBIBYTE = 1024 * 1024;
+const SHOWN_PROBLEMS = 10;
+
+/** The value of a flag, or its default. */
+function flag(name: string, byDefault: number): number {
+  const value = Deno.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+  if (value === undefined) return byDefault;
+  if (!/^[1-9]\d{0,8}$/.test(value)) throw new Error(`--${name} must be a number from 1, not ${JSON.stringify(value)}`);
+  return Number(value);
+}
+
+/** A row of the table. */
+function rowOf(result: ChaosResult): string {
+  const { server, seed, exchanges, clients, faults, bytesChecked, peakRssBytes } = result;
+  const kinds = Object.entries(faults).map(([fault, count]) => `${fault} ${count}`).join(", ");
+  const cells = [
+    server,
+    seed,
+    exchanges,
+    clients,
+    kinds,
+    bytesChecked,
+    result.bytesLost,
+    `${result.observationsMissing} / ${result.observationsDoubled}`,
+    result.postsRepeated,
+    result.problems.length,
+    `${Math.round(peakRssBytes / MEBIBYTE)} MiB`,
+  ];
+  return `| ${cells.join(" | ")} |`;
+}
+
+const seed = flag("seed", 1);
+const exchanges = flag("exchanges", 20_000);
+const clients = flag("clients", 32);
+const lines = [
+  `deno ${Deno.version.deno}, ${Deno.build.os}/${Deno.build.arch}`,
+  "",
+  "| listener | seed | exchanges | at once | faults | bytes checked | bytes lost | observations missing / doubled |" +
+  " POSTs repeated | problems | peak RSS, all in one process |",
+  `|${" --- |".repeat(11)}`,
+];
+let hasFailed = false;
+for (const server of WEB_SERVERS) {
+  const result = await runChaos({ server, seed, exchanges, clients });
+  lines.push(rowOf(result));
+  for (const problem of result.problems.slice(0, SHOWN_PROBLEMS)) writeLine(Deno.stderr, `${server}: ${problem}`);
+  hasFailed ||= result.problems.length > 0 || result.observationsMissing + result.observationsDoubled > 0;
+}
+writeLine(Deno.stdout, lines.join("\n"));
+if (hasFailed) Deno.exit(1);
