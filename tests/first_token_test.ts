@@ -8,9 +8,9 @@ import { startFakeOllama } from "./fake_ollama.ts";
 import { startExporter } from "./helpers.ts";
 
 /** Silence between the messages in question and the rest of the answer, which has output in any case. */
-const SILENCE_MS = 150;
-/** The clocks of timers and of the exporter need not agree to the last microsecond. */
-const SILENCE_SECONDS = (SILENCE_MS - 5) / 1000;
+const SILENCE_MS = 600;
+/** What is left of it where a busy machine sees the first message late; without the silence it would be next to 0. */
+const SILENCE_SECONDS = SILENCE_MS / 3 / 1000;
 
 /** A stream of an API: messages that begin it and have output, or none, and what follows them. */
 interface Stream {
@@ -184,7 +184,7 @@ for (const { api, silent, spoken, rest } of STREAMS) {
 }
 
 Deno.test("metrics count the time per token from the first to the last output where the server tells no time", async () => {
-  await using fake = await startFakeOllama({ tokens: 6, tokenDelayMs: 40 });
+  await using fake = await startFakeOllama({ tokens: 6, tokenDelayMs: 150 });
   await using exporter = startExporter(fake, { openaiStreamUsage: true });
   for (const endpoint of ENDPOINTS.filter(({ route }) => route.startsWith("/v1/"))) {
     const { api } = endpoint;
@@ -195,8 +195,8 @@ Deno.test("metrics count the time per token from the first to the last output wh
     // Five of the six tokens came between the two.
     assertEquals(report.outputTokens, 6);
     const perToken = (lastOutputSeconds - firstOutputSeconds) / 5;
-    assertGreaterOrEqual(perToken, 0.03, api);
-    assertLess(perToken, 1, api);
+    assertGreaterOrEqual(perToken, 0.08, api);
+    assertLess(perToken, 2, api);
     const scrape = await exporter.scrape();
     const sum = scrape.value("ollama_time_per_output_token_seconds_sum", { model: "llama3.2:latest", api });
     assertLess(Math.abs((sum ?? NaN) - perToken), 1e-9);
