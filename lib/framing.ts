@@ -167,7 +167,11 @@ class LineFraming implements Framing, CutterSink {
   }
 
   async #drain(lines: ReadableStream<string>): Promise<void> {
-    for await (const line of lines) {
+    const reader = lines.getReader();
+    // An async iterator would cost more than all that is done here.
+    while (true) {
+      const { done, value: line } = await reader.read();
+      if (done) return;
       if (this.#kind === "ndjson") {
         if (line !== "") this.#message(line);
       } else if (line === "") this.#dispatch();
