@@ -5,16 +5,14 @@
  */
 
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { createExporter, type Exporter } from "../lib/exporter.ts";
-import { listen, type Listener } from "../lib/listener.ts";
-import { createLog } from "../lib/log.ts";
 import { OUTCOMES } from "../lib/observation.ts";
 import { LAST_REQUESTS } from "../lib/status_history.ts";
 import { VIEWER_LIMIT } from "../lib/status_feed.ts";
 import { apiRequests } from "./api_requests.ts";
-import { Browser, hasChromium, Page, type Violation } from "./browser.ts";
-import { type FakeOllama, type FakeOllamaOptions, startFakeOllama } from "./fake_ollama.ts";
-import { CHAT, delay, Gate, GENERATE, Scrape, until } from "./helpers.ts";
+import { Browser, hasChromium, type Page, type Violation } from "./browser.ts";
+import { healthOf, Stage, untilHealth } from "./browser_stage.ts";
+import type { FakeModel } from "./fake_ollama.ts";
+import { CHAT, delay, Gate, GENERATE, until } from "./helpers.ts";
 import { StatusViewer } from "./status_client.ts";
 
 const DESKTOP = { width: 1280, height: 900 };
@@ -23,86 +21,6 @@ const PHONE = { width: 320, height: 640 };
 /** A name that would be markup if it were not text. */
 const MARKUP = "<img src=x onerror=alert(1)>";
 const LONG_NAME = `hf.co/${"someone".repeat(4)}/${"Very-Long-Model-Name-".repeat(3)}GGUF:Q4_K_M`;
-
-/** A fake Ollama, an exporter in front of it, and a listener; each can go away and come back. */
-class Stage implements AsyncDisposable {
-  readonly exporter: Exporter;
-  readonly port: number;
-  fake: FakeOllama;
-  listener: Listener;
-
-  private constructor(fake: FakeOllama) {
-    this.fake = fake;
-    this.exporter = createExporter({
-      upstream: new URL(fake.url),
-      version: "0.0.0-test",
-      log: createLog({ level: "ERROR", format: "text" }),
-      metricsPath: "/metrics",
-      modelLimit: 200,
-      probeTimeoutMs: 1000,
-      openaiStreamUsage: true,
-      allowedHosts: [],
-      fetch,
-    });
-    this.listener = this.#listen(0);
-    this.port = this.listener.address.port;
-  }
-
-  static async start(options: FakeOllamaOptions = {}): Promise<Stage> {
-    return new Stage(await startFakeOllama(options));
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
-  }
-
-  get pageUrl(): string {
-    return `${this.url}/-/`;
-  }
-
-  #listen(port: number): Listener {
-    return listen(this.exporter.handlers.both, { hostname: "127.0.0.1", port });
-  }
-
-  /** The exporter is gone, and all connections with it. */
-  async goes(): Promise<void> {
-    this.listener.abort();
-    await this.listener.shutdown();
-  }
-
-  /** The exporter is back. */
-  comes(): void {
-    this.listener = this.#listen(this.port);
-  }
-
-  async ollamaComes(): Promise<void> {
-    this.fake = await startFakeOllama({ port: this.fake.port });
-  }
-
-  async post(path: string, body: unknown): Promise<void> {
-    await (await fetch(this.url + path, { method: "POST", body: JSON.stringify(body) })).text();
-  }
-
-  async scrape(): Promise<Scrape> {
-    return new Scrape(await (await fetch(`${this.url}/metrics`)).text());
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.goes();
-    this.exporter.close();
-    await this.fake.close();
-  }
-}
-
-/** What the page says of the exporter and of Ollama. */
-async function healthOf(page: Page): Promise<[state: string, text: string]> {
-  return [await page.evaluate("document.querySelector('#health').dataset.state"), await page.text("#health-text")];
-}
-
-async function untilHealth(page: Page, state: string): Promise<string> {
-  await until(async () => (await healthOf(page))[0] === state, `the page says ${state}`);
-  return (await healthOf(page))[1];
-}
 
 /** The sum of the exact values of a legend, by the names of its rows. */
 async function legendOf(page: Page, id: string): Promise<Record<string, string>> {
@@ -205,14 +123,36 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     await using page = await browser.open(stage.pageUrl);
     await untilHealth(page, "up");
     await stage.goes();
-    assertMatch(
-      await untilHealth(page, "lost"),
-      /^The (connection|exporter).* Shown is \d\d:\d\d:\d\d\. Trying again…$/,
-    );
+    const lost = /^The connection to the exporter is lost\. Shown is \d\d:\d\d:\d\d\. Trying again…$/;
+    assertMatch(await untilHealth(page, "lost"), lost);
     stage.comes();
     await untilHealth(page, "up");
     await stage.post("/api/chat", CHAT);
     await until(async () => await page.text("#outcomes b") === "1", "its figures move again");
+  },
+
+  "it takes a connection that died without a word for lost, and makes a new one": async (browser) => {
+    await using stage = await Stage.start();
+    let streams = 0;
+    // What stands between: it passes the first event on and then nothing any more.
+    await using between = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async ({ url }) => {
+      const { pathname } = new URL(url);
+      const response = await fetch(stage.url + pathname);
+      if (pathname !== "/-/events") return response;
+      streams++;
+      const reader = response.body?.getReader();
+      const first = await reader?.read();
+      await reader?.cancel();
+      return new Response(new ReadableStream({ start: (controller) => controller.enqueue(first?.value) }), response);
+    });
+    await using page = await browser.open(`http://127.0.0.1:${between.addr.port}/-/`);
+    await until(async () => await page.text("#in-flight") === "0", "the first event is shown");
+    assertEquals((await healthOf(page))[0], "connecting", "for a while nothing is said of it");
+    await page.evaluate("now = performance.now.bind(performance); performance.now = () => now() + 6000");
+    assertMatch(await untilHealth(page, "lost"), /^The exporter says nothing\. Shown is/);
+    assertEquals(streams, 1);
+    await page.evaluate("performance.now = () => now() + 16_000");
+    await until(() => streams === 2, "another stream is opened");
   },
 
   "it says that there are too many viewers, and comes in when one leaves": async (browser) => {
@@ -292,7 +232,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
 
   "it is dark or light as the reader likes, and accessible in both, also on a phone": async (browser) => {
     await using stage = await Stage.start({ tokenDelayMs: 2 });
-    const model = { ...stage.fake.behaviour.models[0], name: LONG_NAME } as FakeOllama["behaviour"]["models"][number];
+    const model = { ...stage.fake.behaviour.models[0], name: LONG_NAME } as FakeModel;
     stage.fake.behaviour.models = [...stage.fake.behaviour.models, model];
     for (const { endpoint: { route }, init } of apiRequests()) await (await fetch(stage.url + route, init)).text();
     for (const name of [LONG_NAME, MARKUP, "x".repeat(500)]) await stage.post("/api/chat", { ...CHAT, model: name });

@@ -13,7 +13,7 @@ import { Browser, CHROMIUM, hasChromium } from "../tests/browser.ts";
 import { startDemo } from "./demo.ts";
 
 const FOLDER = new URL("../docs/", import.meta.url).pathname;
-const VIEWPORT = { width: 1280, height: 1000 };
+const VIEWPORT = { width: 1280, height: 1060 };
 
 /** All numbers have come by then. */
 const SETTLING_MS = 3000;
@@ -38,7 +38,11 @@ await Deno.mkdir(FOLDER, { recursive: true });
   await delay(Number(seconds) * 1000);
   await using browser = new Browser();
   for (const colorScheme of ["dark", "light"] as const) {
-    await using page = await browser.open(`${demo.url}/-/`, { colorScheme, viewport: VIEWPORT, deviceScaleFactor: 2 });
+    await using page = await browser.open(`${demo.url}/-/`, {
+      colorScheme,
+      viewport: VIEWPORT,
+      deviceScaleFactor: 1.5,
+    });
     await delay(SETTLING_MS);
     await page.ask("screenshot", { path: `${FOLDER}status-${colorScheme}.png` });
     print(`${FOLDER}status-${colorScheme}.png`);
