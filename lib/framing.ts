@@ -20,6 +20,8 @@ import { VectorSkipper } from "./vectors.ts";
  */
 export const MESSAGE_LIMIT_BYTES = 8 * 1024 * 1024;
 
+const LF = 10;
+
 /** How a body is cut into messages. */
 export type FramingKind = "ndjson" | "sse" | "json";
 
@@ -154,8 +156,10 @@ class LineFraming implements Framing, CutterSink {
   }
 
   whole(messages: Uint8Array): void {
-    if (this.#alarms === undefined || this.#alarms.in(messages)) this.#write(messages);
-    else this.#sink.quiet(this.#at);
+    const alarmAt = this.#alarms === undefined ? 0 : this.#alarms.indexIn(messages);
+    const start = alarmAt < 0 ? messages.length : startOfMessage(messages, this.#kind, alarmAt);
+    if (start > 0) this.#sink.quiet(this.#at);
+    if (start < messages.length) this.#write(messages.subarray(start));
   }
 
   long(_bytes: Uint8Array, begins: boolean): void {
@@ -192,6 +196,13 @@ class LineFraming implements Framing, CutterSink {
       this.#alarms = this.#quiet.alarms;
     }
   }
+}
+
+/** Where the message begins that the byte at an index belongs to, or one before it. */
+function startOfMessage(bytes: Uint8Array, kind: "ndjson" | "sse", index: number): number {
+  let end = bytes.lastIndexOf(LF, index);
+  while (kind === "sse" && end > 0 && bytes[end - 1] !== LF) end = bytes.lastIndexOf(LF, end - 1);
+  return kind === "sse" && end <= 0 ? 0 : end + 1;
 }
 
 /** Gives the message to the sink. Data that is `[DONE]`, the end of an OpenAI stream, is given as that string. */

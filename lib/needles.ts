@@ -28,15 +28,21 @@ export class Needles {
 
   /** Whether any needle is in these bytes. */
   in(bytes: Uint8Array): boolean {
+    return this.indexIn(bytes) >= 0;
+  }
+
+  /** Where the first needle begins that is in these bytes, from an index on; -1 where there is none. */
+  indexIn(bytes: Uint8Array, from = 0): number {
     const length = bytes.length;
-    for (let last = this.#window - 1; last < length;) {
+    for (let last = from + this.#window - 1; last < length;) {
       const move = this.#moves[bytes[last] as number] as number;
       if (move === 0) {
-        if (this.#isAt(bytes, last - this.#window + 1)) return true;
+        const start = last - this.#window + 1;
+        if (this.#isAt(bytes, start)) return start;
         last++;
       } else last += move;
     }
-    return false;
+    return -1;
   }
 
   #isAt(bytes: Uint8Array, start: number): boolean {

@@ -7,7 +7,7 @@
 import { Held, join } from "./cutter.ts";
 import type { Exchange } from "./exchange.ts";
 import type { ClientRequest } from "./listener.ts";
-import { tap, type Watcher } from "./tap.ts";
+import { tap, type Turns, type Watcher } from "./tap.ts";
 import { readRequest } from "./usage.ts";
 
 /** Longest body that is read, in bytes. A longer one is passed on unread: its model is taken from the answer. */
@@ -36,11 +36,16 @@ type WholeBody = OutgoingBody & { readonly body: Uint8Array<ArrayBuffer> };
 /** Reads the bodies of requests. */
 export class BodyReader {
   readonly #asksForUsage: boolean;
+  readonly #turns: Turns;
   #heldBytes = 0;
 
-  /** @param asksForUsage Whether streams that carry no token counts by themselves are to be asked for them. */
-  constructor(asksForUsage: boolean) {
+  /**
+   * @param asksForUsage Whether streams that carry no token counts by themselves are to be asked for them.
+   * @param turns Those of all taps.
+   */
+  constructor(asksForUsage: boolean, turns: Turns) {
     this.#asksForUsage = asksForUsage;
+    this.#turns = turns;
   }
 
   /**
@@ -63,9 +68,11 @@ export class BodyReader {
       this.#heldBytes + (length ?? 0) < HELD_LIMIT_BYTES;
     // Of `Deno.serve`'s own streams `fetch` knows the length.
     const whole = length === undefined || request instanceof Request ? body : new SizedBody(body, length);
-    if (!isReadable) return untouched(length === undefined ? tap(body, new UploadWatcher(exchange)) : whole);
+    if (!isReadable) {
+      return untouched(length === undefined ? tap(body, new UploadWatcher(exchange), this.#turns) : whole);
+    }
     if (length === undefined) {
-      return asks ? await this.#gather(body, exchange) : untouched(tap(body, new ModelWatcher(exchange)));
+      return asks ? await this.#gather(body, exchange) : untouched(tap(body, new ModelWatcher(exchange), this.#turns));
     }
     if (length > READ_LIMIT_BYTES) return untouched(whole);
     return this.#whole(await this.#receive(request, length), exchange, asks);
@@ -112,7 +119,7 @@ export class BodyReader {
       this.#heldBytes -= exchange.requestBytes;
     }
     reader.releaseLock();
-    return untouched(streamOf(parts, tap(body, new UploadWatcher(exchange))));
+    return untouched(streamOf(parts, tap(body, new UploadWatcher(exchange), this.#turns)));
   }
 }
 

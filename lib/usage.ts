@@ -118,16 +118,15 @@ export class UsageFilter implements Filter, CutterSink {
   }
 
   whole(events: Uint8Array): void {
-    if (!USAGE.in(events)) {
-      this.#passed.push(events);
-      return;
-    }
+    // Everything up to the first event that tells usage passes in one piece.
     let start = 0;
-    while (start < events.length) {
-      const end = eventEnd(events, start);
-      this.#passed.push(this.#edit(events.subarray(start, end)));
+    for (let at = USAGE.indexIn(events); at >= 0; at = USAGE.indexIn(events, start)) {
+      const event = eventStart(events, start, at);
+      const end = eventEnd(events, at);
+      this.#passed.push(events.subarray(start, event), this.#edit(events.subarray(event, end)));
       start = end;
     }
+    this.#passed.push(events.subarray(start));
   }
 
   long(bytes: Uint8Array): void {
@@ -173,6 +172,17 @@ function without(event: Uint8Array, object: ScannedObject, member: Member): Uint
   const start = before?.valueEnd ?? member.keyStart;
   const end = before === undefined && after !== undefined ? after.keyStart : member.valueEnd;
   return splice(event, start, end, NOTHING);
+}
+
+/** Where the event begins that the byte at an index belongs to; events begin at `from`. */
+function eventStart(bytes: Uint8Array, from: number, index: number): number {
+  let at = bytes.lastIndexOf(LF, index);
+  while (at >= from) {
+    const before = bytes[at - 1] === CR ? at - 2 : at - 1;
+    if (before < from || bytes[before] === LF) return at + 1;
+    at = bytes.lastIndexOf(LF, at - 1);
+  }
+  return from;
 }
 
 /** Index behind the event that begins at an index, its blank line included. A blank line before it counts as one. */

@@ -6,7 +6,7 @@ import type { Endpoint } from "../lib/dialects.ts";
 import { Exchange } from "../lib/exchange.ts";
 import { Metrics } from "../lib/metrics.ts";
 import { type Observation, type OpenRequest, OUTCOMES, type Report } from "../lib/observation.ts";
-import { tap } from "../lib/tap.ts";
+import { tap, Turns } from "../lib/tap.ts";
 import { UsageFilter } from "../lib/usage.ts";
 import { apiRequest } from "./api_requests.ts";
 import { startFakeOllama } from "./fake_ollama.ts";
@@ -54,7 +54,7 @@ async function pass(
       controller.byobRequest?.respond(0);
     },
   });
-  const bytes = await new Response(tap(body, exchange, hides ? new UsageFilter() : undefined)).bytes();
+  const bytes = await new Response(tap(body, exchange, new Turns(), hides ? new UsageFilter() : undefined)).bytes();
   return { bytes, observation: await promise };
 }
 

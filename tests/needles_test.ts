@@ -48,8 +48,13 @@ Deno.test("Needles finds what includes() finds, in random texts of few letters",
   for (let run = 0; run < 20_000; run++) {
     const needles = Array.from({ length: 1 + Math.floor(next() * 4) }, () => text(1 + Math.floor(next() * 6)));
     const haystack = text(Math.floor(next() * 40));
+    const bytes = bytesOf(haystack);
     const expected = needles.some((needle) => haystack.includes(needle));
-    assertEquals(new Needles(...needles).in(bytesOf(haystack)), expected, `${needles} in ${haystack}`);
+    const search = new Needles(...needles);
+    assertEquals(search.in(bytes), expected, `${needles} in ${haystack}`);
+    const from = Math.floor(next() * 10);
+    const places = needles.map((needle) => indexOf(bytes, bytesOf(needle), from)).filter((place) => place >= 0);
+    assertEquals(search.indexIn(bytes, from), places.length === 0 ? -1 : Math.min(...places), `${needles} ${haystack}`);
     if (expected) found++;
   }
   assertEquals(found > 2000 && found < 18_000, true, `${found} of 20000 were found: the test must see both`);
@@ -61,3 +66,10 @@ Deno.test("Needles takes a needle of 255 bytes", () => {
   assertEquals(search.in(bytesOf(`${"n".repeat(1000)}!`)), true);
   assertEquals(search.in(bytesOf("n".repeat(1000))), false);
 });
+
+function indexOf(bytes: Uint8Array, needle: Uint8Array, from: number): number {
+  for (let start = from; start + needle.length <= bytes.length; start++) {
+    if (needle.every((byte, index) => bytes[start + index] === byte)) return start;
+  }
+  return -1;
+}

@@ -12,6 +12,7 @@ import {
   type OutgoingBody,
   READ_LIMIT_BYTES,
 } from "../lib/request_body.ts";
+import { Turns } from "../lib/tap.ts";
 import { bytesOf, turn } from "./fixtures.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -105,7 +106,7 @@ async function textOf({ body }: OutgoingBody): Promise<string> {
 
 Deno.test("BodyReader asks for usage in a body of known length, which goes on with another length", async () => {
   const exchange = exchangeOf();
-  const outgoing = await new BodyReader(true).read(whole(STREAMED), exchange);
+  const outgoing = await new BodyReader(true, new Turns()).read(whole(STREAMED), exchange);
   assert(outgoing.body instanceof Uint8Array);
   assertEquals(await textOf(outgoing), ASKED);
   assert(outgoing.hasAsked);
@@ -116,7 +117,10 @@ Deno.test("BodyReader asks for usage in a body of known length, which goes on wi
 
 Deno.test("BodyReader asks for usage in a body that comes in chunks, which goes on in chunks", async () => {
   const exchange = exchangeOf();
-  const outgoing = await new BodyReader(true).read(chunked(STREAMED.slice(0, 5), STREAMED.slice(5)), exchange);
+  const outgoing = await new BodyReader(true, new Turns()).read(
+    chunked(STREAMED.slice(0, 5), STREAMED.slice(5)),
+    exchange,
+  );
   assert(outgoing.body instanceof ReadableStream);
   assertEquals(await textOf(outgoing), ASKED);
   assert(outgoing.hasAsked);
@@ -139,7 +143,7 @@ for (const [name, { body = STREAMED, path, asks = true, model }] of Object.entri
   Deno.test(`BodyReader leaves a body alone ${name}, and reads its model`, async () => {
     for (const request of [whole(body), chunked(...body)]) {
       const exchange = exchangeOf(path);
-      const outgoing = await new BodyReader(asks).read(request, exchange);
+      const outgoing = await new BodyReader(asks, new Turns()).read(request, exchange);
       assertEquals(await textOf(outgoing), body);
       assert(!outgoing.hasAsked);
       assertEquals(exchange.requestBytes, bytesOf(body).length);
@@ -168,33 +172,33 @@ for (const [name, { request, path }] of Object.entries(UNREAD)) {
   Deno.test(`BodyReader passes a body ${name} on untouched, as the same stream`, async () => {
     const exchange = exchangeOf(path);
     const client = request();
-    const outgoing = await new BodyReader(true).read(client, exchange);
+    const outgoing = await new BodyReader(true, new Turns()).read(client, exchange);
     assertUntouched(outgoing, client);
     assertEquals([outgoing.hasAsked, outgoing.heldBytes, modelNamed()], [false, 0, undefined]);
     assertEquals(exchange.requestBytes, Number(client.headers.get("content-length")));
     // `fetch` knows the length of the runtime's own.
     const { method, url, headers, body } = request();
     const own = new Request(url, { method, headers, body });
-    assertStrictEquals((await new BodyReader(true).read(own, exchangeOf(path))).body, own.body);
+    assertStrictEquals((await new BodyReader(true, new Turns()).read(own, exchangeOf(path))).body, own.body);
   });
 }
 
 Deno.test("BodyReader makes no body of a request that has none", async () => {
   const none = { ...whole(""), body: null };
-  assertEquals((await new BodyReader(true).read(none, exchangeOf())).body, null);
+  assertEquals((await new BodyReader(true, new Turns()).read(none, exchangeOf())).body, null);
   // Deno.serve gives a body to a POST that announces none.
-  assertEquals((await new BodyReader(true).read(uploadOf([], {}).request, exchangeOf())).body, null);
+  assertEquals((await new BodyReader(true, new Turns()).read(uploadOf([], {}).request, exchangeOf())).body, null);
 });
 
 Deno.test("BodyReader reads a body that is as long as the limit", async () => {
   const body = bytesOf(STREAMED.replace("}", `,"x":"${"x".repeat(READ_LIMIT_BYTES - STREAMED.length - 7)}"}`));
   assertEquals(body.length, READ_LIMIT_BYTES);
-  assert((await new BodyReader(true).read(whole(body), exchangeOf())).hasAsked);
+  assert((await new BodyReader(true, new Turns()).read(whole(body), exchangeOf())).hasAsked);
 });
 
 Deno.test("BodyReader passes a body in chunks on as it comes where it need not be changed", async () => {
   const { request, send } = uploadOf([bytesOf('{"model":')], { "transfer-encoding": "chunked" }, true);
-  const { body } = await new BodyReader(true).read(request, exchangeOf("/api/chat"));
+  const { body } = await new BodyReader(true, new Turns()).read(request, exchangeOf("/api/chat"));
   assert(body instanceof ReadableStream);
   const reader = body.getReader();
   assertEquals((await reader.read()).value, bytesOf('{"model":'));
@@ -212,7 +216,7 @@ Deno.test("BodyReader gives up on a body in chunks that is over the limit, and l
   }
   const { request, taken } = uploadOf(chunks(), { "transfer-encoding": "chunked" });
   const exchange = exchangeOf();
-  const outgoing = await new BodyReader(true).read(request, exchange);
+  const outgoing = await new BodyReader(true, new Turns()).read(request, exchange);
   assertEquals([outgoing.hasAsked, outgoing.heldBytes], [false, 0]);
   assertLessOrEqual(taken(), READ_LIMIT_BYTES / (MEBIBYTE / 2) + 3);
   assert(outgoing.body instanceof ReadableStream);
@@ -222,7 +226,7 @@ Deno.test("BodyReader gives up on a body in chunks that is over the limit, and l
 });
 
 Deno.test("BodyReader holds bodies up to a limit for all of them, until their answers begin", async () => {
-  const reader = new BodyReader(true);
+  const reader = new BodyReader(true, new Turns());
   const room = STREAMED.replace("}", `,"x":"${"x".repeat(READ_LIMIT_BYTES - 100)}"}`);
   const held: OutgoingBody[] = [];
   for (let bytes = 0; bytes + READ_LIMIT_BYTES < HELD_LIMIT_BYTES; bytes += READ_LIMIT_BYTES) {
@@ -240,7 +244,7 @@ Deno.test("BodyReader holds bodies up to a limit for all of them, until their an
 });
 
 Deno.test("BodyReader counts bodies as held while they come, so that many slow ones cannot fill the memory", async () => {
-  const reader = new BodyReader(true);
+  const reader = new BodyReader(true, new Turns());
   const slow = () => uploadOf([], { "content-length": String(READ_LIMIT_BYTES) }, true);
   const uploads = Array.from({ length: HELD_LIMIT_BYTES / READ_LIMIT_BYTES - 1 }, slow);
   const reads = uploads.map(({ request }) => assertRejects(() => reader.read(request, exchangeOf()), Error, "left"));
@@ -252,7 +256,7 @@ Deno.test("BodyReader counts bodies as held while they come, so that many slow o
 });
 
 Deno.test("BodyReader rejects where the client leaves before its body is complete, and holds nothing then", async () => {
-  const reader = new BodyReader(true);
+  const reader = new BodyReader(true, new Turns());
   for (let round = 0; round < HELD_LIMIT_BYTES / READ_LIMIT_BYTES + 1; round++) {
     for (const headers of [{ "content-length": String(READ_LIMIT_BYTES) }, { "transfer-encoding": "chunked" }]) {
       const upload = uploadOf([new Uint8Array(READ_LIMIT_BYTES)], headers as Record<string, string>, true);

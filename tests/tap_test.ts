@@ -1,8 +1,8 @@
 /** The tap by itself: every byte passes, when it is asked for, and the watcher is told once how it ended. */
 
-import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertExists, assertRejects, assertStrictEquals } from "@std/assert";
 import { join } from "../lib/cutter.ts";
-import { type Filter, READ_BYTES, tap, type Watcher } from "../lib/tap.ts";
+import { type Filter, GATHER_BYTES, READ_BYTES, tap as tapOf, Turns, type Watcher } from "../lib/tap.ts";
 import { bytesOf, random, turn } from "./fixtures.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -82,6 +82,16 @@ class Source {
   }
 }
 
+/** A tap among others. */
+const tap = (body: ReadableStream<Bytes>, watcher: Watcher, filter?: Filter): ReadableStream<Bytes> =>
+  tapOf(body, watcher, TURNS, filter);
+
+const TURNS = new Turns();
+
+async function turns(count: number): Promise<void> {
+  for (let index = 0; index < count; index++) await turn();
+}
+
 async function bytesOfStream(stream: ReadableStream<Bytes>): Promise<Bytes> {
   return await new Response(stream).bytes();
 }
@@ -113,19 +123,43 @@ for (const kind of ["bytes", "plain"] as const) {
     }
   });
 
-  Deno.test(`tap() asks its source for nothing that it is not asked for (${kind})`, async () => {
-    const source = new Source(["one", "two", "three"].map(bytesOf));
+  Deno.test(`tap() passes the first chunk at once, and asks for no more until it is asked (${kind})`, async () => {
+    const source = new Source(["one", "two"].map(bytesOf));
     const witness = new Witness();
     const reader = tap(source[kind](), witness).getReader();
-    await turn();
+    await turns(5);
     assertEquals([source.pulls, witness.events], [0, []]);
-    for (const [index, word] of ["one", "two", "three"].entries()) {
-      const { value } = await reader.read();
-      assertEquals(value, bytesOf(word));
-      await turn();
-      assertEquals([source.pulls, witness.events.length], [index + 1, index + 1]);
-    }
+    assertEquals((await reader.read()).value, bytesOf("one"));
+    await turns(5);
+    assertEquals([source.pulls, witness.events], [1, ["chunk 3"]]);
+    assertEquals((await reader.read()).value, bytesOf("two"));
     assertEquals((await reader.read()).done, true);
+    assertEquals(witness.events, ["chunk 3", "chunk 3", "complete"]);
+  });
+
+  Deno.test(`tap() gathers small chunks that come without a pause, and no more than its limit (${kind})`, async () => {
+    const chunks = Array.from({ length: 100 }, (_, index) => new Uint8Array(100).fill(index));
+    const reader = tap(new Source(chunks.map((chunk) => chunk.slice()))[kind](), new Witness()).getReader();
+    const sizes: number[] = [];
+    const got: Bytes[] = [];
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      sizes.push(read.value.length);
+      got.push(read.value);
+    }
+    assertEquals(join(got), join(chunks));
+    assertEquals(sizes[0], 100);
+    assert(sizes.length < 20, `${sizes}`);
+    assert(Math.max(...sizes) < GATHER_BYTES + 2 * 100, `${sizes}`);
+  });
+
+  Deno.test(`tap() holds little for a reader that does not read (${kind})`, async () => {
+    const source = new Source(Array.from({ length: 1000 }, () => new Uint8Array(READ_BYTES)));
+    const reader = tap(source[kind](), new Witness()).getReader();
+    await reader.read();
+    await reader.read();
+    await turns(20);
+    // What is read ahead is one buffer, of which a source such as this one fills ever larger ones.
+    assert(source.pulls <= 4, `${source.pulls}`);
   });
 
   Deno.test(`tap() breaks off when its source does, with the same error and after what came (${kind})`, async () => {
@@ -149,11 +183,7 @@ for (const kind of ["bytes", "plain"] as const) {
 }
 
 Deno.test("tap() says nothing more when its reader leaves while a read is pending", async () => {
-  let source: ReadableByteStreamController | undefined;
-  const body = new ReadableStream({
-    type: "bytes",
-    start: (controller) => void (source = controller),
-  }) as ReadableStream<Bytes>;
+  const { body, source } = live();
   const witness = new Witness();
   const reader = tap(body, witness).getReader();
   const pending = reader.read();
@@ -161,7 +191,7 @@ Deno.test("tap() says nothing more when its reader leaves while a read is pendin
   await reader.cancel();
   assertEquals((await pending).done, true);
   try {
-    source?.enqueue(bytesOf("too late"));
+    source.enqueue(bytesOf("too late"));
   } catch {
     // A source that was cancelled takes nothing.
   }
@@ -169,15 +199,101 @@ Deno.test("tap() says nothing more when its reader leaves while a read is pendin
   assertEquals(witness.events, ["cancelled"]);
 });
 
+/** A body whose chunks come when they are sent, and the controller that sends them. */
+function live(): { readonly body: ReadableStream<Bytes>; readonly source: ReadableByteStreamController } {
+  let source: ReadableByteStreamController | undefined;
+  const body = new ReadableStream({
+    type: "bytes",
+    start: (controller) => void (source = controller),
+  }) as ReadableStream<Bytes>;
+  assertExists(source);
+  return { body, source };
+}
+
 Deno.test("tap() gives away no buffer that it uses again", async () => {
-  const reader = tap(new Source([bytesOf("aaaa"), bytesOf("bbbb"), bytesOf("cccc")]).bytes(), new Witness())
-    .getReader();
+  const { body, source } = live();
+  const reader = tap(body, new Witness()).getReader();
   const got: Bytes[] = [];
-  for (let read = await reader.read(); !read.done; read = await reader.read()) got.push(read.value);
+  for (const word of ["aaaa", "bbbb", "cccc"]) {
+    const reading = reader.read();
+    source.enqueue(bytesOf(word));
+    got.push((await reading).value ?? new Uint8Array(0));
+  }
   assertEquals(got, ["aaaa", "bbbb", "cccc"].map(bytesOf));
   // Exactly as large as what they hold: a tail that is kept must not keep a whole buffer alive.
   assertEquals(got.map(({ buffer }) => buffer.byteLength), [4, 4, 4]);
+  await reader.cancel();
 });
+
+Deno.test("tap() passes on what it gathered as soon as nothing more comes, whatever the other taps do", async () => {
+  const streams = Array.from({ length: 20 }, live);
+  const readers = streams.map(({ body }) => tap(body, new Witness()).getReader());
+  for (let round = 0; round < 5; round++) {
+    const chunks = await Promise.all(readers.map(async (reader, index) => {
+      const reading = reader.read();
+      await turns(index % 3);
+      streams[index]?.source.enqueue(bytesOf(`${round} ${index}`));
+      return new TextDecoder().decode((await reading).value);
+    }));
+    assertEquals(chunks, readers.map((_, index) => `${round} ${index}`));
+  }
+  await Promise.all(readers.map((reader) => reader.cancel()));
+});
+
+Deno.test("tap() ends both sides when an exception of ours comes between, and the other taps go on", async () => {
+  for (const [at, words] of [[1, 3], [2, 3], [2, 2000]] as const) {
+    const witness = new Witness();
+    const push = witness.chunk.bind(witness);
+    witness.chunk = (bytes, passed) => {
+      push(bytes, passed);
+      if (witness.events.length === at) throw new RangeError("no memory");
+    };
+    const source = new Source(Array.from({ length: words }, () => bytesOf("word")));
+    const { body: other, source: otherSource } = live();
+    const otherReader = tap(other, new Witness()).getReader();
+    otherSource.enqueue(bytesOf("first"));
+    await otherReader.read();
+    const unhandled = nextUnhandled();
+    const reader = tap(source.bytes(), witness).getReader();
+    await assertRejects(async () => {
+      while (!(await reader.read()).done);
+    }, RangeError);
+    assertEquals(await unhandled, "no memory");
+    assertEquals(witness.events.at(-1), "broken: RangeError: no memory");
+    if (words > 10) assertExists(source.cancelled);
+    const reading = otherReader.read();
+    otherSource.enqueue(bytesOf("second"));
+    assertEquals((await reading).value, bytesOf("second"));
+    await otherReader.cancel();
+  }
+});
+
+Deno.test("tap() ends both sides when an exception of ours comes while it passes on what it gathered", async () => {
+  const { body, source } = live();
+  const witness = new Witness();
+  const reader = tap(body, witness).getReader();
+  source.enqueue(bytesOf("first"));
+  await reader.read();
+  witness.chunk = () => {
+    throw new RangeError("no memory");
+  };
+  const unhandled = nextUnhandled();
+  const reading = reader.read();
+  source.enqueue(bytesOf("second"));
+  assertEquals((await reading).value, bytesOf("second"));
+  await assertRejects(() => reader.read(), RangeError);
+  assertEquals([await unhandled, witness.events.at(-1)], ["no memory", "broken: RangeError: no memory"]);
+});
+
+/** The message of the next error that nobody handles. */
+function nextUnhandled(): Promise<string> {
+  return new Promise((resolve) =>
+    addEventListener("unhandledrejection", (event) => {
+      event.preventDefault();
+      resolve(event.reason.message);
+    }, { once: true })
+  );
+}
 
 /** Passes on only what is in upper case, and what it held back at the end. */
 class UpperCase implements Filter {
@@ -194,8 +310,9 @@ Deno.test("tap() passes on what a filter leaves, and shows the watcher what came
   const witness = new Witness();
   const source = new Source(["Ab", "cde", "fG"].map(bytesOf));
   assertEquals(await bytesOfStream(tap(source.bytes(), witness, new UpperCase())), bytesOf("AG!"));
-  assertEquals([new TextDecoder().decode(witness.seen), witness.passed], ["AbcdefG", 2]);
-  assertEquals(witness.events, ["chunk 2", "chunk 3", "chunk 2", "complete"]);
+  // The watcher counts what the filter held back until the end, too.
+  assertEquals([new TextDecoder().decode(witness.seen), witness.passed], ["AbcdefG", 3]);
+  assertEquals(witness.events.at(-1), "complete");
 });
 
 Deno.test("tap() passes on what a filter held when the source breaks off", async () => {
@@ -204,5 +321,5 @@ Deno.test("tap() passes on what a filter held when the source breaks off", async
   assertEquals((await reader.read()).value, bytesOf("A"));
   assertEquals((await reader.read()).value, bytesOf("!"));
   await assertRejects(() => reader.read(), Error, "gone");
-  assertEquals(witness.events, ["chunk 2", "broken: Error: gone"]);
+  assertEquals([witness.events, witness.passed], [["chunk 2", "chunk 0", "broken: Error: gone"], 2]);
 });
