@@ -100,7 +100,7 @@ export class Cutter {
 export class Held {
   /** Bytes held. */
   bytes = 0;
-  #parts: Uint8Array[] = [];
+  #parts: Uint8Array<ArrayBuffer>[] = [];
 
   /** Holds a copy of the bytes. */
   add(part: Uint8Array): void {
@@ -109,10 +109,12 @@ export class Held {
     this.bytes += part.length;
   }
 
-  /** All that was added, followed by `last`. Nothing is held afterwards. */
-  take(last: Uint8Array): Uint8Array {
+  /** All that was added, followed by `last`, which may be what is returned. Nothing is held afterwards. */
+  take<T extends ArrayBufferLike>(last: Uint8Array<T>): Uint8Array<T | ArrayBuffer> {
     if (this.bytes === 0) return last;
-    const all = join([...this.#parts, last]);
+    const [first] = this.#parts;
+    const isAlone = first?.length === this.bytes && last.length === 0;
+    const all = isAlone ? first : join([...this.#parts, last]);
     this.clear();
     return all;
   }

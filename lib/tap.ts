@@ -12,10 +12,10 @@
  */
 
 import { setImmediate } from "node:timers";
-import { join } from "./cutter.ts";
+import { Held, join } from "./cutter.ts";
 
-/** Size of the buffer that a body is read into at first. A read that fills it doubles it. */
-export const LEAST_READ_BYTES = 4 * 1024;
+/** Size of the buffer that a body is read into at first: that of a few tokens. A read that fills it doubles it. */
+const LEAST_READ_BYTES = 1024;
 /** Most bytes that are read at once. */
 export const READ_BYTES = 128 * 1024;
 
@@ -27,6 +27,8 @@ export const GATHER_BYTES = 4 * 1024;
  * the connection has been asked for more.
  */
 const GATHER_TURNS = 2;
+
+const NOTHING: Bytes = new Uint8Array(0);
 
 type Bytes = Uint8Array<ArrayBuffer>;
 type Reader = ReadableStreamBYOBReader | ReadableStreamDefaultReader<Bytes>;
@@ -103,8 +105,7 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
   #controller!: ReadableStreamDefaultController<Bytes>;
   /** Goes into each read and comes back with what was read. */
   #buffer = new ArrayBuffer(LEAST_READ_BYTES);
-  #gathered: Uint8Array | undefined;
-  #gatheredBytes = 0;
+  readonly #gathered = new Held();
   /** Turns since the last chunk, while something is gathered. */
   #turns = 0;
   #isScheduled = false;
@@ -131,7 +132,7 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
   pull(): void {
     this.#isAsked = true;
     if (this.#end !== undefined) return this.#finish();
-    if (this.#gatheredBytes > 0) this.#schedule();
+    if (this.#gathered.bytes > 0) this.#schedule();
     this.#read();
   }
 
@@ -151,8 +152,9 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
     if (this.#end !== undefined) return;
     if (done) return this.#ended("complete");
     try {
-      if (this.#isFirst && this.#isAsked) this.#pass(value);
+      if (this.#isFirst && this.#isAsked) this.#pass(value.slice());
       else this.#gather(value);
+      this.#isFirst = false;
       // Until now `pull` may have been called, and a read would have taken the bytes away.
       this.#buffer = nextBuffer(value);
     } catch (error) {
@@ -160,7 +162,7 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
     }
     this.#isReading = false;
     if (!this.#isAsked) return;
-    if (this.#gatheredBytes > 0) this.#schedule();
+    if (this.#gathered.bytes > 0) this.#schedule();
     this.#read();
   };
 
@@ -177,22 +179,9 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
 
   /** Keeps a copy of a chunk, or passes it on with what was gathered if it does not fit. */
   #gather(chunk: Bytes): void {
-    this.#isFirst = false;
     this.#turns = 0;
-    const gatheredBytes = this.#gatheredBytes + chunk.length;
-    if (gatheredBytes > GATHER_BYTES) {
-      return this.#pass(this.#gatheredBytes === 0 ? chunk : join([this.#takeGathered(), chunk]));
-    }
-    this.#gathered ??= new Uint8Array(GATHER_BYTES);
-    this.#gathered.set(chunk, this.#gatheredBytes);
-    this.#gatheredBytes = gatheredBytes;
-  }
-
-  /** What was gathered; to be used before the next chunk is. */
-  #takeGathered(): Uint8Array {
-    const length = this.#gatheredBytes;
-    this.#gatheredBytes = 0;
-    return this.#gathered?.subarray(0, length) ?? new Uint8Array(0);
+    if (this.#gathered.bytes + chunk.length <= GATHER_BYTES) this.#gathered.add(chunk);
+    else this.#pass(this.#gathered.bytes === 0 ? chunk.slice() : this.#gathered.take(chunk));
   }
 
   #schedule(): void {
@@ -203,11 +192,11 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
 
   /** A turn of the event loop has passed. Returns whether to wait for another one. */
   turn(): boolean {
-    const isWaiting = this.#gatheredBytes > 0 && this.#isAsked && this.#end === undefined;
+    const isWaiting = this.#gathered.bytes > 0 && this.#isAsked && this.#end === undefined;
     if (isWaiting && ++this.#turns < GATHER_TURNS) return true;
     this.#isScheduled = false;
     try {
-      if (isWaiting) this.#pass(this.#takeGathered());
+      if (isWaiting) this.#pass(this.#gathered.take(NOTHING));
     } catch (error) {
       this.#fail(error);
     }
@@ -223,13 +212,12 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
     Promise.reject(error);
   }
 
-  /** Passes on a copy of the bytes. A filter may hold all of them back: then more is read. */
-  #pass(bytes: Uint8Array): void {
-    this.#isFirst = false;
-    const passed = this.#filter === undefined ? bytes : this.#filter.push(bytes);
+  /** Passes on bytes that are not written to again. A filter may hold all of them back: then more is read. */
+  #pass(bytes: Bytes): void {
+    const passed = this.#filter === undefined ? bytes : this.#filter.push(bytes).slice();
     if (passed.length > 0) {
       this.#isAsked = false;
-      this.#controller.enqueue(passed.slice());
+      this.#controller.enqueue(passed);
     }
     this.#watcher.chunk(bytes, passed.length);
     if (this.#isAsked) this.#read();
@@ -255,10 +243,9 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
 
   /** Passes on what is left, in one piece: an error discards what was not asked for. */
   #passRest(): void {
-    const bytes = this.#takeGathered();
-    const passed = this.#filter === undefined || bytes.length === 0 ? bytes : this.#filter.push(bytes);
-    const rest = this.#filter === undefined ? passed : join([passed, this.#filter.end()]);
-    if (rest.length > 0) this.#controller.enqueue(rest.slice());
+    const bytes = this.#gathered.take(NOTHING);
+    const rest = this.#filter === undefined ? bytes : join([this.#filter.push(bytes), this.#filter.end()]);
+    if (rest.length > 0) this.#controller.enqueue(rest);
     if (bytes.length + rest.length > 0) this.#watcher.chunk(bytes, rest.length);
   }
 }
