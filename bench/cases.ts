@@ -18,6 +18,8 @@ export interface Case {
   readonly bare: "pass" | "pass_pooled";
   /** Only the exporter can answer it. */
   readonly oursOnly?: boolean;
+  /** Proxies beside the usual ones: the exporter in other circumstances. */
+  readonly also?: readonly string[];
   readonly load: Load;
   /** A run before it that is not measured. Absent: the ramp is one. */
   readonly warmUp?: Load;
@@ -57,7 +59,7 @@ const PACE_MS = 20;
 const FULL_TOKENS = 128;
 
 /** Models whose series are there when the metrics are scraped, and scrapes of a run. */
-const SCRAPED_MODELS = 100;
+export const SCRAPED_MODELS = 200;
 const SCRAPES = 20;
 
 const JSON_TYPE = "Content-Type: application/json";
@@ -66,15 +68,16 @@ const JSON_TYPE = "Content-Type: application/json";
 export function casesOf(scale: Scale): Case[] {
   return [
     json("json1", 1, scale),
-    json("json64", 64, scale),
+    { ...json("json64", 64, scale), also: ["us_node"] },
     fullSpeed("full1", "native", 1, scale),
-    fullSpeed("full32", "native", 32, scale),
+    { ...fullSpeed("full32", "native", 32, scale), also: ["pass_tapped", "us_node"] },
     fullSpeed("full32_openai", "openai", 32, scale, { asked: true }),
     fullSpeed("full32_openai_hidden", "openai", 32, scale),
     fullSpeed("full32_anthropic", "anthropic", 32, scale),
     paced("paced50", 50, scale),
-    paced("paced500", 500, scale),
-    paced("paced2000", 2000, scale),
+    { ...paced("paced200", 200, scale), also: ["pass_tapped", "us_node", "us_viewed", "us_scraped"] },
+    { ...paced("paced500", 500, scale), also: ["pass_tapped"] },
+    { ...paced("paced2000", 2000, scale), also: ["pass_tapped"] },
     download(scale),
     upload("upload", false, scale),
     upload("upload_chunked", true, scale),
@@ -187,10 +190,7 @@ function upload(name: string, chunked: boolean, { bodyBytes }: Scale): Case {
 }
 
 function scrape(): Case {
-  const requests = Array.from(
-    { length: SCRAPED_MODELS },
-    (_, index) => streamRequest("native", modelName(index), { num_predict: 8 }, false),
-  );
+  const requests = streamBodies(SCRAPED_MODELS).map((body) => post("/api/chat", body));
   const once = { ...LOOP, connections: 1, measureMs: 60_000 };
   return {
     name: "scrape",
@@ -213,9 +213,18 @@ const PATHS: Readonly<Record<Dialect, string>> = {
   anthropic: "/v1/messages",
 };
 
-/** What the upstream of the bench reads stands in `options`, whatever the API. */
+/** Bodies of short native chats, each with a model of its own. */
+export function streamBodies(models: number): string[] {
+  return Array.from({ length: models }, (_, index) => chatOf("native", modelName(index), { num_predict: 8 }, false));
+}
+
 function streamRequest(dialect: Dialect, model: string, options: Record<string, number>, usage: boolean): string {
-  const body = JSON.stringify({
+  return post(PATHS[dialect], chatOf(dialect, model, options, usage));
+}
+
+/** What the upstream of the bench reads stands in `options`, whatever the API. */
+function chatOf(dialect: Dialect, model: string, options: Record<string, number>, usage: boolean): string {
+  return JSON.stringify({
     model,
     messages: [{ role: "user", content: "Why is the sky blue?" }],
     stream: true,
@@ -223,7 +232,10 @@ function streamRequest(dialect: Dialect, model: string, options: Record<string, 
     ...(dialect === "anthropic" ? { max_tokens: 1024 } : {}),
     options,
   });
-  const lines = [`POST ${PATHS[dialect]} HTTP/1.1`, "Host: 127.0.0.1", JSON_TYPE, `Content-Length: ${body.length}`];
+}
+
+function post(path: string, body: string): string {
+  const lines = [`POST ${path} HTTP/1.1`, "Host: 127.0.0.1", JSON_TYPE, `Content-Length: ${body.length}`];
   return `${lines.join("\r\n")}\r\n\r\n${body}`;
 }
 

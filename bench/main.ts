@@ -10,6 +10,7 @@
 
 import { type Case, casesOf } from "./cases.ts";
 import { type Child, output, stopAll } from "./child.ts";
+import { expositionSection } from "./exposition.ts";
 import { writeLine } from "./job.ts";
 import { HELP, type Options, parseOptions } from "./options.ts";
 import { findProxies, nginxVersion, startDeno, type StartProxy } from "./proxies.ts";
@@ -114,19 +115,16 @@ async function runAll(
 
 /** The proxies that a case is for: of the two pass-throughs the one that does as the exporter does. */
 function fitting(
-  { bare, oursOnly }: Case,
+  { bare, oursOnly = false, also = [] }: Case,
   proxies: ReadonlyMap<string, StartProxy>,
-  options: Options,
+  { variants }: Options,
 ): [string, StartProxy][] {
-  const exporters = exportersIn(options);
-  return [...proxies].filter(([name]) => {
-    if (exporters.includes(name)) return true;
-    return oursOnly !== true && (!name.startsWith("pass") || name === bare);
-  });
+  const names = [...oursOnly ? [] : ["direct", "nginx", bare], "us", ...also, ...variants.keys()];
+  return [...proxies].filter(([name]) => names.includes(name));
 }
 
 function exportersIn({ variants }: Options): string[] {
-  return ["us", ...variants.keys()];
+  return ["us", "us_node", "us_viewed", "us_scraped", ...variants.keys()];
 }
 
 /** Numbers from 0 to 1 that are the same for the same seed (mulberry32). */
@@ -149,13 +147,14 @@ async function reportOf(cases: readonly Case[], runs: readonly RunResult[], opti
     const ofCase = runs.filter(({ caseName }) => caseName === benchCase.name);
     return caseTable(benchCase, inOrder(ofCase, options), exportersIn(options));
   });
-  return [await machine(options), targetTable(cases, runs), ...tables, startTable(runs)]
+  const exposition = cases.some(({ kind }) => kind === "scrape") ? await expositionSection() : "";
+  return [await machine(options), targetTable(cases, runs), ...tables, exposition, startTable(runs)]
     .filter((text) => text !== "").join("\n\n");
 }
 
 /** The runs sorted by proxy as the tables have them. */
 function inOrder(runs: readonly RunResult[], options: Options): RunResult[] {
-  const order = ["direct", "nginx", "pass", "pass_pooled", ...exportersIn(options)];
+  const order = ["direct", "nginx", "pass", "pass_pooled", "pass_tapped", ...exportersIn(options)];
   return runs.toSorted((a, b) => order.indexOf(a.proxy) - order.indexOf(b.proxy));
 }
 

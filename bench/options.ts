@@ -32,7 +32,9 @@ some 20 minutes.
 
   --quick             a few cases, in under two minutes
   --case=A,B          only these cases
-  --proxy=A,B         only these of: direct, nginx, pass, pass_pooled, us, and variants
+  --proxy=A,B         only these of: direct, nginx, pass, pass_pooled, pass_tapped (all bodies through JavaScript),
+                      us, us_node (the other listener), us_viewed (with a viewer of the status page),
+                      us_scraped (once a second, 200 models), and variants
   --reps=N            repetitions; ratios are of the same repetition (3, with --quick 2)
   --variant=NAME=PATH measure another source tree or an executable too; can be given again
   --seed=N            of the order in which the proxies take turns (1)

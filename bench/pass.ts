@@ -1,20 +1,21 @@
 /**
  * The bare pass-through that the exporter is measured against: what Deno can do where nothing is looked at.
  *
- *     deno run --allow-net pass.ts UPSTREAM [pooled]
+ *     deno run --allow-net pass.ts UPSTREAM [pooled|tapped]
  *
- * Without `pooled` each request has its own connection to the upstream, as the exporter does it for POST. Prints
- * `listening PORT`; ends when its standard input ends.
+ * Without `pooled` each request has its own connection to the upstream, as the exporter does it for POST. With `tapped`
+ * bodies of responses go through a stream of JavaScript that copies each chunk, and does nothing else: what any program
+ * on Deno costs that sees them. Prints `listening PORT`; ends when its standard input ends.
  *
  * @module
  */
 
 import { writeLine } from "./job.ts";
 
-const [upstream, pooled] = Deno.args;
+const [upstream, mode] = Deno.args;
 
 const client = Deno.createHttpClient(
-  pooled === "pooled" ? { http2: false } : { http2: false, poolMaxIdlePerHost: 0 },
+  mode === "pooled" ? { http2: false } : { http2: false, poolMaxIdlePerHost: 0 },
 );
 
 Deno.serve({
@@ -27,8 +28,23 @@ Deno.serve({
   const { pathname, search } = new URL(request.url);
   const { method, headers, body } = request;
   const response = await fetch(upstream + pathname + search, { method, headers, body, redirect: "manual", client });
-  return new Response(response.body, { status: response.status, headers: response.headers });
+  const answer = mode === "tapped" && response.body !== null ? tapped(response.body) : response.body;
+  return new Response(answer, { status: response.status, headers: response.headers });
 });
+
+function tapped(body: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const reader = body.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(1024);
+  return new ReadableStream({
+    async pull(controller): Promise<void> {
+      const { done, value } = await reader.read(new Uint8Array(buffer));
+      if (done) return controller.close();
+      controller.enqueue(value.slice());
+      buffer = value.buffer;
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, { highWaterMark: 0 });
+}
 
 for await (const _ of Deno.stdin.readable);
 Deno.exit(0);

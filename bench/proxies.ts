@@ -4,6 +4,7 @@
  * @module
  */
 
+import { SCRAPED_MODELS, streamBodies } from "./cases.ts";
 import { Child, output, type Usage, usageOf } from "./child.ts";
 
 /** A proxy that answers. */
@@ -35,7 +36,11 @@ export async function findProxies(variants: ReadonlyMap<string, string>): Promis
   if (nginx !== undefined) proxies.set("nginx", (port) => startNginx(nginx, port));
   proxies.set("pass", (port) => startPass(port));
   proxies.set("pass_pooled", (port) => startPass(port, "pooled"));
+  proxies.set("pass_tapped", (port) => startPass(port, "tapped"));
   proxies.set("us", (port) => startExporter(ROOT, port));
+  proxies.set("us_node", (port) => startExporter(ROOT, port, { WEB_SERVER: "node" }));
+  proxies.set("us_viewed", async (port) => accompanied(await startExporter(ROOT, port), view));
+  proxies.set("us_scraped", async (port) => accompanied(await startExporter(ROOT, port), scrape));
   for (const [name, path] of variants) proxies.set(name, (port) => startExporter(path, port));
   return proxies;
 }
@@ -64,10 +69,19 @@ export function startDeno(script: string, ...args: string[]): Child {
  *
  * @param path Its source, which is run as its own `deno task start` does it, or an executable.
  */
-async function startExporter(path: string, upstreamPort: number): Promise<Proxy> {
+async function startExporter(
+  path: string,
+  upstreamPort: number,
+  settings: Record<string, string> = {},
+): Promise<Proxy> {
   const { isDirectory } = await Deno.stat(path);
   const [command, args] = isDirectory ? [Deno.execPath(), await startArguments(path)] : [path, []];
-  const env = { OLLAMA_HOST: `http://127.0.0.1:${upstreamPort}`, LISTEN_ADDRESS: "127.0.0.1:0", LOG_LEVEL: "INFO" };
+  const env = {
+    OLLAMA_HOST: `http://127.0.0.1:${upstreamPort}`,
+    LISTEN_ADDRESS: "127.0.0.1:0",
+    LOG_LEVEL: "INFO",
+    ...settings,
+  };
   const startedAt = performance.now();
   const child = new Child({ command, args, env, ...(isDirectory ? { cwd: path } : {}) });
   return await ready(
@@ -75,6 +89,44 @@ async function startExporter(path: string, upstreamPort: number): Promise<Proxy>
     startedAt,
     async () => Number(await child.line(/Listening.* address="?127\.0\.0\.1:(\d+)/)),
   );
+}
+
+/** A proxy that somebody looks at for as long as it runs. */
+function accompanied(proxy: Proxy, look: (origin: string, signal: AbortSignal) => Promise<void>): Proxy {
+  const controller = new AbortController();
+  const looking = look(`http://127.0.0.1:${proxy.port}`, controller.signal).catch((error) => {
+    if (!controller.signal.aborted) throw error;
+  });
+  return {
+    ...proxy,
+    async stop(): Promise<void> {
+      controller.abort();
+      await looking;
+      await proxy.stop();
+    },
+  };
+}
+
+/** A viewer of the status page. */
+async function view(origin: string, signal: AbortSignal): Promise<void> {
+  const response = await fetch(`${origin}/-/events`, { signal });
+  if (!response.ok || response.body === null) throw new Error(`the status page's feed has status ${response.status}`);
+  for await (const _ of response.body);
+}
+
+/** How often metrics are scraped; Prometheus does it a tenth as often. */
+const SCRAPE_INTERVAL_MS = 1000;
+
+/** A scraper, after requests have made the series of as many models as there are labels for. */
+async function scrape(origin: string, signal: AbortSignal): Promise<void> {
+  for (const body of streamBodies(SCRAPED_MODELS)) {
+    const response = await fetch(`${origin}/api/chat`, { method: "POST", body, signal });
+    await response.body?.pipeTo(new WritableStream());
+  }
+  while (!signal.aborted) {
+    await (await fetch(`${origin}/metrics`, { signal })).bytes();
+    await new Promise((resolve) => setTimeout(resolve, SCRAPE_INTERVAL_MS));
+  }
 }
 
 /** The arguments of `deno` in the `start` task of a tree: the permissions, flags and script that users get. */

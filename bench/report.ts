@@ -22,7 +22,11 @@ export function caseTable(benchCase: Case, runs: readonly RunResult[], exporters
   const figures = figuresIn(runs).filter((figure) => !START_FIGURES.includes(figure));
   const rows = proxies.map((proxy) => [proxy, ...figures.map((figure) => show(figureOf(runs, proxy, figure)))]);
   for (const exporter of exporters.filter((name) => proxies.includes(name))) {
-    for (const base of [benchCase.bare, "nginx", "us"].filter((name) => proxies.includes(name) && name !== exporter)) {
+    for (
+      const base of [benchCase.bare, "pass_tapped", "nginx", "us"].filter((name) =>
+        proxies.includes(name) && name !== exporter
+      )
+    ) {
       const ratios = figures.map((figure) => show(ratioOf(runs, [exporter, base], figure), ratio));
       rows.push([`${exporter} / ${base}`, ...ratios]);
     }

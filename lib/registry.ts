@@ -4,6 +4,7 @@
  * @module
  */
 
+import { setImmediate } from "node:timers";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 export type { Counter, Gauge, Histogram };
@@ -15,6 +16,9 @@ export const CONTENT_TYPES = {
 } as const;
 /** A format in which metrics are exposed. */
 export type Format = keyof typeof CONTENT_TYPES;
+
+/** Least time, in milliseconds, that an exposition is made of in one go. One metric is never parted. */
+const SLICE_MS = 5;
 
 /** A histogram whose observations may carry exemplars. */
 export interface TracedHistogram<Label extends string> {
@@ -121,14 +125,31 @@ export class MetricRegistry {
     return metrics.map(({ name, type, help, labelNames }) => ({ name, type, help, labels: labelNames }));
   }
 
-  /** All metrics in a format. */
-  expose(format: Format): Promise<string> {
-    if (format === "text") return this.#text.metrics();
-    const exposition = this.#openMetrics.metrics();
-    // OpenMetrics names a counter without its suffix, and prom-client renames it for good. The names have been read by
-    // now.
-    for (const [name, counter] of this.#counters) counter.name = name;
-    return exposition;
+  /**
+   * All metrics in a format, as prom-client's `metrics()` has them, but made in slices: the event loop goes on in
+   * between, so that a scrape of many series holds up no token.
+   */
+  async expose(format: Format): Promise<string> {
+    const registry = format === "text" ? this.#text : this.#openMetrics;
+    const texts: string[] = [];
+    let sliceBegan = performance.now();
+    for (const { name } of this.declarations) {
+      texts.push(await this.#exposeOne(registry, name));
+      if (performance.now() - sliceBegan < SLICE_MS) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      sliceBegan = performance.now();
+    }
+    return format === "text" ? `${texts.join("\n\n")}\n` : `${texts.join("\n")}\n# EOF\n`;
+  }
+
+  #exposeOne(registry: { getSingleMetricAsString(name: string): Promise<string> }, name: string): Promise<string> {
+    const counter = registry === this.#openMetrics ? this.#counters.get(name) : undefined;
+    // OpenMetrics names a counter without its suffix, and prom-client puts it behind the name of each series. It reads
+    // the name at once, so that nobody else meets the other one.
+    if (counter !== undefined) counter.name = name.replace(/_total$/, "");
+    const text = registry.getSingleMetricAsString(name);
+    if (counter !== undefined) counter.name = name;
+    return text;
   }
 
   #keep<Label extends string>(name: string, counter: Counter<Label>): Counter<Label> {
