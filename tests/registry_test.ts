@@ -112,3 +112,17 @@ Deno.test("MetricRegistry refuses a name twice, and shares nothing with another 
   assertThrows(() => one.gauge("a_total", "Again.", []), Error, "a_total");
   assertEquals(linesOf(await two.expose("text"), "a_total").at(-1), "a_total 0");
 });
+
+Deno.test("MetricRegistry.expose() lets the event loop go on while it exposes many series", async () => {
+  const registry = new MetricRegistry();
+  for (let index = 0; index < 40; index++) {
+    const histogram = registry.histogram(`h${index}`, "Many.", [1, 2, 3, 4, 5, 6, 7, 8, 9], "model");
+    for (let model = 0; model < 200; model++) histogram.observe({ model: `m${model}` }, model);
+  }
+  let turns = 0;
+  const watch = setInterval(() => turns++, 0);
+  const exposition = await registry.expose("text");
+  clearInterval(watch);
+  assertEquals(exposition.split("\n").filter((line) => line.includes('le="+Inf"')).length, 40 * 200);
+  assert(turns >= 2, `${turns} turns`);
+});
