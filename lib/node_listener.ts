@@ -10,6 +10,7 @@ import { createServer, type IncomingMessage, type Server, ServerResponse } from 
 import { createServer as createTlsServer, Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
+import { AcceptWatch } from "./accept_watch.ts";
 import type { Address } from "./config.ts";
 import type { ClientRequest, Handler, Listener } from "./listener.ts";
 import type { TlsConfig } from "./web_config.ts";
@@ -26,7 +27,8 @@ const MIN_VERSIONS = { TLS12: "TLSv1.2", TLS13: "TLSv1.3" } as const;
 export type NodeAddress = Address | { readonly fd: number };
 
 /**
- * Listens with `node:http`.
+ * Listens with `node:http`. Where it accepts nothing any more, it listens anew, unless the socket is another's; that it
+ * does so, and why, is left as an unhandled rejection.
  *
  * @param handler Must not reject.
  * @param tls Absent: plain HTTP.
@@ -56,6 +58,7 @@ export async function listenNode(handler: Handler, address: NodeAddress, tls?: T
     take(request, response);
   });
   const { address: hostname, port } = await open(server, address);
+  connections.watch({ hostname, port }, "fd" in address);
   return {
     address: { transport: "tcp", hostname, port },
     shutdown: () => connections.shutdown(),
@@ -83,12 +86,16 @@ class Connections {
   readonly #open = new Set<Socket>();
   /** Those that can carry requests, and how many are open on each. */
   readonly #requests = new Map<Socket, number>();
+  /** On all of them. */
+  #openRequests = 0;
   #isStopping = false;
+  #watch: AcceptWatch | undefined;
 
   constructor(server: Server) {
     this.#server = server;
     server.on("connection", (socket: Socket) => {
       this.#open.add(socket);
+      this.#watch?.accepted();
       socket.once("close", () => this.#open.delete(socket));
     });
     server.on(server instanceof TlsServer ? "secureConnection" : "connection", (socket: Socket) => {
@@ -102,8 +109,11 @@ class Connections {
   opened(response: ServerResponse): void {
     const { socket } = response.req;
     this.#requests.set(socket, (this.#requests.get(socket) ?? 0) + 1);
+    this.#openRequests++;
+    this.#watch?.opened();
     if (this.#isStopping) response.shouldKeepAlive = false;
     response.once("close", () => {
+      this.#openRequests--;
       const count = this.#requests.get(socket);
       if (count === undefined) return;
       this.#requests.set(socket, count - 1);
@@ -111,17 +121,41 @@ class Connections {
     });
   }
 
+  /**
+   * Sees to it that connections are accepted as long as it is not told to stop.
+   *
+   * @param isPassed The socket is another's, and closed it would be lost.
+   */
+  watch({ hostname, port }: Address, isPassed: boolean): void {
+    this.#watch = new AcceptWatch({
+      countOpen: () => this.#open.size + this.#openRequests,
+      connect: async () => (await Deno.connect({ hostname, port })).close(),
+      ...!isPassed && { relisten: () => void this.#server.close().listen({ host: hostname, port }) },
+      complain: (message) => void Promise.reject(stackless(message)),
+    });
+  }
+
   /** Accepts nothing more, ends what has no request, and resolves when the rest has ended. `close()` alone waits. */
   shutdown(): Promise<void> {
     this.#isStopping = true;
+    this.#watch?.end();
     const closed = new Promise<void>((resolve) => void this.#server.close(() => resolve()));
     for (const [socket, count] of this.#requests) if (count === 0) socket.destroySoon();
     return closed;
   }
 
   abort(): void {
+    this.#watch?.end();
     for (const socket of this.#open) socket.destroy();
   }
+}
+
+/**
+ * An error without a stack: to write a stack of modules that were transpiled Deno opens files, and where it has no file
+ * descriptors for that, it ends the process.
+ */
+function stackless(message: string): Error {
+  return Object.assign(new Error(message), { stack: undefined });
 }
 
 function secureContext({ cert, key, minVersion }: TlsConfig): SecureContextOptions {

@@ -18,6 +18,8 @@ export interface ProgramOptions {
   readonly args?: readonly string[];
   /** Environment, beside what Deno needs. Listens on a port of its own choice unless something else is said. */
   readonly variables?: Readonly<Record<string, string>>;
+  /** How many files and sockets it may have open. Default: as many as the tests. */
+  readonly descriptors?: number;
 }
 
 /** A running program. It is killed at the end of its block if it still runs. */
@@ -29,12 +31,15 @@ export class Program implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #ended: Promise<Deno.CommandStatus>;
 
-  constructor({ args = [], variables = {} }: ProgramOptions = {}) {
+  constructor({ args = [], variables = {}, descriptors }: ProgramOptions = {}) {
     const [deno, ...task] = denoJson.tasks.start.command.split(" ");
     if (deno !== "deno") fail(`The task does not begin with "deno": ${deno}`);
+    const command = [Deno.execPath(), ...task, ...args];
+    const limited = descriptors === undefined ? [] : ["sh", "-c", `ulimit -n ${descriptors} && exec "$0" "$@"`];
+    const [first = "", ...others] = [...limited, ...command];
     const kept = KEPT_VARIABLES.map((name) => [name, Deno.env.get(name)]).filter(([, value]) => value !== undefined);
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: [...task, ...args],
+    this.#child = new Deno.Command(first, {
+      args: others,
       cwd: REPOSITORY,
       clearEnv: true,
       env: { LISTEN_ADDRESS: "127.0.0.1:0", ...Object.fromEntries(kept), ...variables, NO_COLOR: "1" },
