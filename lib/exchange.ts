@@ -127,6 +127,12 @@ export class Exchange implements Watcher, MessageSink {
     this.#end("unreachable");
   }
 
+  /** Our own code failed before a response came; the client gets this status instead. */
+  failed(status: number): void {
+    this.#status = status;
+    this.#end("complete");
+  }
+
   message(message: unknown, at: number): boolean {
     const hasOutput = this.#reading?.read(message) ?? false;
     if (hasOutput) this.quiet(at);

@@ -15,7 +15,7 @@ import {
 } from "./exchange.ts";
 import type { ClientRequest, Handler, RequestInfo } from "./listener.ts";
 import type { UpstreamError } from "./observation.ts";
-import { BodyReader, contentLength, type OutgoingBody } from "./request_body.ts";
+import { BodyReader, contentLength, type OutgoingBody, UnreadableBody } from "./request_body.ts";
 import { receive, SHORT_BODY_BYTES } from "./short_body.ts";
 import { type Filter, tap, Turns } from "./tap.ts";
 import { UsageFilter } from "./usage.ts";
@@ -71,7 +71,7 @@ const UPSTREAM_ERROR_TEXT: Readonly<Record<UpstreamError, string>> = {
 /** Methods that can be repeated without harm: those that are safe (RFC 9110, 9.2.1). */
 const SAFE_METHODS = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** Makes the handler that forwards. It never rejects: where no answer comes, it answers 502. */
+/** Makes the handler that forwards. Where no answer comes, it answers 502; it rejects if our own code fails. */
 export function createProxy(options: ProxyOptions): Handler {
   const base = options.upstream.pathname.replace(/\/$/, "");
   const turns = new Turns();
@@ -84,8 +84,10 @@ export function createProxy(options: ProxyOptions): Handler {
     let outgoing: OutgoingBody;
     try {
       outgoing = await bodies.read(request, exchange);
-    } catch {
-      return clientClosed(exchange);
+    } catch (error) {
+      if (error instanceof UnreadableBody) return clientClosed(exchange);
+      exchange.failed(BAD_GATEWAY);
+      throw error;
     }
     try {
       const upstream = await options.fetch(url.href, {

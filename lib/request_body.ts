@@ -5,7 +5,7 @@
  */
 
 import { Held, join } from "./cutter.ts";
-import type { Exchange } from "./exchange.ts";
+import { describe, type Exchange } from "./exchange.ts";
 import type { ClientRequest } from "./listener.ts";
 import { tap, type Turns, type Watcher } from "./tap.ts";
 import { readRequest } from "./usage.ts";
@@ -29,6 +29,11 @@ export interface OutgoingBody {
   readonly hasAsked: boolean;
   /** What is held of it until the answer begins. */
   readonly heldBytes: number;
+}
+
+/** A body cannot be read to its end: its client has left, or does not send HTTP. */
+export class UnreadableBody extends Error {
+  override readonly name = "UnreadableBody";
 }
 
 type WholeBody = OutgoingBody & { readonly body: Uint8Array<ArrayBuffer> };
@@ -55,7 +60,7 @@ export class BodyReader {
    * cannot begin before that either. One that comes in chunks of unknown number goes on in chunks, as they come, unless
    * usage is to be asked for in it.
    *
-   * @throws Where the client leaves before its body is complete.
+   * @throws {UnreadableBody} Where the client leaves before its body is complete.
    */
   async read(request: ClientRequest, exchange: Exchange): Promise<OutgoingBody> {
     const { headers } = request;
@@ -89,7 +94,7 @@ export class BodyReader {
   async #receive(request: ClientRequest, length: number): Promise<Uint8Array<ArrayBuffer>> {
     this.#heldBytes += length;
     try {
-      return await request.bytes();
+      return await received(request.bytes());
     } finally {
       this.#heldBytes -= length;
     }
@@ -108,7 +113,7 @@ export class BodyReader {
     const parts: Uint8Array<ArrayBuffer>[] = [];
     try {
       while (exchange.requestBytes <= READ_LIMIT_BYTES && this.#heldBytes <= HELD_LIMIT_BYTES) {
-        const { done, value } = await reader.read();
+        const { done, value } = await received(reader.read());
         if (done) {
           const whole = this.#whole(join(parts), exchange, true);
           return { ...whole, body: streamOf([whole.body]) };
@@ -122,6 +127,15 @@ export class BodyReader {
     }
     reader.releaseLock();
     return untouched(streamOf(parts, tap(body, new UploadWatcher(exchange), this.#turns)));
+  }
+}
+
+/** What comes from the client, whose errors are told from ours. */
+async function received<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (cause) {
+    throw new UnreadableBody(describe(cause), { cause });
   }
 }
 

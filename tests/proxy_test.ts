@@ -1,9 +1,10 @@
 /** What becomes of a request when Ollama refuses, breaks off, is away, or answers as it should. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { type Handler, listen } from "../lib/listener.ts";
 import type { Outcome, UpstreamError } from "../lib/observation.ts";
 import { type FakeOllamaOptions, startFakeOllama } from "./fake_ollama.ts";
-import { answering, CHAT, delay, Gate, GENERATE, startExporter } from "./helpers.ts";
+import { answering, ANY_PORT, CHAT, delay, Gate, GENERATE, startExporter, TestExporter } from "./helpers.ts";
 import { ask, RawClient, valuesOf } from "./raw_client.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -267,3 +268,22 @@ for (const framing of ["Content-Length: 268435456", "Transfer-Encoding: chunked"
     assertEquals((await exporter.observation()).outcome, "client_closed");
   });
 }
+
+Deno.test("createProxy() calls an exception of its own code what it is, and not a client that has left", async () => {
+  await using fake = await startFakeOllama();
+  const handler = Promise.withResolvers<Handler>();
+  const options = { openaiStreamUsage: true, failsInside: true };
+  await using exporter = new TestExporter(fake.url, options, (made) => (handler.resolve(made), listen(made, ANY_PORT)));
+  const url = `${exporter.url}/v1/chat/completions`;
+  const request = new Request(url, { method: "POST", headers: { "transfer-encoding": "chunked" }, body: "{}" });
+  // No listener gives a body that somebody else reads.
+  request.body?.getReader();
+  const info = { remoteAddr: { transport: "tcp" as const, ...ANY_PORT }, completed: Promise.resolve() };
+  const response = await (await handler.promise)(request, info);
+  assertEquals([response.status, (await response.json()).error.type], [502, "api_error"]);
+  const { outcome, status, upstreamError } = await exporter.observation();
+  assertEquals([outcome, status, upstreamError], ["server_error", 502, undefined]);
+  assertEquals((await exporter.scrape()).value("ollama_exporter_internal_errors_total"), 1);
+  const [line = ""] = exporter.logLines.filter((line) => line.includes("level=ERROR"));
+  assert(/msg="Internal error" .*stack=".*request_body.ts/.test(line), line);
+});

@@ -11,6 +11,7 @@ import {
   HELD_LIMIT_BYTES,
   type OutgoingBody,
   READ_LIMIT_BYTES,
+  UnreadableBody,
 } from "../lib/request_body.ts";
 import { Turns } from "../lib/tap.ts";
 import { bytesOf, turn } from "./fixtures.ts";
@@ -247,7 +248,9 @@ Deno.test("BodyReader counts bodies as held while they come, so that many slow o
   const reader = new BodyReader(true, new Turns());
   const slow = () => uploadOf([], { "content-length": String(READ_LIMIT_BYTES) }, true);
   const uploads = Array.from({ length: HELD_LIMIT_BYTES / READ_LIMIT_BYTES - 1 }, slow);
-  const reads = uploads.map(({ request }) => assertRejects(() => reader.read(request, exchangeOf()), Error, "left"));
+  const reads = uploads.map(({ request }) =>
+    assertRejects(() => reader.read(request, exchangeOf()), UnreadableBody, "left")
+  );
   const next = slow().request;
   assertUntouched(await reader.read(next, exchangeOf()), next);
   for (const { send } of uploads) send(undefined);
@@ -260,7 +263,7 @@ Deno.test("BodyReader rejects where the client leaves before its body is complet
   for (let round = 0; round < HELD_LIMIT_BYTES / READ_LIMIT_BYTES + 1; round++) {
     for (const headers of [{ "content-length": String(READ_LIMIT_BYTES) }, { "transfer-encoding": "chunked" }]) {
       const upload = uploadOf([new Uint8Array(READ_LIMIT_BYTES)], headers as Record<string, string>, true);
-      const read = assertRejects(() => reader.read(upload.request, exchangeOf()), Error, "The client left");
+      const read = assertRejects(() => reader.read(upload.request, exchangeOf()), UnreadableBody, "The client left");
       while (upload.taken() === 0) await turn();
       upload.send(undefined);
       await read;
