@@ -14,7 +14,7 @@ const ARRAY_OPEN = 0x5b;
 const ARRAY_CLOSE = 0x5d;
 
 /** Longest key that is decoded; a longer one is none that anybody asks for, not even with each letter escaped. */
-const KEY_LIMIT_BYTES = 128;
+export const KEY_LIMIT_BYTES = 128;
 
 /** A member of an object: its key, and where key and value stand. */
 export interface Member {

@@ -16,9 +16,12 @@ import type { ClientRequest, Handler, Listener } from "./listener.ts";
 import type { TlsConfig } from "./web_config.ts";
 
 /** How long a client may take to send its request's head. */
-const HEAD_TIMEOUT_MS = 60_000;
+export const HEAD_TIMEOUT_MS = 60_000;
 /** Largest head of a request, as `Deno.serve` has it. */
-const HEAD_LIMIT_BYTES = 64 * 1024;
+export const HEAD_LIMIT_BYTES = 64 * 1024;
+
+/** Most headers of a request, as `Deno.serve` has it: the time that they take grows with the square of their number. */
+export const HEADERS_LIMIT = 128;
 
 /** How `node:https` names the versions of TLS. */
 const MIN_VERSIONS = { TLS12: "TLSv1.2", TLS13: "TLSv1.3" } as const;
@@ -39,6 +42,8 @@ export async function listenNode(handler: Handler, address: NodeAddress, tls?: T
   const tlsServer = tls && createTlsServer({ ...limits, ...secureContext(tls) });
   const server = tlsServer as unknown as Server | undefined ?? createServer(limits);
   server.headersTimeout = HEAD_TIMEOUT_MS;
+  // What is beyond this it drops without a word; one more shows that there were more.
+  server.maxHeadersCount = HEADERS_LIMIT + 1;
   // Uploads of models take hours, and Go's server keeps idle connections open.
   server.requestTimeout = 0;
   server.keepAliveTimeout = 0;
@@ -46,6 +51,10 @@ export async function listenNode(handler: Handler, address: NodeAddress, tls?: T
   const connections = new Connections(server);
   const take = (request: IncomingMessage, response: ServerResponse): void => {
     connections.opened(response);
+    if (request.rawHeaders.length > 2 * HEADERS_LIMIT) {
+      response.writeHead(431, { connection: "close" }).end();
+      return;
+    }
     serve(handler, scheme, request, response).catch(() => breakOff(response));
   };
   server.on("request", take);

@@ -10,10 +10,10 @@ import type { Fetch } from "./proxy.ts";
 import type { Gauge, MetricRegistry } from "./registry.ts";
 
 /** Longest answer that is read, in characters: the longest lists of models have some hundred kB. */
-const ANSWER_LIMIT_CHARACTERS = 16 * 1024 * 1024;
+export const ANSWER_LIMIT_CHARACTERS = 16 * 1024 * 1024;
 
 /** Longest value of a label that Ollama's answers give, in characters. */
-const LABEL_LIMIT_CHARACTERS = 128;
+export const LABEL_LIMIT_CHARACTERS = 128;
 
 const MILLISECONDS_PER_SECOND = 1000;
 

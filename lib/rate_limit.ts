@@ -56,7 +56,7 @@ const UNITS_MS: Readonly<Record<string, number>> = {
 };
 
 /** Longest duration that is accepted, in milliseconds. */
-const DURATION_LIMIT_MS = 86_400_000;
+export const DURATION_LIMIT_MS = 86_400_000;
 
 /**
  * A duration as Go's `time.ParseDuration` reads it (`1m30s`, `0`), in milliseconds; `undefined` for anything else, and

@@ -20,7 +20,7 @@ export const EVENTS_PATH = "/-/events";
 export const REFRESH_MS = 3000;
 
 /** What Ollama said longer ago than this is not shown any more, in milliseconds. */
-const STATE_LIMIT_MS = 15_000;
+export const STATE_LIMIT_MS = 15_000;
 
 /** Models that are listed; what the others have open is added up in one more. */
 export const MODEL_ROWS = 50;

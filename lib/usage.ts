@@ -81,7 +81,7 @@ function splice(bytes: Uint8Array, start: number, end: number, middle: Uint8Arra
 // Hiding.
 
 /** Longest event that is held until it is whole, in bytes. A longer one is passed on as it comes. */
-const EVENT_LIMIT_BYTES = 8 * 1024 * 1024;
+export const EVENT_LIMIT_BYTES = 8 * 1024 * 1024;
 
 const LF = 10;
 const CR = 13;

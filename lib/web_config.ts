@@ -32,7 +32,7 @@ export interface WebConfig {
 }
 
 /** Most requests at once in a rate limit. */
-const BURST_LIMIT = 1_000_000;
+export const BURST_LIMIT = 1_000_000;
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/s;
 const PRIVATE_KEY = /-----BEGIN (?:RSA |EC )?PRIVATE KEY-----.*?-----END (?:RSA |EC )?PRIVATE KEY-----/s;

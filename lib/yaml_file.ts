@@ -14,7 +14,7 @@ import { ConfigError } from "./config.ts";
 export const FILE_LIMIT_BYTES = 1_048_576;
 
 /** Longest value that an error message quotes, in characters. */
-const QUOTE_LIMIT_CHARACTERS = 80;
+export const QUOTE_LIMIT_CHARACTERS = 80;
 
 /**
  * Reads a text file.

@@ -11,6 +11,7 @@ import {
   refusing,
   saying,
 } from "./asked_ollama.ts";
+import { ANSWER_LIMIT_CHARACTERS } from "../lib/ollama.ts";
 import { REPOSITORY } from "./fixtures.ts";
 import { Scrape } from "./helpers.ts";
 
@@ -336,4 +337,12 @@ Deno.test("Ollama.state is what the last refresh found, and refreshOlder() waits
   await asked.ollama.refreshOlder(-1);
   assertEquals(asked.ollama.state?.version, undefined);
   assertEquals(asked.ollama.state?.error, "/api/version: no version in the answer");
+});
+
+Deno.test("Ollama.refresh() reads an answer that is as long as the limit, and no longer one", async () => {
+  for (const excess of [0, 1]) {
+    const text = '{"version":"1"}'.padEnd(ANSWER_LIMIT_CHARACTERS + excess);
+    using asked = new AskedOllama({ version: saying(text) });
+    assertEquals((await asked.scrape()).value("ollama_up"), 1 - excess);
+  }
 });

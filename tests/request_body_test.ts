@@ -272,6 +272,38 @@ Deno.test("BodyReader rejects where the client leaves before its body is complet
   assert((await reader.read(whole(STREAMED), exchangeOf())).hasAsked);
 });
 
+/** STREAMED with a member that makes it as long as this. */
+function padded(length: number): string {
+  const [before, after] = [STREAMED.replace("}", ',"x":"'), '"}'];
+  return before.padEnd(length - after.length, "x") + after;
+}
+
+Deno.test("BodyReader reads a body in chunks that is as long as the limit, and no longer one", async () => {
+  for (const excess of [0, 1]) {
+    const body = padded(READ_LIMIT_BYTES + excess);
+    assertEquals((await new BodyReader(true, new Turns()).read(chunked(body), exchangeOf())).hasAsked, excess === 0);
+    await textOf(await new BodyReader(true, new Turns()).read(chunked(body), exchangeOf("/api/chat")));
+    assertEquals(modelNamed(), excess === 0 ? "llama3.2" : undefined);
+  }
+});
+
+Deno.test("BodyReader holds as much as the limit says, and not a byte more", async () => {
+  const isRead = async (request: ClientRequest, heldBytes: number): Promise<boolean> => {
+    const reader = new BodyReader(true, new Turns());
+    const lengths = Array(HELD_LIMIT_BYTES / READ_LIMIT_BYTES).fill(READ_LIMIT_BYTES);
+    lengths[0] -= HELD_LIMIT_BYTES - heldBytes;
+    const uploads = lengths.map((length) => uploadOf([], { "content-length": String(length) }, true));
+    const reads = uploads.map(({ request }) => assertRejects(() => reader.read(request, exchangeOf()), UnreadableBody));
+    const { hasAsked } = await reader.read(request, exchangeOf());
+    for (const { send } of uploads) send(undefined);
+    await Promise.all(reads);
+    return hasAsked;
+  };
+  const room = HELD_LIMIT_BYTES - STREAMED.length;
+  assertEquals([await isRead(whole(STREAMED), room - 1), await isRead(whole(STREAMED), room)], [true, false]);
+  assertEquals([await isRead(chunked(STREAMED), room), await isRead(chunked(STREAMED), room + 1)], [true, false]);
+});
+
 Deno.test("contentLength() reads the length that a message tells", () => {
   const lengths: [string, number | undefined][] = [
     ["0", 0],

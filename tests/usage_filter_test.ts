@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "../lib/cutter.ts";
-import { UsageFilter } from "../lib/usage.ts";
+import { EVENT_LIMIT_BYTES, UsageFilter } from "../lib/usage.ts";
 import { defaultBehaviour, type FakeBehaviour } from "./fake_ollama_behaviour.ts";
 import { generation } from "./fake_ollama_native.ts";
 import { openaiChatAnswer, openaiCompletionAnswer } from "./fake_ollama_openai.ts";
@@ -229,4 +229,12 @@ Deno.test("UsageFilter hides usage at a polite end that comes without a blank li
 Deno.test("UsageFilter gives nothing for an empty stream", () => {
   assertEquals(filteredText(), "");
   assertEquals(filteredText("", ""), "");
+});
+
+Deno.test("UsageFilter holds an event that is as long as the limit, and passes a longer one on as it comes", () => {
+  const beginning = bytesOf("data: ".padEnd(EVENT_LIMIT_BYTES, "x"));
+  assertEquals(new UsageFilter().push(beginning).length, 0);
+  const filter = new UsageFilter();
+  filter.push(beginning);
+  assertEquals(filter.push(bytesOf("x")).length, EVENT_LIMIT_BYTES + 1);
 });

@@ -10,10 +10,16 @@ import { type Endpoint, ENDPOINTS } from "../lib/dialects.ts";
 import { createExporter } from "../lib/exporter.ts";
 import { createLog } from "../lib/log.ts";
 import type { Declaration } from "../lib/registry.ts";
+import { ALL_LIMITS } from "./limits.ts";
 
 /** The tables by the names of their sections. */
 export function tables(): Record<string, string> {
-  return { endpoints: endpointsTable(), settings: settingsTable(), metrics: metricsTable() };
+  return {
+    endpoints: endpointsTable(),
+    settings: settingsTable(),
+    metrics: metricsTable(),
+    limits: limitsTable(),
+  };
 }
 
 /** Every setting: {@linkcode SETTINGS}. */
@@ -55,6 +61,14 @@ export function metricsTable(): string {
     declarations().map((
       { name, type, labels, help },
     ) => [code(name), type, labels.map(code).join(", ") || "none", help]),
+  );
+}
+
+/** Every limit: {@linkcode ALL_LIMITS}. */
+export function limitsTable(): string {
+  return table(
+    ["limit", "named", "value", "beyond it"],
+    ALL_LIMITS.map(({ what, name, value, beyond }) => [what, code(name), value, beyond]),
   );
 }
 
