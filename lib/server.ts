@@ -11,6 +11,7 @@ import type { Metrics } from "./metrics.ts";
 import type { Ollama } from "./ollama.ts";
 import type { ClientRequest, Handler } from "./listener.ts";
 import { errorResponse } from "./proxy.ts";
+import { contentLength } from "./request_body.ts";
 import { CONTENT_TYPES, type Format } from "./registry.ts";
 import { EVENTS_PATH, type Status, STATUS_PATH } from "./status.ts";
 
@@ -94,6 +95,10 @@ function shielded({ allowedHosts, internalError }: ServerOptions, handler: Handl
 function refusal(request: ClientRequest, allowedHosts: readonly string[]): Response | undefined {
   const { headers, method } = request;
   if (!HOST.test(headers.get("host") ?? "")) return text("The Host header is not valid.\n", 400);
+  // One that is told twice, or at great length, comes through: without it the body would be taken for none.
+  if (headers.has("content-length") && contentLength(headers) === undefined) {
+    return text("The Content-Length header is not valid.\n", 400);
+  }
   if (REFUSED_METHODS.has(method)) return text("This method is not supported.\n", 501);
   if (isAllowed(headers, allowedHosts)) return undefined;
   const { variable } = SETTINGS.allowedHosts;

@@ -6,23 +6,45 @@
 import { assert, assertEquals } from "@std/assert";
 import { WEB_SERVERS } from "../lib/config.ts";
 import { startFakeOllama } from "./fake_ollama.ts";
-import { answering, CHAT, startExporterOn } from "./helpers.ts";
+import { answering, CHAT, delay, startExporterOn } from "./helpers.ts";
 import { ask, RawClient } from "./raw_client.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const IDLE_CONNECTIONS = 1000;
 
+/** What stands behind a body and must not become a request. */
+const SECOND = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+/** A body of two bytes, in chunks. */
+const CHUNKS = "2\r\nab\r\n0\r\n\r\n";
+
+/** A POST with these headers. */
+function post(headers: string, body: string): string {
+  return `POST / HTTP/1.1\r\nHost: x\r\n${headers}\r\n\r\n${body}`;
+}
+
 /** A request that could be read as two, or in two ways; the status over Deno.serve and over node:http. */
 const SMUGGLED: [name: string, request: string, deno: number, node: number][] = [
-  [
-    "both lengths",
-    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    400,
-    400,
-  ],
-  ["two lengths", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, 400],
-  ["a signed length", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\na", 400, 400],
-  ["an unknown coding", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400, 400],
+  ["both lengths", post("Content-Length: 40\r\nTransfer-Encoding: chunked", `0\r\n\r\n${SECOND}`), 400, 400],
+  ["both the other way", post("Transfer-Encoding: chunked\r\nContent-Length: 5", `0\r\n\r\n${SECOND}`), 400, 400],
+  ["two lengths", post("Content-Length: 1\r\nContent-Length: 2", "ab"), 400, 400],
+  ["one length twice", post("Content-Length: 2\r\nContent-Length: 2", "ab"), 400, 400],
+  ["a list of lengths", post("Content-Length: 2, 2", "ab"), 400, 400],
+  ["a signed length", post("Content-Length: +1", "a"), 400, 400],
+  ["a hexadecimal length", post("Content-Length: 0x2", "ab"), 400, 400],
+  ["a length with a space", post("Content-Length: 1 2", "ab"), 400, 400],
+  ["no length where one is told", post("Content-Length: ", ""), 400, 400],
+  ["a length that wraps around", post("Content-Length: 18446744073709551618", "ab"), 400, 400],
+  ["a length that is too long to be read", post(`Content-Length: ${"2".padStart(20, "0")}`, "ab"), 400, 400],
+  ["an unknown coding", post("Transfer-Encoding: xchunked", CHUNKS), 400, 400],
+  ["a coding behind chunked", post("Transfer-Encoding: chunked, identity", CHUNKS), 400, 400],
+  ["no coding", post("Transfer-Encoding: identity", SECOND), 400, 400],
+  ["a coding in quotes", post('Transfer-Encoding: "chunked"', CHUNKS), 400, 400],
+  ["a coding behind a control character", post("Transfer-Encoding: \x0bchunked", CHUNKS), 400, 400],
+  ["a folded coding", post("Transfer-Encoding:\r\n chunked", CHUNKS), 400, 400],
+  ["chunked twice", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", CHUNKS), 400, 400],
+  ["a space before the coding's colon", post("Transfer-Encoding : chunked", CHUNKS), 400, 400],
+  ["a header behind a bare CR", post("X: y\rTransfer-Encoding: chunked", CHUNKS), 400, 400],
+  ["a space in the target", "GET /x y HTTP/1.1\r\nHost: x\r\n\r\n", 400, 400],
   ["a space before the colon", "GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n", 400, 400],
   ["a folded header", "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", 400, 400],
   ["a NUL in a header", "GET / HTTP/1.1\r\nHost: x\r\nA: b\x00c\r\n\r\n", 400, 400],
@@ -32,6 +54,29 @@ const SMUGGLED: [name: string, request: string, deno: number, node: number][] = 
   // One reading only, and what goes to Ollama is written anew.
   ["bare line feeds", "GET / HTTP/1.1\nHost: x\n\n", 200, 400],
 ];
+
+/** Requests that look odd and have one reading: two bytes, that follow to Ollama as its only request. */
+const ODD: [name: string, request: string][] = [
+  ["chunked in capitals", post("Transfer-Encoding: CHUNKED", CHUNKS)],
+  ["chunked behind a tab", post("Transfer-Encoding:\tchunked ", CHUNKS)],
+  ["another coding before chunked", post("Transfer-Encoding: x\r\nTransfer-Encoding: chunked", CHUNKS)],
+  ["a chunk's extension", post("Transfer-Encoding: chunked", CHUNKS.replace("2", '2;a="b\\"c";d'))],
+  ["a header that is nearly the coding", post("Transfer_Encoding: chunked\r\nContent-Length: 2", "ab")],
+  ["zeros before a length", post("Content-Length: 002", "ab")],
+];
+
+/** Chunks that could be read in two ways. */
+const BAD_CHUNKS = [
+  ...["0x1", "-1", "+1", "1 1", "FFFFFFFFFFFFFFFFF", "g"].map((size) => `${size}\r\na\r\n0\r\n\r\n`),
+  ...["1;a\na\r\n0\r\n\r\n", "1;a\rb\r\na\r\n0\r\n\r\n", "1\r\nabc\r\n0\r\n\r\n", "1\r\na\n0\r\n\r\n", "1\na\n0\n\n"],
+];
+/** How long an answer to them may take; `Deno.serve` waits for more behind some. */
+const ANSWER_MS = 200;
+
+/** A refusal as the exporter's own guard makes it. */
+function noSniff(status: number): Response {
+  return new Response(null, { status, headers: { "x-content-type-options": "nosniff" } });
+}
 
 for (const server of WEB_SERVERS) {
   Deno.test(`over ${server}: requests that can be read in two ways are refused`, async () => {
@@ -46,19 +91,36 @@ for (const server of WEB_SERVERS) {
     }
   });
 
-  Deno.test(`over ${server}: a chunk's size is read in one way, or refused`, async () => {
+  Deno.test(`over ${server}: odd requests that have one reading reach Ollama in that reading`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
-    for (const size of ["0x1", "-1", "+1", "1 1", "FFFFFFFFFFFFFFFFF", "g"]) {
+    for (const [index, [name, request]] of ODD.entries()) {
       using client = await RawClient.connect(exporter.port);
-      await client.send(`POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${size}\r\na\r\n0\r\n\r\n`);
-      const text = await client.rest();
-      assert(!text.includes("200 OK"), `${size}: ${text}`);
+      await client.send(request);
+      assertEquals((await client.response()).body, "ok", name);
+      assertEquals([fake.requestCount, fake.lastRequest().text], [index + 1, "ab"], name);
     }
+    // A GET has no body, and what stands where it would be is no request either.
+    using client = await RawClient.connect(exporter.port);
+    await client.send(`GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: ${SECOND.length}\r\n\r\n${SECOND}`);
+    assertEquals((await client.response("GET")).body, "ok");
+    assertEquals([fake.requestCount, fake.lastRequest().target, fake.lastRequest().text], [ODD.length + 1, "/x", ""]);
+  });
+
+  Deno.test(`over ${server}: a chunk is read in one way, or Ollama gets no whole request`, async () => {
+    await using fake = await startFakeOllama({ script: answering(OK) });
+    await using exporter = await startExporterOn(server, fake);
+    for (const chunks of BAD_CHUNKS) {
+      using client = await RawClient.connect(exporter.port);
+      await client.send(post("Transfer-Encoding: chunked", chunks));
+      const text = await Promise.race([client.rest(), delay(ANSWER_MS)]);
+      assert(!text?.includes("200 OK"), `${JSON.stringify(chunks)}: ${text}`);
+    }
+    assertEquals(fake.requests.filter(({ bodyComplete }) => bodyComplete).map(({ text }) => text), []);
   });
 
   Deno.test(`over ${server}: what a client or an upstream writes makes no line of its own in log, labels or answers`, async () => {
-    const evil = 'x"}\n# HELP evil\nevil_total 1\r\n\x1b[31m\u2028 level=ERROR';
+    const evil = 'x"}\n# HELP evil\nevil_total 1\r\n\x1b[31m\x7f\x9b\u2028 level=ERROR';
     await using fake = await startFakeOllama({ acceptAnyModel: true });
     await using exporter = await startExporterOn(server, fake, { probeTimeoutMs: 1000 });
     for (
@@ -67,20 +129,40 @@ for (const server of WEB_SERVERS) {
       await ask(exporter.port, `POST ${path}`, [], JSON.stringify({ ...CHAT, stream: false, model: evil }));
     }
     await exporter.observation(3);
-    const { text } = await exporter.scrape();
+    const scrape = await exporter.scrape();
+    const { text } = scrape;
     assert(!/^evil/m.test(text), "a label has a line of its own");
+    assertEquals(scrape.labelValues("model").filter((model) => !/^[\w.:/-]+$/.test(model)), []);
     for (const line of exporter.logLines) {
       // deno-lint-ignore no-control-regex -- that is what is looked for.
-      assert(!/[\x00-\x09\x0b-\x1f\x7f]|\n./.test(line.trimEnd()), JSON.stringify(line));
+      assert(!/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]|\n./.test(line.trimEnd()), JSON.stringify(line));
     }
   });
 
   Deno.test(`over ${server}: no trick with a path reaches an own path, or leaves one for Ollama`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
-    const paths = ["/metrics/", "/%6detrics", "//metrics", "/-/../api/delete", "/metrics;x", "/METRICS", "/-/healthy/"];
+    const paths = [
+      ...[
+        "/metrics/",
+        "/%6detrics",
+        "//metrics",
+        "/./metrics",
+        "/x/../metrics",
+        "/metrics;x",
+        "/METRICS",
+        "/metrics%00",
+      ],
+      ...["/-/healthy/", "/-/%68ealthy", "/-/../-/healthy", "/-", "/-//", "/-/../api/delete", "/-/%2e%2e/api/delete"],
+      ...["http://evil/METRICS", "http://evil/-/../api/delete", "http://evil//metrics", "http://evil/x?/metrics"],
+    ];
     for (const path of paths) assertEquals((await ask(exporter.port, `GET ${path}`)).body, "ok", path);
     assertEquals(fake.requestCount, paths.length);
+    // What is named in full is the same path, and as well guarded.
+    await using guarded = await startExporterOn(server, fake, { guard: () => noSniff(401) });
+    for (const path of ["/metrics", "/metrics?x", "http://evil/metrics", "/-/ready"]) {
+      assertEquals((await ask(guarded.port, `GET ${path}`)).status, 401, path);
+    }
     const { status, body } = await ask(exporter.port, "DELETE /metrics");
     assertEquals([status, body.includes("ok")], [405, false]);
   });
