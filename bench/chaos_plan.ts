@@ -9,6 +9,8 @@
 export const FAULTS = [
   /** Nothing. */
   "none",
+  /** Nothing listens where the upstream should be. */
+  "refused",
   /** The upstream closes without a byte. */
   "no_answer",
   /** It closes inside the response's head. */
@@ -19,8 +21,10 @@ export const FAULTS = [
   "wrong_length",
   /** It goes silent in the body until the client leaves. */
   "stall",
-  /** It never answers; the client leaves. */
+  /** It never answers, and keeps the connection until the client leaves. */
   "hang",
+  /** It is silent for longer than the client waits, and closes. */
+  "silence",
   /** It ends its chunks with trailers. */
   "trailers",
   /** The client waits for 100 Continue. */
@@ -33,6 +37,8 @@ export const FAULTS = [
   "idle_close",
   /** The client does not read for a while. */
   "slow_reader",
+  /** The client leaves inside the head of its request. */
+  "half_request",
   /** The client leaves at any byte of its upload. */
   "broken_upload",
   /** The client leaves at any moment. */
@@ -68,6 +74,8 @@ const SIZES = [1, 100, 5000, 70_000, 300_000];
 /** More than sockets hold, so that a client that does not read is felt. */
 const SLOW_BYTES = 2_000_000;
 const LONGEST_WAIT_MS = 60;
+/** How long a slow reader does not read. */
+const SLOW_MS = 2000;
 
 /** A generator of numbers from 0 to 1 (mulberry32). */
 export function randomFrom(seed: number): () => number {
@@ -86,7 +94,9 @@ export function planOf(seed: number, number: number): Plan {
   const one = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
   const fault = one(FAULTS);
   const uploads = ["continue", "early_answer", "broken_upload"].includes(fault);
-  const method = fault === "no_body" ? one(["GET", "HEAD"] as const) : uploads || random() < 0.7 ? "POST" : "GET";
+  const any = uploads || random() < 0.7 ? "POST" : "GET";
+  // Of a request that comes in one piece each listener tells that its client has left.
+  const method = fault === "no_body" ? one(["GET", "HEAD"] as const) : fault === "hang" ? "GET" : any;
   const status = fault === "early_answer"
     ? 413
     : fault === "no_body" && method === "GET"
@@ -105,7 +115,7 @@ export function planOf(seed: number, number: number): Plan {
     responseChunked: fault === "trailers" || fault !== "wrong_length" && random() < 0.5,
     contentType: one(CONTENT_TYPES),
     cut: random(),
-    waitMs: Math.floor(random() * LONGEST_WAIT_MS),
+    waitMs: fault === "slow_reader" ? SLOW_MS : Math.floor(random() * LONGEST_WAIT_MS),
   };
 }
 

@@ -8,12 +8,12 @@
 import type { WebServer } from "../lib/config.ts";
 import { type FakeOllama, type Script, startFakeOllama } from "../tests/fake_ollama.ts";
 import { latin1, latin1Bytes } from "../tests/fake_ollama_wire.ts";
-import { delay, startExporterOn, type TestExporter, until } from "../tests/helpers.ts";
+import { ANY_PORT, delay, type Scrape, startExporterOn, type TestExporter, until } from "../tests/helpers.ts";
 import { RawClient } from "../tests/raw_client.ts";
 import { type Fault, FAULTS, numberOf, pattern, type Plan, planOf, traceIdOf } from "./chaos_plan.ts";
 
-/** After this an upstream that hangs closes, for listeners that do not tell that the client has left. */
-const HANG_MS = 300;
+/** After this an upstream that is silent closes, for listeners that do not tell that the client has left. */
+const SILENCE_MS = 300;
 /** How much longer than its body a response says that it is. */
 const EXCESS_BYTES = 10;
 
@@ -48,16 +48,27 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   await using fake = await startFakeOllama({ keptRequests: 0, script: run.upstream });
   {
     await using exporter = await startExporterOn(options.server, fake, { modelLimit: 10 });
+    await using alone = await startExporterOn(options.server, { url: deserted() }, { modelLimit: 10 });
     let next = 0;
     const work = async (): Promise<void> => {
       using clients = new Clients(exporter.port);
-      while (next < options.exchanges) await run.exchange(planOf(options.seed, next++), clients);
+      using refused = new Clients(alone.port);
+      while (next < options.exchanges) {
+        const plan = planOf(options.seed, next++);
+        await run.exchange(plan, plan.fault === "refused" ? refused : clients);
+      }
     };
     await Promise.all(Array.from({ length: options.clients }, work));
-    await run.end(exporter);
+    await run.end([exporter, alone]);
   }
   await until(() => fake.openConnections === 0, "no connection to the upstream is open");
   return run.result(fake);
+}
+
+/** The address of an upstream that is not there. */
+function deserted(): string {
+  using listener = Deno.listen(ANY_PORT);
+  return `http://127.0.0.1:${listener.addr.port}`;
 }
 
 /** The connection of a worker: used again as long as it can be. */
@@ -117,10 +128,11 @@ class Run {
       }
       const body = await connection.readBody();
       this.#check(plan, "request", latin1(body), plan.requestBytes);
-      if (plan.fault === "hang") await connection.sleep(HANG_MS);
-      if (plan.fault !== "hang" && plan.fault !== "no_answer") await connection.write(responseOf(plan));
+      if (plan.fault === "hang") await connection.sleep(Infinity);
+      if (plan.fault === "silence") await connection.sleep(SILENCE_MS);
+      if (!["hang", "silence", "no_answer"].includes(plan.fault)) await connection.write(responseOf(plan));
       if (plan.fault === "stall") await connection.sleep(Infinity);
-      if (["hang", "no_answer", "half_head", "reset", "wrong_length", "idle_close"].includes(plan.fault)) {
+      if (["silence", "no_answer", "half_head", "reset", "wrong_length", "idle_close"].includes(plan.fault)) {
         connection.close();
       }
       return true;
@@ -142,17 +154,22 @@ class Run {
   }
 
   /** Waits for what is under way, and counts the observations. */
-  async end(exporter: TestExporter): Promise<void> {
-    await until(() => exporter.openRequests.size === 0, "no request is open");
-    await until(() => exporter.observations.length >= exporter.proxied, "all requests are observed");
+  async end(exporters: readonly TestExporter[]): Promise<void> {
     const counts = new Map<number, number>();
-    for (const { traceId } of exporter.observations) {
-      const number = numberOf(traceId ?? "");
-      counts.set(number, (counts.get(number) ?? 0) + 1);
+    for (const exporter of exporters) {
+      await until(() => exporter.openRequests.size === 0, "no request is open");
+      await until(() => exporter.observations.length >= exporter.proxied, "all requests are observed");
+      for (const { traceId } of exporter.observations) {
+        const number = numberOf(traceId ?? "");
+        counts.set(number, (counts.get(number) ?? 0) + 1);
+      }
+      this.#checkGauges(await exporter.scrape());
     }
     for (const number of this.#expected) if (!counts.has(number)) this.#missing++;
     for (const count of counts.values()) this.#doubled += count - 1;
-    const scrape = await exporter.scrape();
+  }
+
+  #checkGauges(scrape: Scrape): void {
     for (const name of ["ollama_requests_in_flight", "ollama_requests_waiting"]) {
       if ((scrape.value(name) ?? 0) !== 0) this.#problems.push(`${name} is ${scrape.value(name)}`);
     }
@@ -180,7 +197,7 @@ class Run {
   async #answer(plan: Plan, client: RawClient, clients: Clients): Promise<void> {
     const { status, body, end } = await client.response(plan.method);
     this.#expected.add(plan.number);
-    if (plan.fault === "no_answer" || plan.fault === "half_head") {
+    if (["refused", "no_answer", "half_head"].includes(plan.fault)) {
       if (status !== 502 || end !== "complete") this.#problem(plan, `status ${status}, ${end}`);
     } else if (plan.fault === "reset" || plan.fault === "wrong_length") {
       if (end !== "broken") this.#problem(plan, `the response is ${end}`);
@@ -218,12 +235,19 @@ async function ask(plan: Plan, client: RawClient): Promise<boolean> {
   ];
   const sent = plan.method !== "POST" ? new Uint8Array(0) : plan.requestChunked ? chunks : body;
   const cuts = plan.fault === "broken_upload" || plan.fault === "early_answer";
-  await client.send(head.join("\r\n") + "\r\n\r\n");
+  const text = head.join("\r\n") + "\r\n\r\n";
+  if (plan.fault === "half_request") {
+    await client.send(text.slice(0, Math.floor(text.length * plan.cut)));
+    return false;
+  }
+  await client.send(text);
   if (plan.fault === "continue") await client.sees("100 Continue\r\n\r\n");
   await client.send(cuts ? sent.subarray(0, Math.floor(sent.length * plan.cut)) : sent);
-  if (["hang", "client_leaves", "broken_upload", "slow_reader"].includes(plan.fault)) await delay(plan.waitMs);
+  if (["hang", "silence", "client_leaves", "broken_upload", "slow_reader"].includes(plan.fault)) {
+    await delay(plan.waitMs);
+  }
   if (plan.fault === "stall") await client.sees("\r\n\r\n");
-  return !["hang", "client_leaves", "broken_upload", "stall"].includes(plan.fault);
+  return !["hang", "silence", "client_leaves", "broken_upload", "stall"].includes(plan.fault);
 }
 
 /** The bytes of a response, as far as they are sent. */
