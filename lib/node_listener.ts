@@ -35,13 +35,19 @@ export type NodeAddress = Address | { readonly fd: number };
  *
  * @param handler Must not reject.
  * @param tls Absent: plain HTTP.
+ * @param headTimeoutMs How long a client may take to send a head. It may take half as long again until that is noticed.
  * @throws {Error} Where it is not possible to listen there.
  */
-export async function listenNode(handler: Handler, address: NodeAddress, tls?: TlsConfig): Promise<Listener> {
-  const limits = { maxHeaderSize: HEAD_LIMIT_BYTES };
+export async function listenNode(
+  handler: Handler,
+  address: NodeAddress,
+  tls?: TlsConfig,
+  headTimeoutMs = HEAD_TIMEOUT_MS,
+): Promise<Listener> {
+  const limits = { maxHeaderSize: HEAD_LIMIT_BYTES, connectionsCheckingInterval: headTimeoutMs / 2 };
   const tlsServer = tls && createTlsServer({ ...limits, ...secureContext(tls) });
   const server = tlsServer as unknown as Server | undefined ?? createServer(limits);
-  server.headersTimeout = HEAD_TIMEOUT_MS;
+  server.headersTimeout = headTimeoutMs;
   // What is beyond this it drops without a word; one more shows that there were more.
   server.maxHeadersCount = HEADERS_LIMIT + 1;
   // Uploads of models take hours, and Go's server keeps idle connections open.

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import denoJson from "../deno.json" with { type: "json" };
+import { WEB_SERVERS } from "../lib/config.ts";
 import { type FakeOllama, startFakeOllama } from "./fake_ollama.ts";
 import { CHAT, Gate, GENERATE, Scrape, until } from "./helpers.ts";
 import { Program, type ProgramOptions } from "./program.ts";
@@ -78,16 +79,18 @@ Deno.test("main warns while Ollama is away, and serves all the same until it com
   await program.line('msg="Ollama answers again"');
 });
 
-Deno.test("main ends with one line where it cannot listen", async () => {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const address = `127.0.0.1:${listener.addr.port}`;
-  for (const variables of [{ LISTEN_ADDRESS: address }, { METRICS_LISTEN_ADDRESS: address }]) {
-    await using program = new Program({ variables });
-    assertEquals(await program.exitCode(), 1);
-    assertEquals([program.lines.length, program.output], [1, []], program.lines.join("\n"));
-    assertMatch(program.lines[0] ?? "", new RegExp(`Cannot listen.*${address}.*in use`, "i"));
-  }
-});
+for (const server of WEB_SERVERS) {
+  Deno.test(`main ends with one line where it cannot listen (${server})`, async () => {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const address = `127.0.0.1:${listener.addr.port}`;
+    for (const variables of [{ LISTEN_ADDRESS: address }, { METRICS_LISTEN_ADDRESS: address }]) {
+      await using program = new Program({ variables: { ...variables, WEB_SERVER: server } });
+      assertEquals(await program.exitCode(), 1);
+      assertEquals([program.lines.length, program.output], [1, []], program.lines.join("\n"));
+      assertMatch(program.lines[0] ?? "", new RegExp(`Cannot listen.*${address}.*in use`, "i"));
+    }
+  });
+}
 
 Deno.test("main names every setting that is wrong, and ends", async () => {
   await using program = new Program({

@@ -7,11 +7,14 @@ import type { TlsConfig } from "../lib/web_config.ts";
 import { FIRST, SECOND } from "./certificates.ts";
 import { ROOT, run, testWith } from "./deployment.ts";
 import { startFakeOllama } from "./fake_ollama.ts";
-import { ANY_PORT, Gate, until } from "./helpers.ts";
+import { ANY_PORT, delay, Gate, until } from "./helpers.ts";
 import { ask, RawClient, valuesOf } from "./raw_client.ts";
 
 /** Largest head that is taken. */
 const HEAD_LIMIT_BYTES = 64 * 1024;
+
+/** Longer than `node:http` keeps a connection whose time is up, a second of grace included. */
+const SOME_IDLE_MS = 1500;
 
 /** A listener that is stopped at the end of its block. */
 class TestListener implements AsyncDisposable {
@@ -23,8 +26,8 @@ class TestListener implements AsyncDisposable {
     this.port = listener.address.port;
   }
 
-  static async start(handler: Handler, tls?: TlsConfig): Promise<TestListener> {
-    return new TestListener(await listenNode(handler, ANY_PORT, tls));
+  static async start(handler: Handler, tls?: TlsConfig, headTimeoutMs?: number): Promise<TestListener> {
+    return new TestListener(await listenNode(handler, ANY_PORT, tls, headTimeoutMs));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -79,6 +82,26 @@ Deno.test("listenNode() takes heads of up to 64 KiB, and refuses longer ones", a
   const header = (length: number): string[] => [`X-Long: ${"x".repeat(length)}`];
   assertEquals((await ask(server.port, "GET /", header(HEAD_LIMIT_BYTES - 200))).status, 200);
   assertEquals((await ask(server.port, "GET /", header(HEAD_LIMIT_BYTES))).status, 431);
+});
+
+Deno.test("listenNode() waits for a head as long as it may take, and for a body or the next request without end", async () => {
+  await using server = await TestListener.start(async (request) => new Response(await request.bytes()), undefined, 200);
+  using idle = await RawClient.connect(server.port);
+  await idle.request("POST /", [], "first");
+  assertEquals((await idle.response()).body, "first");
+  using slow = await RawClient.connect(server.port);
+  await slow.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na");
+  for (const beginning of ["", "GET / HTTP/1.1\r\nHost:"]) {
+    using client = await RawClient.connect(server.port);
+    await client.send(beginning);
+    const text = await client.rest();
+    assert(text.startsWith("HTTP/1.1 408 "), text);
+  }
+  await delay(SOME_IDLE_MS);
+  await slow.send("b");
+  assertEquals((await slow.response()).body, "ab");
+  await idle.request("POST /", [], "second");
+  assertEquals((await idle.response()).body, "second");
 });
 
 Deno.test("listenNode() keeps connections, also after a body that nobody read, and takes pipelined requests", async () => {

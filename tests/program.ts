@@ -72,6 +72,10 @@ export class Program implements AsyncDisposable {
     return find() ?? fail();
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   kill(signal: Deno.Signal): void {
     this.#child.kill(signal);
   }
