@@ -112,6 +112,8 @@ export class Exchange implements Watcher, MessageSink {
   }
 
   broken(error: unknown): void {
+    // `fetch` gets the signal of the client's leaving, now and then before the body's reader is told of it.
+    if (error instanceof DOMException && error.name === "AbortError") return this.cancelled();
     this.#upstreamError = upstreamErrorOf(error);
     this.#end("broken");
   }

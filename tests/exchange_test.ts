@@ -83,6 +83,11 @@ const COURSES: [string, Outcome, (course: Course) => void][] = [
     "client_closed",
     (c) => (c.answer(NDJSON), c.chunk('{"done":'), c.exchange.cancelled()),
   ],
+  [
+    "the client leaves, and the body breaks off before it is cancelled",
+    "client_closed",
+    (c) => (c.answer(NDJSON), c.exchange.broken(new DOMException("The request has been cancelled.", "AbortError"))),
+  ],
   ["the client leaves after the final record", "ok", (c) => (c.answer(NDJSON), c.chunk(FINAL), c.exchange.cancelled())],
   ["the upstream breaks", "upstream_broken", (c) => (c.answer(NDJSON), c.exchange.broken(new Error("reset")))],
   [
