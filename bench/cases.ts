@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Dialect, lineFeedsOf, modelName } from "./frames.ts";
+import { type Dialect, lineFeedsOf, modelName, type Wanted } from "./frames.ts";
 import type { Job, Upload } from "./job.ts";
 
 /** One load. */
@@ -174,9 +174,7 @@ function download({ bodyBytes }: Scale): Case {
 function upload(name: string, chunked: boolean, { bodyBytes }: Scale): Case {
   const load = (bytes: number): Load => {
     const body: Upload = { bytes, chunked };
-    const framing = chunked ? "Transfer-Encoding: chunked" : `Content-Length: ${bytes}`;
-    const head = [`POST /api/blobs/sha256:${"0".repeat(64)} HTTP/1.1`, "Host: 127.0.0.1", framing, "\r\n"].join("\r\n");
-    return { ...LOOP, connections: 1, measureMs: 60_000, limit: 1, requests: [head], upload: body };
+    return { ...LOOP, connections: 1, measureMs: 60_000, limit: 1, requests: [uploadHead("", body)], upload: body };
   };
   return {
     name,
@@ -203,8 +201,15 @@ function scrape(): Case {
   };
 }
 
-function get(target: string): string {
+/** A request without a body. */
+export function get(target: string): string {
   return `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
+}
+
+/** The head of a blob's upload. */
+export function uploadHead(query: string, { bytes, chunked }: Upload): string {
+  const framing = chunked ? "Transfer-Encoding: chunked" : `Content-Length: ${bytes}`;
+  return [`POST /api/blobs/sha256:${"0".repeat(64)}${query} HTTP/1.1`, "Host: 127.0.0.1", framing, "\r\n"].join("\r\n");
 }
 
 const PATHS: Readonly<Record<Dialect, string>> = {
@@ -218,16 +223,23 @@ export function streamBodies(models: number): string[] {
   return Array.from({ length: models }, (_, index) => chatOf("native", modelName(index), { num_predict: 8 }, false));
 }
 
-function streamRequest(dialect: Dialect, model: string, options: Record<string, number>, usage: boolean): string {
-  return post(PATHS[dialect], chatOf(dialect, model, options, usage));
+/** A request that wants a stream, or a whole answer. */
+export function streamRequest(
+  dialect: Dialect,
+  model: string,
+  options: Wanted,
+  usage: boolean,
+  stream = true,
+): string {
+  return post(PATHS[dialect], chatOf(dialect, model, options, usage, stream));
 }
 
 /** What the upstream of the bench reads stands in `options`, whatever the API. */
-function chatOf(dialect: Dialect, model: string, options: Record<string, number>, usage: boolean): string {
+function chatOf(dialect: Dialect, model: string, options: Wanted, usage: boolean, stream = true): string {
   return JSON.stringify({
     model,
     messages: [{ role: "user", content: "Why is the sky blue?" }],
-    stream: true,
+    stream,
     ...(usage ? { stream_options: { include_usage: true } } : {}),
     ...(dialect === "anthropic" ? { max_tokens: 1024 } : {}),
     options,

@@ -1,7 +1,9 @@
 /**
  * `deno task chaos`: exchanges that go wrong in every way, over both listeners, and a table of what came of them.
  *
- *     deno task chaos [--seed=N] [--exchanges=N] [--clients=N]
+ *     deno task chaos [--seed=N] [--exchanges=N] [--clients=N] [--write]
+ *
+ * With `--write` the table goes into bench/README.md too.
  *
  * @module
  */
@@ -9,6 +11,7 @@
 import { WEB_SERVERS } from "../lib/config.ts";
 import { type ChaosResult, runChaos } from "./chaos_run.ts";
 import { writeLine } from "./job.ts";
+import { runStamp, table, writeBetween } from "./report.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const SHOWN_PROBLEMS = 10;
@@ -21,11 +24,14 @@ function flag(name: string, byDefault: number): number {
   return Number(value);
 }
 
+const HEADS = ["listener", "seed", "exchanges", "at once", "faults", "bytes checked", "bytes lost"];
+HEADS.push("observations missing / doubled", "POSTs repeated", "problems", "peak RSS, all in one process");
+
 /** A row of the table. */
-function rowOf(result: ChaosResult): string {
+function rowOf(result: ChaosResult): string[] {
   const { server, seed, exchanges, clients, faults, bytesChecked, peakRssBytes } = result;
   const kinds = Object.entries(faults).map(([fault, count]) => `${fault} ${count}`).join(", ");
-  const cells = [
+  return [
     server,
     seed,
     exchanges,
@@ -37,26 +43,21 @@ function rowOf(result: ChaosResult): string {
     result.postsRepeated,
     result.problems.length,
     `${Math.round(peakRssBytes / MEBIBYTE)} MiB`,
-  ];
-  return `| ${cells.join(" | ")} |`;
+  ].map(String);
 }
 
 const seed = flag("seed", 1);
 const exchanges = flag("exchanges", 20_000);
 const clients = flag("clients", 32);
-const lines = [
-  `deno ${Deno.version.deno}, ${Deno.build.os}/${Deno.build.arch}`,
-  "",
-  "| listener | seed | exchanges | at once | faults | bytes checked | bytes lost | observations missing / doubled |" +
-  " POSTs repeated | problems | peak RSS, all in one process |",
-  `|${" --- |".repeat(11)}`,
-];
+const rows: string[][] = [];
 let hasFailed = false;
 for (const server of WEB_SERVERS) {
   const result = await runChaos({ server, seed, exchanges, clients });
-  lines.push(rowOf(result));
+  rows.push(rowOf(result));
   for (const problem of result.problems.slice(0, SHOWN_PROBLEMS)) writeLine(Deno.stderr, `${server}: ${problem}`);
   hasFailed ||= result.problems.length > 0 || result.observationsMissing + result.observationsDoubled > 0;
 }
-writeLine(Deno.stdout, lines.join("\n"));
+const report = `${runStamp("chaos")}\n\n${table(HEADS, rows)}`;
+writeLine(Deno.stdout, report);
+if (Deno.args.includes("--write")) await writeBetween(new URL("README.md", import.meta.url), "chaos", report);
 if (hasFailed) Deno.exit(1);

@@ -4,8 +4,26 @@
  * @module
  */
 
+import { type Bulk, bulkOf, patternOf } from "./bulk.ts";
+
 /** The APIs that are measured. */
 export type Dialect = "native" | "openai" | "anthropic";
+
+/** What a request wants of the bench's upstream: it stands in `options` of its body, whatever the API. */
+export interface Wanted {
+  /** Tokens of the stream. Default: 1. */
+  readonly num_predict?: number;
+  /** From one token to the next; absent: they come at once. */
+  readonly pace_ms?: number;
+  /** Paced tokens do not tell when they were sent: the body is {@linkcode bodyOf}'s. */
+  readonly plain?: boolean;
+  /** Bytes of each token; absent: it is as long as its time stamp. */
+  readonly token_bytes?: number;
+  /** The stream ends with an error. Only of the native API. */
+  readonly fails?: boolean;
+  /** Status of an answer that is an error. Absent: it is none. */
+  readonly status?: number;
+}
 
 /** What a stream is made of. */
 export interface StreamShape {
@@ -14,7 +32,12 @@ export interface StreamShape {
   readonly tokens: number;
   /** OpenAI: the request asks for usage. */
   readonly usage: boolean;
+  /** See {@linkcode Wanted}. */
+  readonly fails?: boolean | undefined;
 }
+
+/** What an answer that is an error says. */
+export const ERROR_BODY = '{"error":"model runner has unexpectedly stopped"}';
 
 /** Frames of a stream, already in the chunks of `Transfer-Encoding: chunked`. */
 export interface Frames {
@@ -22,8 +45,8 @@ export interface Frames {
   readonly head: Uint8Array;
   /** One token; it holds {@linkcode STAMP_MARK} and {@linkcode STAMP_DIGITS} digits. */
   readonly token: Uint8Array;
-  /** Index of the first digit in `token`. */
-  readonly stampAt: number;
+  /** Index of the first digit in `token`; `undefined`: it is not written. */
+  readonly stampAt: number | undefined;
   /** What comes after the last token, the last chunk included. */
   readonly tail: Uint8Array;
 }
@@ -46,16 +69,9 @@ const encoder = new TextEncoder();
 /** Encodes a stream. */
 export function encodeStream(shape: StreamShape): Frames {
   const { first, token, last } = MESSAGES[shape.dialect](shape);
-  const head = [
-    "HTTP/1.1 200 OK",
-    `Content-Type: ${CONTENT_TYPE[shape.dialect]}`,
-    "Date: Sun, 22 Nov 2026 18:00:00 GMT",
-    "Transfer-Encoding: chunked",
-    "\r\n",
-  ].join("\r\n");
   const tokenChunk = chunk(token);
   return {
-    head: encoder.encode(head + first.map(chunk).join("")),
+    head: encoder.encode(streamHead(shape.dialect) + first.map(chunk).join("")),
     token: encoder.encode(tokenChunk),
     stampAt: tokenChunk.indexOf(STAMP_MARK) + 1,
     tail: encoder.encode(last.map(chunk).join("") + "0\r\n\r\n"),
@@ -69,6 +85,48 @@ export function lineFeedsOf(shape: StreamShape): number {
   return count(first) + shape.tokens * count([token]) + count(last);
 }
 
+/** Head of the answer that is a stream. */
+export function streamHead(dialect: Dialect): string {
+  return [
+    "HTTP/1.1 200 OK",
+    `Content-Type: ${CONTENT_TYPE[dialect]}`,
+    "Date: Sun, 22 Nov 2026 18:00:00 GMT",
+    "Transfer-Encoding: chunked",
+    "\r\n",
+  ].join("\r\n");
+}
+
+/**
+ * The body of a stream, as the client gets it. Tokens tell no time.
+ *
+ * @param tokenBytes See {@linkcode Wanted}.
+ */
+export function bodyOf(shape: StreamShape, tokenBytes?: number): Bulk {
+  const { first, token, last } = MESSAGES[shape.dialect](shape);
+  const [before = "", after = ""] = token.split(NO_STAMP);
+  const tokens = tokenBytes === undefined
+    ? bulkOf(token, shape.tokens)
+    : Array.from({ length: shape.tokens }, () => [...bulkOf(before), ...patternOf(tokenBytes), ...bulkOf(after)])
+      .flat();
+  return [...bulkOf(first.join("")), ...tokens, ...bulkOf(last.join(""))];
+}
+
+/** The body of an answer that is no stream. */
+export function wholeBody({ dialect, model, tokens }: StreamShape): string {
+  switch (dialect) {
+    case "native":
+      return MESSAGES.native({ dialect, model, tokens, usage: false }).last.join("").trim();
+    case "openai":
+      return `{"id":"chatcmpl-123","object":"chat.completion","created":1787306400,"model":"${model}",` +
+        `"choices":[{"index":0,"message":{"role":"assistant","content":"."},"finish_reason":"stop"}],` +
+        `"usage":{"prompt_tokens":26,"completion_tokens":${tokens},"total_tokens":${tokens + 26}}}`;
+    case "anthropic":
+      return `{"id":"msg_ab12","type":"message","role":"assistant","model":"${model}",` +
+        `"content":[{"type":"text","text":"."}],"stop_reason":"end_turn",` +
+        `"usage":{"input_tokens":26,"output_tokens":${tokens}}}`;
+  }
+}
+
 function chunk(text: string): string {
   return `${text.length.toString(16)}\r\n${text}\r\n`;
 }
@@ -80,11 +138,12 @@ interface Messages {
 }
 
 const MESSAGES: Readonly<Record<Dialect, (shape: StreamShape) => Messages>> = {
-  native({ model, tokens }): Messages {
+  native({ model, tokens, fails }): Messages {
     const start = `{"model":"${model}","created_at":"${CREATED_AT}","message":{"role":"assistant","content":`;
     const end = `"done":true,"done_reason":"stop","total_duration":1250000000,"load_duration":52000000,` +
       `"prompt_eval_count":26,"prompt_eval_duration":130000000,"eval_count":${tokens},"eval_duration":41000000}\n`;
-    return { first: [], token: `${start}"${NO_STAMP}"},"done":false}\n`, last: [`${start}""},${end}`] };
+    const last = fails ? `${ERROR_BODY}\n` : `${start}""},${end}`;
+    return { first: [], token: `${start}"${NO_STAMP}"},"done":false}\n`, last: [last] };
   },
   openai({ model, tokens, usage }): Messages {
     const start = `data: {"id":"chatcmpl-123","object":"chat.completion.chunk","created":1787306400,` +
@@ -133,14 +192,21 @@ export function stamp(token: Uint8Array, at: number, milliseconds: number): void
 }
 
 /** A complete JSON response with its head. */
-export function jsonResponse(body: string): Uint8Array {
+export function jsonResponse(body: string, status = 200): Uint8Array {
   const type = "application/json; charset=utf-8";
   const length = encoder.encode(body).length;
-  return encoder.encode(`HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n${body}`);
+  return encoder.encode(
+    `HTTP/1.1 ${status} Whatever\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n${body}`,
+  );
 }
 
 /** `GET /api/version`, filled up to 93 bytes. */
 export const VERSION_BODY = `{"version":"0.33.0","filler":"${"x".repeat(61)}"}`;
+
+/** Answer to an upload that was checked. */
+export function checkedBody(lostBytes: number): string {
+  return `{"lost_bytes":${lostBytes}}`;
+}
 
 /** `GET /api/ps` and `GET /api/tags` of a server with that many models. */
 export function modelsBody(path: "/api/ps" | "/api/tags", count: number): string {

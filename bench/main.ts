@@ -14,14 +14,10 @@ import { expositionSection } from "./exposition.ts";
 import { writeLine } from "./job.ts";
 import { HELP, type Options, parseOptions } from "./options.ts";
 import { findProxies, nginxVersion, startDeno, type StartProxy } from "./proxies.ts";
-import { caseTable, startTable, targetTable } from "./report.ts";
+import { caseTable, startTable, targetTable, writeBetween } from "./report.ts";
 import { measure, type RunResult, type Stage } from "./run.ts";
 
 const RESULTS = new URL("RESULTS.md", import.meta.url);
-
-/** What stands between these lines in the results is written by the bench, the rest by people. */
-const BEGIN = "<!-- Written by `deno task bench --write` from here -->";
-const END = "<!-- to here -->";
 
 /** File descriptors beside those of connections. */
 const OTHER_DESCRIPTORS = 200;
@@ -41,7 +37,7 @@ async function main(): Promise<void> {
   const report = await reportOf(cases, runs, options);
   say(report);
   note(`${runs.length} runs in ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);
-  if (options.write) await writeReport(report);
+  if (options.write) await writeBetween(RESULTS, "bench", report);
 }
 
 function say(text: string): void {
@@ -173,15 +169,6 @@ async function machine(options: Options): Promise<string> {
     `${options.upstreams} upstream and ${options.clients} load processes`,
   ];
   return rows.map((row) => `- ${row}`).join("\n");
-}
-
-async function writeReport(report: string): Promise<void> {
-  const before = await Deno.readTextFile(RESULTS).catch(() => `# Results of the benchmark\n\n${BEGIN}\n${END}\n`);
-  const [begin, end] = [before.indexOf(BEGIN), before.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`${RESULTS.pathname} lacks the lines that the bench writes between`);
-  const text = `${before.slice(0, begin)}${BEGIN}\n\n${report}\n\n${before.slice(end)}`;
-  await Deno.writeTextFile(RESULTS, text);
-  note(`written: ${RESULTS.pathname}`);
 }
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

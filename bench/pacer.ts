@@ -67,7 +67,7 @@ export class Pacer {
       const bytes = new Uint8Array(before.length + frames.token.length);
       bytes.set(before);
       bytes.set(frames.token, before.length);
-      stamp(bytes, before.length + frames.stampAt, sharedNow());
+      if (frames.stampAt !== undefined) stamp(bytes, before.length + frames.stampAt, sharedNow());
       this.#put(paced, bytes);
       paced.rest--;
       paced.dueAt += paced.paceMs;

@@ -37,11 +37,11 @@ export async function findProxies(variants: ReadonlyMap<string, string>): Promis
   proxies.set("pass", (port) => startPass(port));
   proxies.set("pass_pooled", (port) => startPass(port, "pooled"));
   proxies.set("pass_tapped", (port) => startPass(port, "tapped"));
-  proxies.set("us", (port) => startExporter(ROOT, port));
-  proxies.set("us_node", (port) => startExporter(ROOT, port, { WEB_SERVER: "node" }));
-  proxies.set("us_viewed", async (port) => accompanied(await startExporter(ROOT, port), view));
-  proxies.set("us_scraped", async (port) => accompanied(await startExporter(ROOT, port), scrape));
-  for (const [name, path] of variants) proxies.set(name, (port) => startExporter(path, port));
+  proxies.set("us", (port) => startExporter(port));
+  proxies.set("us_node", (port) => startExporter(port, ROOT, { WEB_SERVER: "node" }));
+  proxies.set("us_viewed", async (port) => accompanied(await startExporter(port), view));
+  proxies.set("us_scraped", async (port) => accompanied(await startExporter(port), scrape));
+  for (const [name, path] of variants) proxies.set(name, (port) => startExporter(port, path));
   return proxies;
 }
 
@@ -67,12 +67,13 @@ export function startDeno(script: string, ...args: string[]): Child {
 /**
  * Starts the exporter with all its metrics.
  *
- * @param path Its source, which is run as its own `deno task start` does it, or an executable.
+ * @param path Its source, which is run as its own `deno task start` does it, or an executable. Default: this source.
+ * @param settings Environment, beside where it listens and where Ollama is.
  */
-async function startExporter(
-  path: string,
+export async function startExporter(
   upstreamPort: number,
-  settings: Record<string, string> = {},
+  path: string = ROOT,
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<Proxy> {
   const { isDirectory } = await Deno.stat(path);
   const [command, args] = isDirectory ? [Deno.execPath(), await startArguments(path)] : [path, []];

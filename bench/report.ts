@@ -87,6 +87,32 @@ export function table(heads: readonly string[], rows: readonly (readonly string[
   return [line(heads), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...rows.map(line)].join("\n");
 }
 
+/** When, with what and where a run was, in a line. */
+export function runStamp(task: string): string {
+  const { os, arch } = Deno.build;
+  return [
+    `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
+    `deno ${Deno.version.deno}`,
+    `${os}/${arch}`,
+    `${navigator.hardwareConcurrency} cores`,
+    `\`${["deno task", task, ...Deno.args].join(" ")}\``,
+  ].join(", ");
+}
+
+/**
+ * Writes what a task reports into a file: what stands between its two lines is written by it, the rest by people.
+ *
+ * @throws {Error} Where the file lacks these lines.
+ */
+export async function writeBetween(file: URL, task: string, report: string): Promise<void> {
+  const text = await Deno.readTextFile(file);
+  const begin = `<!-- Written by \`deno task ${task} --write\` from here -->`;
+  const from = text.indexOf(begin) + begin.length;
+  const to = text.indexOf("<!-- to here -->", from);
+  if (from < begin.length || to < 0) throw new Error(`${file.pathname} lacks the lines that ${task} writes between`);
+  await Deno.writeTextFile(file, `${text.slice(0, from)}\n\n${report}\n\n${text.slice(to)}`);
+}
+
 function show(spread: Spread | undefined, format: (value: number) => string = short): string {
   if (spread === undefined) return "-";
   const { median, least, most } = spread;

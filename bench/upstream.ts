@@ -8,7 +8,22 @@
  * @module
  */
 
-import { type Dialect, encodeStream, type Frames, jsonResponse, modelsBody, VERSION_BODY } from "./frames.ts";
+import { BodyDecoder, BulkCheck, chunks, patternOf, pieces, writeAll } from "./bulk.ts";
+import {
+  bodyOf,
+  checkedBody,
+  type Dialect,
+  encodeStream,
+  ERROR_BODY,
+  type Frames,
+  jsonResponse,
+  modelsBody,
+  streamHead,
+  type StreamShape,
+  VERSION_BODY,
+  type Wanted,
+  wholeBody,
+} from "./frames.ts";
 import { writeLine } from "./job.ts";
 import { Pacer } from "./pacer.ts";
 
@@ -39,11 +54,11 @@ const decoder = new TextDecoder("latin1");
 const NOT_FOUND = encoder.encode("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
 const CREATED = encoder.encode("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
 
-/** Ends a body in chunks; the chunk before it ended with the first two bytes. */
-const LAST_CHUNK = "\r\n0\r\n\r\n";
+/** More tokens than that are not written as single ones, nor kept. */
+const BURST_LIMIT_TOKENS = 4096;
 
-/** What is written of a body of many bytes. */
-const FILLER = new Uint8Array(256 * 1024).fill(120);
+/** Streams that are kept encoded. */
+const KEPT_STREAMS = 1000;
 
 /** A request's head. */
 interface Head {
@@ -56,7 +71,9 @@ interface Head {
 /** What of a request's body is read. */
 interface Body {
   readonly model: string;
-  readonly options?: { readonly num_predict?: number; readonly pace_ms?: number };
+  /** Absent: it is wanted. */
+  readonly stream?: boolean;
+  readonly options?: Wanted;
   readonly stream_options?: { readonly include_usage?: boolean };
 }
 
@@ -90,26 +107,42 @@ class Connection {
 
   async #answer(head: Head): Promise<void> {
     const dialect = DIALECTS[head.path];
-    if (dialect !== undefined) return await this.#stream(dialect, JSON.parse(await this.#text(head)));
-    if (head.path.startsWith("/api/blobs/")) {
-      await this.#sink(head);
-      return await this.#write(CREATED);
+    if (dialect !== undefined) return await this.#generate(dialect, JSON.parse(await this.#text(head)));
+    if (head.query.has("check")) {
+      return await this.#check(head, new BulkCheck(patternOf(Number(head.query.get("check")))));
     }
-    await this.#sink(head);
+    await this.#body(head, () => {});
+    if (head.path.startsWith("/api/blobs/")) return await this.#write(CREATED);
     if (head.path === "/bench/download") return await this.#download(Number(head.query.get("bytes")));
     await this.#write(ANSWERS[head.path] ?? NOT_FOUND);
   }
 
-  async #stream(dialect: Dialect, { model, options, stream_options }: Body): Promise<void> {
-    const tokens = options?.num_predict ?? 1;
-    const usage = stream_options?.include_usage === true;
-    const key = `${dialect} ${model} ${tokens} ${usage}`;
+  async #generate(dialect: Dialect, { model, stream = true, options = {}, stream_options }: Body): Promise<void> {
+    const { num_predict: tokens = 1, token_bytes, status, fails } = options;
+    const shape = { dialect, model, tokens, usage: stream_options?.include_usage === true, fails };
+    if (status !== undefined) return await this.#write(jsonResponse(ERROR_BODY, status));
+    if (!stream) return await this.#write(jsonResponse(wholeBody(shape)));
+    if (token_bytes === undefined && tokens <= BURST_LIMIT_TOKENS) return await this.#stream(shape, options);
+    await this.#write(encoder.encode(streamHead(dialect)));
+    await writeAll(this.#conn, chunks(bodyOf(shape, token_bytes)));
+  }
+
+  async #stream(shape: StreamShape, { pace_ms, plain }: Wanted): Promise<void> {
+    const key = JSON.stringify(shape);
     let frames = streams.get(key);
-    if (frames === undefined) streams.set(key, frames = encodeStream({ dialect, model, tokens, usage }));
-    if (options?.pace_ms !== undefined) return await pacer.send(this.#conn, frames, tokens, options.pace_ms);
+    if (frames === undefined) keep(streams, key, frames = encodeStream(shape));
+    if (pace_ms !== undefined) {
+      return await pacer.send(this.#conn, plain ? { ...frames, stampAt: undefined } : frames, shape.tokens, pace_ms);
+    }
     let burst = bursts.get(key);
-    if (burst === undefined) bursts.set(key, burst = encodeBurst(frames, tokens));
-    for (const bytes of burst) await this.#write(bytes);
+    if (burst === undefined) keep(bursts, key, burst = encodeBurst(frames, shape.tokens));
+    await writeAll(this.#conn, burst);
+  }
+
+  /** Tells what of an upload has not come as it should. */
+  async #check(head: Head, check: BulkCheck): Promise<void> {
+    await this.#body(head, (bytes) => check.push(bytes));
+    await this.#write(jsonResponse(checkedBody(check.lost)));
   }
 
   async #download(bytes: number): Promise<void> {
@@ -117,7 +150,7 @@ class Connection {
     await this.#write(
       encoder.encode(`HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nContent-Length: ${bytes}\r\n\r\n`),
     );
-    for (let rest = bytes; rest > 0; rest -= FILLER.length) await this.#write(FILLER.subarray(0, rest));
+    await writeAll(this.#conn, pieces(patternOf(bytes)));
   }
 
   /** The next request's head, or `undefined` where the client has nothing more to ask. */
@@ -135,29 +168,21 @@ class Connection {
     }
   }
 
-  /** A small body, chunked or not: JSON has no line feed that chunks could have. */
+  /** A small body. */
   async #text(head: Head): Promise<string> {
-    let text = decoder.decode(this.#unread);
-    const isWhole = (): boolean =>
-      head.contentLength === undefined ? text.endsWith(LAST_CHUNK) : text.length >= head.contentLength;
-    while (!isWhole()) {
-      if (!await this.#read()) throw new Error("body broken off");
-      text += decoder.decode(this.#unread);
-    }
-    this.#unread = this.#buffer.subarray(0, 0);
-    return head.contentLength !== undefined ? text : text.replace(/(^|\r\n)[0-9a-f]+\r\n/gi, "").trim();
+    let text = "";
+    await this.#body(head, (bytes) => text += decoder.decode(bytes));
+    return text;
   }
 
-  /** Reads a body and forgets it. */
-  async #sink(head: Head): Promise<void> {
-    let bytes = this.#unread.length;
-    let end = tailOf("", this.#unread);
-    while (head.contentLength === undefined ? end !== LAST_CHUNK : bytes < head.contentLength) {
+  /** Reads a body to its end. */
+  async #body(head: Head, take: (bytes: Uint8Array) => void): Promise<void> {
+    const body = new BodyDecoder(head.contentLength, take);
+    this.#unread = this.#unread.subarray(body.push(this.#unread));
+    while (!body.done) {
       if (!await this.#read()) throw new Error("body broken off");
-      bytes += this.#unread.length;
-      end = tailOf(end, this.#unread);
+      this.#unread = this.#unread.subarray(body.push(this.#unread));
     }
-    this.#unread = this.#buffer.subarray(0, 0);
   }
 
   async #read(): Promise<boolean> {
@@ -167,12 +192,13 @@ class Connection {
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    for (let written = 0; written < bytes.length;) written += await this.#conn.write(bytes.subarray(written));
+    await writeAll(this.#conn, [bytes]);
   }
 }
 
-function tailOf(before: string, bytes: Uint8Array): string {
-  return (before + decoder.decode(bytes.subarray(-LAST_CHUNK.length))).slice(-LAST_CHUNK.length);
+/** Keeps what is encoded, unless there are too many kinds of it. */
+function keep<T>(kept: Map<string, T>, key: string, encoded: T): void {
+  if (kept.size < KEPT_STREAMS) kept.set(key, encoded);
 }
 
 function parseHead(text: string): Head {

@@ -1,0 +1,177 @@
+/**
+ * `deno task soak`: an exporter in a process of its own under loads that could fill its memory or its metrics, over
+ * both listeners, and a table of what came of them. Fails where a bound is broken.
+ *
+ * @module
+ */
+
+import type { WebServer } from "../lib/config.ts";
+import { stopAll } from "./child.ts";
+import { writeLine } from "./job.ts";
+import { startDeno } from "./proxies.ts";
+import { runStamp, table, writeBetween } from "./report.ts";
+import { FULL_SOAK, QUICK_SOAK, RSS_LIMITS_BYTES, type SoakCase, soakCases, type SoakScale } from "./soak_cases.ts";
+import { type Tally, Trial } from "./soak_trial.ts";
+
+const HELP = `Usage: deno task soak [flags]
+
+Puts loads on the exporter that could fill its memory or its metrics, and checks bytes, counts and bounds. The whole run
+takes some 15 minutes.
+
+  --quick      less of everything, in a minute or two
+  --case=A,B   only these of: ${[...new Set(soakCases({ seed: 1, ...FULL_SOAK }).map(({ name }) => name))].join(", ")}
+  --seed=N     of the order of the soak's requests (1)
+  --write      write the table to bench/README.md too
+  --help       show this`;
+
+/** A flag, and its value where it has one. */
+const FLAG = /^--(help$|quick$|write$|case(?==.)|seed(?==[1-9]\d{0,8}$))(?:=(.+))?$/;
+
+const MEBIBYTE = 2 ** 20;
+const EXIT_FAILURE = 1;
+
+/** What the command line asks for. */
+export interface SoakOptions {
+  readonly help: boolean;
+  readonly write: boolean;
+  /** Names of the cases; absent: all. */
+  readonly cases?: readonly string[];
+  readonly scale: SoakScale;
+}
+
+/** A case over a listener, and what came of it. */
+export interface SoakResult {
+  readonly soakCase: SoakCase;
+  readonly server: WebServer;
+  readonly tally: Tally;
+  /** What is told beside the counts. */
+  readonly remark: string;
+}
+
+/**
+ * Reads the command line.
+ *
+ * @throws {Error} Where an argument is not one of those of the help.
+ */
+export function parseSoakOptions(args: readonly string[]): SoakOptions {
+  const values = new Map<string, string>();
+  for (const arg of args) {
+    const [, name, value = ""] = FLAG.exec(arg) ?? [];
+    if (name === undefined) throw new Error(`Unknown argument ${JSON.stringify(arg)}; see --help`);
+    values.set(name, value);
+  }
+  const names = values.get("case")?.split(",");
+  return {
+    help: values.has("help"),
+    write: values.has("write"),
+    scale: { seed: Number(values.get("seed") ?? 1), ...values.has("quick") ? QUICK_SOAK : FULL_SOAK },
+    ...names && { cases: names },
+  };
+}
+
+/**
+ * Runs cases over their listeners, with an exporter each.
+ *
+ * @param note Told before each what is run.
+ */
+export async function runSoak(cases: readonly SoakCase[], note: (text: string) => void): Promise<SoakResult[]> {
+  const upstream = startDeno(new URL("upstream.ts", import.meta.url).pathname, "0");
+  try {
+    const port = Number(await upstream.line(/^listening (\d+)$/));
+    const results: SoakResult[] = [];
+    for (const soakCase of cases) {
+      for (const server of soakCase.servers) {
+        note(`${soakCase.name} ${server}`);
+        const result = runCase(soakCase, server, port).catch((error) => {
+          throw new Error(`${soakCase.name} ${server}: ${error instanceof Error ? error.message : error}`);
+        });
+        results.push(await result);
+      }
+    }
+    return results;
+  } finally {
+    await upstream.stop();
+  }
+}
+
+async function runCase(soakCase: SoakCase, server: WebServer, upstreamPort: number): Promise<SoakResult> {
+  await using trial = await Trial.start(upstreamPort, server);
+  const late = Promise.withResolvers<never>();
+  const { deadlineMs } = soakCase;
+  const timer = setTimeout(() => late.reject(new Error(`not done within ${deadlineMs / 1000} s`)), deadlineMs);
+  let remark = "failed";
+  try {
+    remark = await Promise.race([soakCase.run(trial), late.promise]);
+  } catch (error) {
+    trial.problem(error instanceof Error ? error.message : String(error));
+  } finally {
+    clearTimeout(timer);
+  }
+  return { soakCase, server, remark, tally: await trial.end() };
+}
+
+/** What is not as it should be: counts, bytes, and bounds that are broken. */
+export function problemsOf({ soakCase, server, tally }: SoakResult): string[] {
+  const { peakRssBytes, problems } = tally;
+  const limitBytes = RSS_LIMITS_BYTES[soakCase.limit];
+  const broken = `${soakCase.limit} of ${mebibytes(limitBytes)} is broken: RSS has been ${mebibytes(peakRssBytes)}`;
+  // Where RSS could not be read there is no number, and nothing was shown.
+  return [...problems, ...peakRssBytes <= limitBytes ? [] : [broken]].map((text) =>
+    `${soakCase.name} ${server}: ${text}`
+  );
+}
+
+/** The table of the results. */
+export function soakTable(results: readonly SoakResult[]): string {
+  const heads = ["case", "listener", "load held", "exchanges", "bytes checked", "bytes lost"];
+  heads.push("observations missing / doubled", "peak RSS", "bound", "beside that");
+  const rows = results.map(({ soakCase, server, tally, remark }) => [
+    soakCase.name,
+    server,
+    soakCase.load,
+    String(tally.exchanges),
+    String(tally.bytesChecked),
+    String(tally.bytesLost),
+    `${tally.observationsMissing} / ${tally.observationsDoubled}`,
+    mebibytes(tally.peakRssBytes),
+    `${soakCase.limit} ${mebibytes(RSS_LIMITS_BYTES[soakCase.limit])}`,
+    remark,
+  ]);
+  return table(heads, rows);
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / MEBIBYTE)} MiB`;
+}
+
+async function main(): Promise<void> {
+  const { help, write, cases, scale } = parseSoakOptions(Deno.args);
+  if (help) return writeLine(Deno.stdout, HELP);
+  const all = soakCases(scale);
+  for (const name of cases ?? []) {
+    if (!all.some((soakCase) => soakCase.name === name)) throw new Error(`no case is called ${JSON.stringify(name)}`);
+  }
+  const chosen = all.filter(({ name }) => cases?.includes(name) ?? true);
+  const results = await runSoak(chosen, (text) => writeLine(Deno.stderr, text));
+  const report = `${runStamp("soak")}, seed ${scale.seed}\n\n${soakTable(results)}`;
+  writeLine(Deno.stdout, report);
+  if (write) await writeBetween(new URL("README.md", import.meta.url), "soak", report);
+  const problems = results.flatMap(problemsOf);
+  for (const problem of problems) writeLine(Deno.stderr, problem);
+  if (problems.length > 0) Deno.exitCode = EXIT_FAILURE;
+}
+
+if (import.meta.main) {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    // A case whose processes have ended fails, and what it leaves is cleared away as after any failure.
+    Deno.addSignalListener(signal, stopAll);
+  }
+  try {
+    await main();
+  } catch (error) {
+    writeLine(Deno.stderr, error instanceof Error ? error.message : String(error));
+    Deno.exitCode = EXIT_FAILURE;
+  }
+  await stopAll();
+  Deno.exit();
+}

@@ -1,0 +1,333 @@
+/**
+ * What the soak puts on an exporter, and the bounds that must hold meanwhile.
+ *
+ * @module
+ */
+
+import { SETTINGS, type WebServer } from "../lib/config.ts";
+import { delay, until } from "../tests/helpers.ts";
+import { lengthOf } from "./bulk.ts";
+import { randomFrom } from "./chaos_plan.ts";
+import { type Client, download, type Exchange, generation, upload } from "./soak_client.ts";
+import type { Trial } from "./soak_trial.ts";
+import { spreadOf } from "./spread.ts";
+
+const MEBIBYTE = 2 ** 20;
+const GIBIBYTE = 2 ** 30;
+const MINUTE_MS = 60_000;
+
+/** Peak RSS of the exporter's process that a case may reach, in bytes. */
+export const RSS_LIMITS_BYTES = {
+  OPEN_STREAMS_RSS_LIMIT: 512 * MEBIBYTE,
+  STALLED_CLIENT_RSS_LIMIT: 192 * MEBIBYTE,
+  LARGE_BODY_RSS_LIMIT: 192 * MEBIBYTE,
+  /**
+   * `node:http` reads an upload into a new buffer each time; V8 lets some hundred MiB of them lie before it collects.
+   * None is held: the queues have 64 KiB, and what was collected does not come again.
+   */
+  NODE_UPLOAD_RSS_LIMIT: 512 * MEBIBYTE,
+  LONG_LINE_RSS_LIMIT: 256 * MEBIBYTE,
+  SOAK_RSS_LIMIT: 320 * MEBIBYTE,
+  CARDINALITY_RSS_LIMIT: 320 * MEBIBYTE,
+} as const;
+
+/**
+ * By how much the median of RSS in the last quarter of the soak may be above that in the second: half of the requests
+ * lie between the middles of the two.
+ */
+export const SOAK_GROWTH_LIMIT_BYTES = 24 * MEBIBYTE;
+
+/** So many requests must come before the second quarter: until then code is compiled, and heaps find their size. */
+export const SOAK_WARM_UP_REQUESTS = 10_000;
+
+/** A scrape with as many models as may be, in milliseconds and bytes. */
+export const SCRAPE_TIME_LIMIT_MS = 2000;
+export const SCRAPE_SIZE_LIMIT_BYTES = 8 * MEBIBYTE;
+
+/** Label values beside those of models: "other" and "unknown". */
+const OTHER_LABELS = 2;
+
+/** How much of everything. */
+export interface SoakScale {
+  readonly seed: number;
+  readonly openStreams: number;
+  /** Tokens of each, one a second: all must be open before the first has ended. */
+  readonly streamTokens: number;
+  readonly stalledBytes: number;
+  readonly bodyBytes: number;
+  readonly lineBytes: number;
+  readonly requests: number;
+  readonly models: number;
+  /** How long a client that does not read is left alone. */
+  readonly stallMs: number;
+}
+
+/** The whole run. */
+export const FULL_SOAK: Omit<SoakScale, "seed"> = {
+  openStreams: 2000,
+  streamTokens: 10,
+  stalledBytes: GIBIBYTE,
+  bodyBytes: 10 * GIBIBYTE,
+  lineBytes: 64 * MEBIBYTE,
+  requests: 200_000,
+  models: 100_000,
+  stallMs: 5000,
+};
+
+/** `--quick`. */
+export const QUICK_SOAK: Omit<SoakScale, "seed"> = {
+  openStreams: 500,
+  streamTokens: 5,
+  stalledBytes: 256 * MEBIBYTE,
+  bodyBytes: 256 * MEBIBYTE,
+  lineBytes: 64 * MEBIBYTE,
+  requests: 10_000,
+  models: 5000,
+  stallMs: 2000,
+};
+
+/** One case. */
+export interface SoakCase {
+  readonly name: string;
+  /** The load held, for the table. */
+  readonly load: string;
+  readonly servers: readonly WebServer[];
+  readonly limit: keyof typeof RSS_LIMITS_BYTES;
+  /** Longest time that it may take, over one listener. */
+  readonly deadlineMs: number;
+  /** Puts the load on; returns what is to be told beside the counts. */
+  readonly run: (trial: Trial) => Promise<string>;
+}
+
+const BOTH: readonly WebServer[] = ["deno", "node"];
+
+/** All cases in the order in which they are run. */
+export function soakCases(scale: SoakScale): SoakCase[] {
+  const { openStreams, stalledBytes, bodyBytes, lineBytes, requests, models } = scale;
+  return [
+    {
+      name: "streams",
+      load: `${openStreams} open streams; half of the clients leave`,
+      servers: BOTH,
+      limit: "OPEN_STREAMS_RSS_LIMIT",
+      deadlineMs: 2 * MINUTE_MS,
+      run: (trial) => openStreamsAtOnce(trial, scale),
+    },
+    {
+      name: "stalled",
+      load: `clients that stop reading streams of ${mebibytes(stalledBytes)}, and leave or read on`,
+      servers: BOTH,
+      limit: "STALLED_CLIENT_RSS_LIMIT",
+      deadlineMs: 2 * MINUTE_MS,
+      run: (trial) => stalledClients(trial, scale),
+    },
+    ...BOTH.flatMap((server) => [
+      largeBody("upload", upload(bodyBytes, false), server),
+      largeBody("upload_chunked", upload(bodyBytes, true), server),
+      largeBody("download", download(bodyBytes), server),
+    ]),
+    {
+      name: "line",
+      load: `streams with a line of ${mebibytes(lineBytes)}`,
+      servers: BOTH,
+      limit: "LONG_LINE_RSS_LIMIT",
+      deadlineMs: MINUTE_MS,
+      run: (trial) => longLines(trial, scale),
+    },
+    {
+      name: "soak",
+      load: `${requests} mixed requests, ${SOAK_CLIENTS} at once`,
+      servers: BOTH,
+      limit: "SOAK_RSS_LIMIT",
+      deadlineMs: 8 * MINUTE_MS,
+      run: (trial) => soak(trial, scale),
+    },
+    {
+      name: "cardinality",
+      load: `${models} requests with as many models, ${SOAK_CLIENTS} at once`,
+      servers: ["deno"],
+      limit: "CARDINALITY_RSS_LIMIT",
+      deadlineMs: 4 * MINUTE_MS,
+      run: (trial) => manyModels(trial, scale),
+    },
+  ];
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / MEBIBYTE)} MiB`;
+}
+
+/** From a token to the next of an open stream. */
+const PACE_MS = 1000;
+
+async function openStreamsAtOnce(trial: Trial, { openStreams, streamTokens }: SoakScale): Promise<string> {
+  const exchange = generation("native", { num_predict: streamTokens, pace_ms: PACE_MS });
+  const clients = Array.from({ length: openStreams }, () => trial.client());
+  await Promise.all(clients.map((client) => client.begin(exchange)));
+  const open = (await trial.scrape()).value("ollama_requests_in_flight");
+  if (open !== openStreams) trial.problem(`${open} requests are in flight, not ${openStreams}`);
+  await Promise.all(clients.map(async (client, index) => {
+    await client.read(1);
+    const leaves = index % 2 === 0;
+    trial.ended(exchange, leaves ? client.leave() : await client.finish(), leaves);
+    client.leave();
+  }));
+  return `${open} in flight at once`;
+}
+
+async function stalledClients(trial: Trial, { stalledBytes, stallMs }: SoakScale): Promise<string> {
+  const bytesPerToken = lengthOf(generation("native", { num_predict: 1000 }).body) / 1000;
+  const num_predict = Math.ceil(stalledBytes / bytesPerToken);
+  const reads = generation("native", { num_predict });
+  const leave = [generation("openai", { num_predict }), download(stalledBytes)];
+  const stalled = [reads, ...leave].map((exchange) => ({ exchange, client: trial.client() }));
+  await Promise.all(stalled.map(({ exchange, client }) => client.begin(exchange)));
+  await delay(stallMs);
+  const { peakRssBytes } = await trial.usage();
+  for (const { exchange, client } of stalled.toReversed()) {
+    if (leave.includes(exchange)) trial.ended(exchange, client.leave(), true);
+    else trial.ended(exchange, await client.finish());
+    client.leave();
+  }
+  return `${mebibytes(peakRssBytes)} after ${stallMs / 1000} s without a read`;
+}
+
+function largeBody(name: string, exchange: Exchange, server: WebServer): SoakCase {
+  const bytes = lengthOf((exchange.upload ?? exchange).body);
+  return {
+    name,
+    load: `a body of ${mebibytes(bytes)}`,
+    servers: [server],
+    limit: server === "node" && exchange.upload !== undefined ? "NODE_UPLOAD_RSS_LIMIT" : "LARGE_BODY_RSS_LIMIT",
+    deadlineMs: 3 * MINUTE_MS,
+    run: async (trial) => {
+      const client = trial.client();
+      const startedAt = performance.now();
+      await trial.exchange(client, exchange);
+      client.leave();
+      return `${Math.round(bytes / MEBIBYTE / (performance.now() - startedAt) * 1000)} MiB/s`;
+    },
+  };
+}
+
+async function longLines(trial: Trial, { lineBytes }: SoakScale): Promise<string> {
+  const client = trial.client();
+  const dialects = ["native", "openai", "anthropic"] as const;
+  for (const dialect of dialects) await trial.exchange(client, generation(dialect, { token_bytes: lineBytes }));
+  client.leave();
+  const tooLong = async (): Promise<number | undefined> =>
+    (await trial.scrape()).value("ollama_exporter_parse_errors_total", { reason: "too_long" });
+  await until(async () => await tooLong() === dialects.length, `${dialects.length} lines are counted as too long`);
+  return `${await tooLong()} parse errors`;
+}
+
+/** Clients of the soak, and how often its memory is looked at. */
+const SOAK_CLIENTS = 32;
+const SAMPLE_MS = 200;
+
+/** One of that many requests of the soak is a scrape besides. */
+const REQUESTS_PER_SCRAPE = 1000;
+
+/** A stream that goes on until its client leaves. */
+const ENDLESS = generation("native", { num_predict: 1000, pace_ms: PACE_MS });
+
+/** The soak's requests; which comes next is drawn, all with the same chance. */
+const MIXTURE: readonly { readonly exchange: Exchange; readonly leavesAt?: number }[] = [
+  { exchange: generation("native", { num_predict: 32 }) },
+  { exchange: generation("openai", { num_predict: 32 }) },
+  { exchange: generation("openai", { num_predict: 32, usage: true }) },
+  { exchange: generation("anthropic", { num_predict: 32 }) },
+  { exchange: generation("native", { stream: false }) },
+  { exchange: generation("openai", { stream: false }) },
+  { exchange: generation("anthropic", { stream: false }) },
+  { exchange: generation("native", { status: 404 }) },
+  { exchange: generation("openai", { status: 500 }) },
+  { exchange: generation("native", { num_predict: 8, fails: true }) },
+  { exchange: ENDLESS, leavesAt: 1 },
+  { exchange: download(100_000) },
+  { exchange: upload(10_000, false) },
+  { exchange: upload(10_000, true) },
+];
+
+async function soak(trial: Trial, { requests, seed }: SoakScale): Promise<string> {
+  const random = randomFrom(seed);
+  const samples: Sample[] = [];
+  const sampler = setInterval(() => {
+    const { exchanges } = trial;
+    // Without a process there is nothing to look at; the requests fail, which says it.
+    trial.usage().then(({ rssBytes }) => samples.push({ exchanges, rssBytes }), () => clearInterval(sampler));
+  }, SAMPLE_MS);
+  await withClients(trial, requests, async (client, number) => {
+    const { exchange, leavesAt } = MIXTURE[Math.floor(random() * MIXTURE.length)] as typeof MIXTURE[number];
+    await trial.exchange(client, exchange, leavesAt);
+    if (number % REQUESTS_PER_SCRAPE === 0) await trial.scrape();
+  }).finally(() => clearInterval(sampler));
+  const [first, second, third, last] = quarterMedians(samples, requests);
+  const growth = last - second;
+  const isJudged = requests / 4 >= SOAK_WARM_UP_REQUESTS;
+  // Where RSS could not be read there is no number, and nothing was shown.
+  if (isJudged && !(growth <= SOAK_GROWTH_LIMIT_BYTES)) {
+    trial.problem(
+      `SOAK_GROWTH_LIMIT of ${mebibytes(SOAK_GROWTH_LIMIT_BYTES)} is broken: RSS grows by ${mebibytes(growth)} ` +
+        "from the second to the last quarter",
+    );
+  }
+  const medians = [first, second, third, last].map(mebibytes).join(", ");
+  return `median RSS by quarters: ${medians}${isJudged ? "" : " (too few requests to judge growth)"}`;
+}
+
+/** RSS when so many exchanges had ended. */
+interface Sample {
+  readonly exchanges: number;
+  readonly rssBytes: number;
+}
+
+function quarterMedians(samples: readonly Sample[], requests: number): [number, number, number, number] {
+  const median = (quarter: number): number => {
+    const ofQuarter = samples.filter(({ exchanges }) => Math.floor(exchanges * 4 / requests) === quarter);
+    return spreadOf(ofQuarter.map(({ rssBytes }) => rssBytes))?.median ?? NaN;
+  };
+  return [median(0), median(1), median(2), median(3)];
+}
+
+async function manyModels(trial: Trial, { models }: SoakScale): Promise<string> {
+  const dialects = ["native", "openai", "anthropic"] as const;
+  await withClients(trial, models, async (client, number) => {
+    const dialect = dialects[number % dialects.length] as typeof dialects[number];
+    await trial.exchange(client, generation(dialect, { model: `model-${number}:latest`, stream: number % 2 === 0 }));
+  });
+  const startedAt = performance.now();
+  const scrape = await trial.scrape();
+  const milliseconds = performance.now() - startedAt;
+  const labels = scrape.labelValues("model").length;
+  const mostLabels = Number(SETTINGS.modelLabelLimit.default) + OTHER_LABELS;
+  if (labels > mostLabels) {
+    trial.problem(`MODEL_LABEL_LIMIT + 2 is ${mostLabels}, and there are ${labels} label values`);
+  }
+  if (milliseconds > SCRAPE_TIME_LIMIT_MS) {
+    trial.problem(
+      `SCRAPE_TIME_LIMIT of ${SCRAPE_TIME_LIMIT_MS} ms is broken: /metrics takes ${milliseconds.toFixed(0)} ms`,
+    );
+  }
+  if (scrape.text.length > SCRAPE_SIZE_LIMIT_BYTES) {
+    trial.problem(
+      `SCRAPE_SIZE_LIMIT of ${mebibytes(SCRAPE_SIZE_LIMIT_BYTES)} is broken: /metrics has ${scrape.text.length} bytes`,
+    );
+  }
+  const size = `${(scrape.text.length / 1000).toFixed(0)} kB`;
+  return `${labels} label values, /metrics has ${size} and takes ${milliseconds.toFixed(0)} ms`;
+}
+
+/** Does something that many times, with as many clients at once as the soak has. */
+async function withClients(
+  trial: Trial,
+  times: number,
+  act: (client: Client, number: number) => Promise<void>,
+): Promise<void> {
+  let next = 0;
+  await Promise.all(Array.from({ length: SOAK_CLIENTS }, async () => {
+    const client = trial.client();
+    while (next < times && !trial.isOver) await act(client, next++);
+    client.leave();
+  }));
+}
