@@ -69,7 +69,7 @@ Deno.test("remaining() tells when a model is unloaded, that it stays, and that i
 });
 
 Deno.test("What is not known is shown as a dash, and never as 0", () => {
-  for (const  of of[seconds, bytes, count]) assertEquals(of(undefined), NOTHING);
+  for (const format of [seconds, bytes, count]) assertEquals(format(undefined), NOTHING);
   assertEquals(perSecond(undefined, "tokens"), NOTHING);
   assertEquals(remaining(undefined, 0), NOTHING);
 });
