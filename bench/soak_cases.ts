@@ -21,11 +21,6 @@ export const RSS_LIMITS_BYTES = {
   OPEN_STREAMS_RSS_LIMIT: 512 * MEBIBYTE,
   STALLED_CLIENT_RSS_LIMIT: 192 * MEBIBYTE,
   LARGE_BODY_RSS_LIMIT: 192 * MEBIBYTE,
-  /**
-   * `node:http` reads an upload into a new buffer each time; V8 lets some hundred MiB of them lie before it collects.
-   * None is held: the queues have 64 KiB, and what was collected does not come again.
-   */
-  NODE_UPLOAD_RSS_LIMIT: 512 * MEBIBYTE,
   LONG_LINE_RSS_LIMIT: 256 * MEBIBYTE,
   SOAK_RSS_LIMIT: 320 * MEBIBYTE,
   CARDINALITY_RSS_LIMIT: 320 * MEBIBYTE,
@@ -198,7 +193,7 @@ function largeBody(name: string, exchange: Exchange, server: WebServer): SoakCas
     name,
     load: `a body of ${mebibytes(bytes)}`,
     servers: [server],
-    limit: server === "node" && exchange.upload !== undefined ? "NODE_UPLOAD_RSS_LIMIT" : "LARGE_BODY_RSS_LIMIT",
+    limit: "LARGE_BODY_RSS_LIMIT",
     deadlineMs: 3 * MINUTE_MS,
     run: async (trial) => {
       const client = trial.client();
