@@ -77,8 +77,8 @@ export class BodyReader {
     // Not asked for before: with a stream of the body in between, `bytes()` costs half as much again.
     const { body } = request;
     if (body === null) return untouched(null);
-    // Of `Deno.serve`'s own streams `fetch` knows the length. Others go through a tap, which counts what comes; without one
-    // V8 lets several hundred MiB of the buffers of `node:http` lie.
+    // Of `Deno.serve`'s own streams `fetch` knows the length. Others go through a tap, which counts what comes; without
+    // one V8 lets several hundred MiB of the buffers of `node:http` lie.
     if (length !== undefined && request instanceof Request) return untouched(body);
     if (length !== undefined) {
       exchange.requestBytes = 0;
