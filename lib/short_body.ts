@@ -34,7 +34,7 @@ export async function receive(body: ReadableStream<Bytes>, length: number): Prom
   const reading = reader.read(new Uint8Array(length));
   const value = await Promise.race([reading.then((result) => result.value, ignore), turns(TURNS)]);
   if (value?.length !== length) return continued(reader, reading);
-  await reader.cancel();
+  reader.cancel().catch(ignore);
   return value;
 }
 
