@@ -5,6 +5,8 @@
  * @module
  */
 
+import { random as randomFrom } from "../tests/fixtures.ts";
+
 /** What the upstream or the client does to an exchange. */
 export const FAULTS = [
   /** Nothing. */
@@ -76,17 +78,6 @@ const SLOW_BYTES = 2_000_000;
 const LONGEST_WAIT_MS = 60;
 /** How long a slow reader does not read. */
 const SLOW_MS = 2000;
-
-/** A generator of numbers from 0 to 1 (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** The plan of an exchange. */
 export function planOf(seed: number, number: number): Plan {

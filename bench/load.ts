@@ -6,6 +6,7 @@
  * @module
  */
 
+import { chunks, pieces, writeAll } from "./bulk.ts";
 import { Histogram } from "./histogram.ts";
 import { eachLine, type Job, type JobResult, writeLine } from "./job.ts";
 import { ResponseReader, type TakeStamp } from "./response.ts";
@@ -125,17 +126,16 @@ class Run {
   };
 
   async #send(conn: Deno.TcpConn, head: Uint8Array): Promise<void> {
-    await write(conn, head);
+    await writeAll(conn, [head]);
     const { upload } = this.#job;
     if (upload === undefined) return;
     const filler = new Uint8Array(READ_BYTES).fill(120);
-    for (let rest = upload.bytes; rest > 0; rest -= filler.length) {
-      const part = filler.subarray(0, rest);
-      if (upload.chunked) await write(conn, encoder.encode(`${part.length.toString(16)}\r\n`));
-      await write(conn, part);
-      if (upload.chunked) await write(conn, encoder.encode("\r\n"));
-    }
-    if (upload.chunked) await write(conn, encoder.encode("0\r\n\r\n"));
+    const rest = upload.bytes % filler.length;
+    const body = [
+      { bytes: filler, times: (upload.bytes - rest) / filler.length },
+      { bytes: filler.subarray(0, rest), times: 1 },
+    ];
+    await writeAll(conn, (upload.chunked ? chunks : pieces)(body));
   }
 
   #breakOff(): void {
@@ -146,10 +146,6 @@ class Run {
   #close(conn: Deno.TcpConn): void {
     if (this.#open.delete(conn)) conn.close();
   }
-}
-
-async function write(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
-  for (let written = 0; written < bytes.length;) written += await conn.write(bytes.subarray(written));
 }
 
 writeLine(Deno.stdout, "listening 0");

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { random as randomFrom } from "../tests/fixtures.ts";
 import { type Case, casesOf } from "./cases.ts";
 import { type Child, output, stopAll } from "./child.ts";
 import { expositionSection } from "./exposition.ts";
@@ -121,17 +122,6 @@ function fitting(
 
 function exportersIn({ variants }: Options): string[] {
   return ["us", "us_node", "us_viewed", "us_scraped", ...variants.keys()];
-}
-
-/** Numbers from 0 to 1 that are the same for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = state + 0x6d2b79f5 | 0;
-    let mixed = Math.imul(state ^ state >>> 15, 1 | state);
-    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed;
-    return ((mixed ^ mixed >>> 14) >>> 0) / 2 ** 32;
-  };
 }
 
 function shuffled<T>(items: readonly T[], random: () => number): T[] {

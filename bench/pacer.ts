@@ -4,6 +4,7 @@
  * @module
  */
 
+import { writeAll } from "./bulk.ts";
 import { type Frames, stamp } from "./frames.ts";
 import { sharedNow } from "./job.ts";
 
@@ -81,9 +82,7 @@ export class Pacer {
 
   /** Writes behind what has been written; one write is under way at a time, since each may be a partial one. */
   #put(paced: Paced, bytes: Uint8Array): void {
-    paced.written = paced.written.then(async () => {
-      for (let sent = 0; sent < bytes.length;) sent += await paced.conn.write(bytes.subarray(sent));
-    }).catch((error) => {
+    paced.written = paced.written.then(() => writeAll(paced.conn, [bytes])).catch((error) => {
       this.#streams.delete(paced);
       paced.failed(error);
     });

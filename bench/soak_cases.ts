@@ -5,9 +5,9 @@
  */
 
 import { SETTINGS, type WebServer } from "../lib/config.ts";
+import { random as randomFrom } from "../tests/fixtures.ts";
 import { delay, until } from "../tests/helpers.ts";
 import { lengthOf } from "./bulk.ts";
-import { randomFrom } from "./chaos_plan.ts";
 import { type Client, download, type Exchange, generation, upload } from "./soak_client.ts";
 import type { Trial } from "./soak_trial.ts";
 import { spreadOf } from "./spread.ts";

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { join } from "../lib/cutter.ts";
 import { BodyDecoder, BulkCheck, chunks, patternOf, pieces, writeAll } from "./bulk.ts";
 import {
   bodyOf,
@@ -214,19 +215,9 @@ function encodeBurst({ head, token, tail }: Frames, tokens: number): Uint8Array[
   const all = [head, ...Array.from({ length: tokens }, () => token), tail];
   const burst: Uint8Array[] = [];
   for (let index = 0; index < all.length; index += TOKENS_PER_WRITE) {
-    burst.push(joined(all.slice(index, index + TOKENS_PER_WRITE)));
+    burst.push(join(all.slice(index, index + TOKENS_PER_WRITE)));
   }
   return burst;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
-  }
-  return whole;
 }
 
 async function endWithStdin(): Promise<void> {

@@ -194,7 +194,7 @@ class SizedBody extends Blob {
   }
 }
 
-/** Counts the bytes of a body that does not tell its length. */
+/** Counts the bytes of a body as they come. */
 class UploadWatcher implements Watcher {
   protected readonly exchange: Exchange;
 
