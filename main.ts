@@ -4,25 +4,24 @@
  * @module
  */
 
+import { messageOf, UserError } from "./lib/errors.ts";
 import {
-  type Address,
   type Config,
-  ConfigError,
   helpText,
   LOG_CONFIG_FILE,
   parseCommand,
   SETTINGS,
   type WebServer,
-} from "./lib/config.ts";
+} from "./lib/settings/settings.ts";
 import { createExporter, type Exporter } from "./lib/exporter.ts";
-import { askHealth, isHealthy } from "./lib/health.ts";
-import { type Handler, listen, type Listener } from "./lib/listener.ts";
-import { createLog, type Log } from "./lib/log.ts";
-import { loadLogConfig } from "./lib/log_config.ts";
-import { listenNode, type NodeAddress } from "./lib/node_listener.ts";
-import { loadWebConfig, type TlsConfig } from "./lib/web_config.ts";
-import { WebGuard } from "./lib/web_guard.ts";
-import { messageOf } from "./lib/yaml_file.ts";
+import type { Address, Handler, Listener, TlsConfig } from "./lib/http.ts";
+import { askHealth, isHealthy } from "./lib/web/health_command.ts";
+import { listen } from "./lib/listen/deno_listener.ts";
+import { createLog, type Log } from "./lib/log/log.ts";
+import { loadLogConfig } from "./lib/log/log_config.ts";
+import { listenNode, type NodeAddress } from "./lib/listen/node_listener.ts";
+import { loadWebConfig } from "./lib/web/web_config.ts";
+import { WebGuard } from "./lib/web/web_guard.ts";
 import denoJson from "./deno.json" with { type: "json" };
 
 /** Through these the runtime would send even requests for this machine to a proxy. */
@@ -51,7 +50,7 @@ async function openLog(config: Config, given: ReadonlySet<keyof Config>): Promis
   const path = config.logConfig ?? LOG_CONFIG_FILE;
   const file = await loadLogConfig(path);
   if (file === undefined && given.has("logConfig")) {
-    throw new ConfigError(`${SETTINGS.logConfig.variable} is ${JSON.stringify(path)}; there is no such file`);
+    throw new UserError(`${SETTINGS.logConfig.variable} is ${JSON.stringify(path)}; there is no such file`);
   }
   const log = createLog({
     level: given.has("logLevel") ? config.logLevel : file?.level ?? config.logLevel,
@@ -83,13 +82,13 @@ async function health(config: Config): Promise<void> {
     print(statusLine);
     if (!isHealthy(statusLine)) Deno.exit(EXIT_FAILURE);
   } catch (error) {
-    throw new ConfigError(`No answer from ${hostPort(address)}: ${messageOf(error)}`);
+    throw new UserError(`No answer from ${hostPort(address)}: ${messageOf(error)}`);
   }
 }
 
 async function serve(config: Config, log: Log): Promise<void> {
   if (isItself(config)) {
-    throw new ConfigError(`${SETTINGS.ollamaHost.variable} is ${config.ollamaHost.href}, the exporter's own address`);
+    throw new UserError(`${SETTINGS.ollamaHost.variable} is ${config.ollamaHost.href}, the exporter's own address`);
   }
   const { webConfigFile: path, webServer: server } = config;
   const open: Listener[] = [];
@@ -163,7 +162,7 @@ async function startAll(
   };
 }
 
-/** @throws {ConfigError} Where it is not possible to listen there. */
+/** @throws {UserError} Where it is not possible to listen there. */
 async function start(
   server: WebServer,
   handler: Handler,
@@ -174,7 +173,7 @@ async function start(
     if (server === "deno") return listen(handler, address, tls);
     return await listenNode(handler, passedSocket() ?? address, tls);
   } catch (error) {
-    throw new ConfigError(`Cannot listen on ${hostPort(address)}: ${messageOf(error)}`);
+    throw new UserError(`Cannot listen on ${hostPort(address)}: ${messageOf(error)}`);
   }
 }
 
@@ -226,7 +225,7 @@ try {
   await main();
 } catch (error) {
   // What a user can mend is said without a stack.
-  if (!(error instanceof ConfigError)) throw error;
+  if (!(error instanceof UserError)) throw error;
   print(error.message, Deno.stderr);
   Deno.exit(EXIT_FAILURE);
 }

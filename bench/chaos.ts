@@ -8,7 +8,7 @@
  * @module
  */
 
-import { WEB_SERVERS } from "../lib/config.ts";
+import { WEB_SERVERS } from "../lib/settings/settings.ts";
 import { type ChaosResult, runChaos } from "./chaos_run.ts";
 import { writeLine } from "./job.ts";
 import { runStamp, table, writeBetween } from "./report.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { random as randomFrom } from "../tests/fixtures.ts";
+import { random as randomFrom } from "../tests/support/fixtures.ts";
 
 /** What the upstream or the client does to an exchange. */
 export const FAULTS = [

@@ -5,11 +5,11 @@
  * @module
  */
 
-import type { WebServer } from "../lib/config.ts";
-import { type FakeOllama, type Script, startFakeOllama } from "../tests/fake_ollama.ts";
-import { latin1, latin1Bytes } from "../tests/fake_ollama_wire.ts";
-import { ANY_PORT, delay, type Scrape, startExporterOn, type TestExporter, until } from "../tests/helpers.ts";
-import { RawClient } from "../tests/raw_client.ts";
+import type { WebServer } from "../lib/settings/settings.ts";
+import { type FakeOllama, type Script, startFakeOllama } from "../tests/fake_ollama/mod.ts";
+import { latin1, latin1Bytes } from "../tests/fake_ollama/wire.ts";
+import { ANY_PORT, delay, type Scrape, startExporterOn, type TestExporter, until } from "../tests/support/helpers.ts";
+import { RawClient } from "../tests/support/raw_client.ts";
 import { type Fault, FAULTS, numberOf, pattern, type Plan, planOf, traceIdOf } from "./chaos_plan.ts";
 
 /** After this an upstream that is silent closes, for listeners that do not tell that the client has left. */

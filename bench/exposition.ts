@@ -5,7 +5,7 @@
  */
 
 import { Histogram, Registry } from "prom-client";
-import { MetricRegistry } from "../lib/registry.ts";
+import { MetricRegistry } from "../lib/metrics/registry.ts";
 import { table } from "./report.ts";
 import { spreadOf } from "./spread.ts";
 

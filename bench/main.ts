@@ -8,7 +8,7 @@
  * @module
  */
 
-import { random as randomFrom } from "../tests/fixtures.ts";
+import { random as randomFrom } from "../tests/support/fixtures.ts";
 import { type Case, casesOf } from "./cases.ts";
 import { type Child, output, stopAll } from "./child.ts";
 import { expositionSection } from "./exposition.ts";

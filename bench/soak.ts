@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { WebServer } from "../lib/config.ts";
+import type { WebServer } from "../lib/settings/settings.ts";
 import { stopAll } from "./child.ts";
 import { writeLine } from "./job.ts";
 import { startDeno } from "./proxies.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { SETTINGS, type WebServer } from "../lib/config.ts";
-import { random as randomFrom } from "../tests/fixtures.ts";
-import { delay, until } from "../tests/helpers.ts";
+import { SETTINGS, type WebServer } from "../lib/settings/settings.ts";
+import { random as randomFrom } from "../tests/support/fixtures.ts";
+import { delay, until } from "../tests/support/helpers.ts";
 import { lengthOf } from "./bulk.ts";
 import { type Client, download, type Exchange, generation, upload } from "./soak_client.ts";
 import type { Trial } from "./soak_trial.ts";

@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { WebServer } from "../lib/config.ts";
+import type { WebServer } from "../lib/settings/settings.ts";
 import { OUTCOMES } from "../lib/observation.ts";
-import { delay, Scrape } from "../tests/helpers.ts";
+import { delay, Scrape } from "../tests/support/helpers.ts";
 import { type BulkCheck, lengthOf } from "./bulk.ts";
 import { type Usage, usageOf } from "./child.ts";
 import { type Proxy, startExporter } from "./proxies.ts";

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { join } from "../lib/cutter.ts";
+import { join } from "../lib/bytes/byte_queue.ts";
 import { BodyDecoder, BulkCheck, chunks, patternOf, pieces, writeAll } from "./bulk.ts";
 import {
   bodyOf,

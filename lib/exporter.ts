@@ -4,14 +4,15 @@
  * @module
  */
 
-import { type Log, logObservations } from "./log.ts";
-import { Metrics } from "./metrics.ts";
+import type { Fetch } from "./http.ts";
+import { type Log, logObservations } from "./log/log.ts";
+import { Metrics } from "./metrics/request_metrics.ts";
 import type { Observe, OpenRequest } from "./observation.ts";
-import { Ollama } from "./ollama.ts";
-import { declareProcessMetrics } from "./process_metrics.ts";
-import { createProxy, type Fetch } from "./proxy.ts";
-import { createHandlers, type Guard, type Handlers } from "./server.ts";
-import { createStatus } from "./status.ts";
+import { Ollama } from "./ollama/ollama.ts";
+import { declareProcessMetrics } from "./metrics/process_metrics.ts";
+import { createProxy } from "./proxy/proxy.ts";
+import { createHandlers, type Guard, type Handlers } from "./web/handlers.ts";
+import { createStatus } from "./status/status.ts";
 
 /** Options of {@linkcode createExporter}. */
 export interface ExporterOptions {

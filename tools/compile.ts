@@ -38,7 +38,7 @@ const OPTIONS = [
   // Imports of text; runtimes older than the one that is built with need to be told.
   "--unstable-raw-imports",
   // A thread's module is not imported, so not found.
-  "--include=lib/bcrypt_worker.ts",
+  "--include=lib/web/bcrypt_worker.ts",
 ];
 
 const DEFAULT_OUTPUT = "ollama-exporter";

@@ -7,9 +7,10 @@
 
 import denoJson from "../deno.json" with { type: "json" };
 import { createExporter, type Exporter } from "../lib/exporter.ts";
-import { listen, type Listener } from "../lib/listener.ts";
-import { createLog } from "../lib/log.ts";
-import { type FakeOllama, startFakeOllama } from "../tests/fake_ollama.ts";
+import type { Listener } from "../lib/http.ts";
+import { listen } from "../lib/listen/deno_listener.ts";
+import { createLog } from "../lib/log/log.ts";
+import { type FakeOllama, startFakeOllama } from "../tests/fake_ollama/mod.ts";
 import { CHARACTERS } from "./demo/models.ts";
 import { answerOf, runTraffic } from "./demo/traffic.ts";
 

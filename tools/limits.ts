@@ -4,22 +4,22 @@
  * @module
  */
 
-import * as basicAuth from "../lib/basic_auth.ts";
-import { SETTINGS } from "../lib/config.ts";
-import * as framing from "../lib/framing.ts";
-import * as jsonScan from "../lib/json_scan.ts";
-import * as log from "../lib/log.ts";
-import * as nodeListener from "../lib/node_listener.ts";
-import * as ollama from "../lib/ollama.ts";
-import * as rateLimit from "../lib/rate_limit.ts";
-import * as reading from "../lib/reading.ts";
-import * as requestBody from "../lib/request_body.ts";
-import * as status from "../lib/status.ts";
-import * as statusFeed from "../lib/status_feed.ts";
-import * as statusHistory from "../lib/status_history.ts";
-import * as usage from "../lib/usage.ts";
-import * as webConfig from "../lib/web_config.ts";
-import * as yamlFile from "../lib/yaml_file.ts";
+import * as basicAuth from "../lib/web/basic_auth.ts";
+import { SETTINGS } from "../lib/settings/settings.ts";
+import * as framing from "../lib/reading/framing.ts";
+import * as jsonScan from "../lib/bytes/json_scan.ts";
+import * as log from "../lib/log/log.ts";
+import * as nodeListener from "../lib/listen/node_listener.ts";
+import * as ollama from "../lib/ollama/ollama.ts";
+import * as rateLimit from "../lib/web/rate_limit.ts";
+import * as reading from "../lib/reading/answer_reader.ts";
+import * as requestBody from "../lib/proxy/request_body.ts";
+import * as status from "../lib/status/status.ts";
+import * as statusFeed from "../lib/status/feed.ts";
+import * as statusHistory from "../lib/status/history.ts";
+import * as usage from "../lib/proxy/stream_usage.ts";
+import * as webConfig from "../lib/web/web_config.ts";
+import * as yamlFile from "../lib/settings/yaml_file.ts";
 
 /** The modules that name limits. */
 const MODULES = [

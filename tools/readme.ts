@@ -5,11 +5,11 @@
  * @module
  */
 
-import { SETTINGS } from "../lib/config.ts";
-import { type Endpoint, ENDPOINTS } from "../lib/dialects.ts";
+import { SETTINGS } from "../lib/settings/settings.ts";
 import { createExporter } from "../lib/exporter.ts";
-import { createLog } from "../lib/log.ts";
-import type { Declaration } from "../lib/registry.ts";
+import { createLog } from "../lib/log/log.ts";
+import type { Declaration } from "../lib/metrics/registry.ts";
+import { type Endpoint, ENDPOINTS } from "../lib/reading/endpoints.ts";
 import { ALL_LIMITS } from "./limits.ts";
 
 /** The tables by the names of their sections. */

@@ -8,8 +8,8 @@
  * @module
  */
 
-import { SLOT_MS, SLOTS } from "../lib/status_history.ts";
-import { Browser, CHROMIUM, hasChromium } from "../tests/browser.ts";
+import { SLOT_MS, SLOTS } from "../lib/status/history.ts";
+import { Browser, CHROMIUM, hasChromium } from "../tests/support/browser.ts";
 import { startDemo } from "./demo.ts";
 
 const FOLDER = new URL("../docs/", import.meta.url).pathname;

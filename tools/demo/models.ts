@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { FakeBehaviour, FakeModel, Fault } from "../../tests/fake_ollama.ts";
+import type { FakeBehaviour, FakeModel, Fault } from "../../tests/fake_ollama/mod.ts";
 
 const GIGABYTE = 1e9;
 const NANOSECONDS_PER_MS = 1e6;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { FakeBehaviour, RecordedRequest } from "../../tests/fake_ollama.ts";
+import type { FakeBehaviour, RecordedRequest } from "../../tests/fake_ollama/mod.ts";
 import { type Character, type CharacterName, CHARACTERS, draw, drawAnswer } from "./models.ts";
 
 /** In this header a client of the demo says how it is to be answered. */

@@ -1,0 +1,75 @@
+/**
+ * Types and small functions shared by listeners, handlers and the proxy. Imports nothing.
+ *
+ * @module
+ */
+
+/** A TCP address to listen on or to connect to. */
+export interface Address {
+  readonly hostname: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+}
+
+/** Certificate and key of a TLS listener. */
+export interface TlsConfig {
+  /** Certificate chain, PEM. */
+  readonly cert: string;
+  /** Private key of the certificate, PEM. */
+  readonly key: string;
+  /** Minimum version; the maximum is TLS 1.3. */
+  readonly minVersion: "TLS12" | "TLS13";
+}
+
+/** What a listener knows about a request besides the request itself; `Deno.ServeHandlerInfo` is one. */
+export interface RequestInfo {
+  /** Address of the client. */
+  readonly remoteAddr: Deno.Addr;
+  /** Settles when the response has been sent, or can no longer be sent. */
+  readonly completed: Promise<void>;
+}
+
+/** The part of a `Request` that handlers use. `url` holds the request target as received, unresolved. */
+export type ClientRequest = Pick<Request, "method" | "url" | "headers" | "body" | "signal" | "bytes">;
+
+/** Responds to a request. */
+export type Handler = (request: ClientRequest, info: RequestInfo) => Response | Promise<Response>;
+
+/** An open listener. */
+export interface Listener {
+  /** Bound address; `port` is the actual port where 0 was asked for. */
+  readonly address: Deno.NetAddr;
+  /** Stops accepting connections and resolves when all open requests have ended. */
+  shutdown(): Promise<void>;
+  /** Closes all connections at once. Use instead of `shutdown()`: `Deno.serve` cannot abort a shutdown in progress. */
+  abort(): void;
+  /** Replaces the certificate. Absent where that takes a restart, as with `Deno.serve`. */
+  useTls?(tls: TlsConfig): void;
+}
+
+/** `fetch`, as far as it is used here. */
+export type Fetch = (url: string, init: RequestInit & { client?: Deno.HttpClient }) => Promise<Response>;
+
+/**
+ * Value of a valid `Content-Length` header.
+ *
+ * @returns `undefined` where there is none, and where it is repeated or not a number of at most 15 digits.
+ */
+export function contentLength(headers: Headers): number | undefined {
+  const value = headers.get("content-length");
+  return value !== null && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
+}
+
+/**
+ * An error response in the shape of the API that was called (docs/ollama-api.md 4.1, 4.3), so that clients can show it.
+ *
+ * @param path Path of the request, without the upstream's base path.
+ */
+export function errorResponse(status: number, path: string, message: string): Response {
+  const type = status < 500 ? "invalid_request_error" : "api_error";
+  if (path === "/v1/messages") return Response.json({ type: "error", error: { type, message } }, { status });
+  if (path.startsWith("/v1/")) {
+    return Response.json({ error: { message, type, param: null, code: null } }, { status });
+  }
+  return Response.json({ error: message }, { status });
+}

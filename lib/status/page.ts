@@ -1,0 +1,85 @@
+/**
+ * The document of the status page: one file with its style and its script in it, which asks for nothing but its events.
+ *
+ * Style and script are allowed by their hashes, so that nothing else that might get into the page is run.
+ *
+ * @module
+ */
+
+import style from "./page/page.css" with { type: "text" };
+import markup from "./page/page.html" with { type: "text" };
+import dom from "./page/dom.js" with { type: "text" };
+import link from "./page/link.js" with { type: "text" };
+import main from "./page/main.js" with { type: "text" };
+import plot from "./page/plot.js" with { type: "text" };
+import units from "./page/units.js" with { type: "text" };
+import view from "./page/view.js" with { type: "text" };
+
+/** The script's modules, each behind those that it needs. */
+const MODULES = [units, dom, plot, view, link, main];
+
+/** Options of {@linkcode createPage}. */
+export interface PageOptions {
+  /** Version of the exporter. */
+  readonly version: string;
+  readonly metricsPath: string;
+}
+
+/** Makes what answers with the page. It is put together once, when it is first asked for. */
+export function createPage(options: PageOptions): () => Promise<Response> {
+  let page: Promise<{ html: string; headers: Record<string, string> }> | undefined;
+  return async () => {
+    const { html, headers } = await (page ??= compose(options));
+    return new Response(html, { headers });
+  };
+}
+
+async function compose(options: PageOptions): Promise<{ html: string; headers: Record<string, string> }> {
+  const script = MODULES.map(withoutModuleSyntax).join("\n");
+  const values: Record<string, string> = {
+    version: escaped(options.version),
+    metricsPath: escaped(options.metricsPath),
+  };
+  const html = markup
+    .replace(/\{\{ ?(\w+) ?\}\}/g, (_, name) => values[name] ?? "")
+    .replace('<link rel="stylesheet" href="page.css">', () => `<style>${style}</style>`)
+    .replace('<script type="module" src="main.js"></script>', () => `<script type="module">${script}</script>`);
+  const policy = {
+    "default-src": "'none'",
+    "style-src": await hash(style),
+    "script-src": await hash(script),
+    "connect-src": "'self'",
+    // The icon is in the page, too.
+    "img-src": "data:",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
+  };
+  return {
+    html,
+    headers: {
+      "content-type": "text/html; charset=utf-8",
+      "content-security-policy": Object.entries(policy).map((directive) => directive.join(" ")).join("; "),
+      "x-content-type-options": "nosniff",
+      "referrer-policy": "no-referrer",
+      "cross-origin-opener-policy": "same-origin",
+      "cache-control": "no-cache",
+    },
+  };
+}
+
+/** All modules of the script stand in one scope, so nothing has to be imported. */
+function withoutModuleSyntax(module: string): string {
+  return module.replace(/^import [^;]*;\n/gm, "").replace(/^export /gm, "");
+}
+
+async function hash(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return `'sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}'`;
+}
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}

@@ -1,0 +1,65 @@
+/**
+ * Error bodies and statuses of the three API families (ollama-api.md 4.1, 4.3).
+ */
+
+import { type Answer, bodyAnswer } from "./plan.ts";
+import { goJson } from "./json.ts";
+
+/** Whose error shape a route uses. */
+export type Family = "native" | "openai" | "anthropic";
+
+/** The usual message of a status (4.1); `model` is the string of the request. */
+export function usualMessage(status: number, model: string): string {
+  const messages: Record<number, string> = {
+    400: "invalid model name",
+    401: "unauthorized",
+    403: "ollama cloud is disabled",
+    404: `model '${model}' not found`,
+    499: "request canceled",
+    500: RUNNER_STOPPED,
+    502: "cloud unreachable",
+    503: "server busy, please try again.  maximum pending requests exceeded",
+  };
+  return messages[status] ?? `status ${status}`;
+}
+
+/** What a crashed runner gives, before and in mid-stream (4.1). */
+export const RUNNER_STOPPED = "model runner has unexpectedly stopped, this may be due to resource " +
+  "limitations or an internal error, check ollama server logs for details";
+
+const OPENAI_TYPES: Record<number, string> = {
+  400: "invalid_request_error",
+  404: "not_found_error",
+};
+
+const ANTHROPIC_TYPES: Record<number, string> = {
+  400: "invalid_request_error",
+  401: "authentication_error",
+  403: "permission_error",
+  404: "not_found_error",
+  429: "rate_limit_error",
+  503: "overloaded_error",
+  529: "overloaded_error",
+};
+
+/** The error body of a family as text. */
+export function errorBody(family: Family, status: number, message: string): string {
+  if (family === "openai") {
+    const type = OPENAI_TYPES[status] ?? "api_error";
+    return goJson({ error: { message, type, param: null, code: null } });
+  }
+  if (family === "anthropic") {
+    const type = ANTHROPIC_TYPES[status] ?? "api_error";
+    return goJson({ type: "error", error: { type, message }, request_id: "req_0123456789abcdef" });
+  }
+  if (status === 401) {
+    return goJson({ error: message, signin_url: "https://ollama.com/connect?name=fake&key=AAAA" });
+  }
+  return goJson({ error: message });
+}
+
+/** An error answer; /v1 has no charset in its content type (4.3). */
+export function errorAnswer(family: Family, status: number, message: string): Answer {
+  const type = family === "native" ? "application/json; charset=utf-8" : "application/json";
+  return bodyAnswer(status, type, errorBody(family, status, message));
+}

@@ -1,0 +1,72 @@
+/**
+ * What the behaviour puts before and around the handlers of the fake Ollama: scripts, forced
+ * errors, hanging, and runners that fail before the first byte.
+ */
+
+import type { FakeBehaviour, Script } from "./behaviour.ts";
+import { errorAnswer, type Family, RUNNER_STOPPED, usualMessage } from "./errors.ts";
+import type { Exchange, Route } from "./exchange.ts";
+import type { FakeConnection } from "./http.ts";
+import { decodeObject, textField } from "./json.ts";
+import type { Answer, KeyedAnswer } from "./plan.ts";
+import type { RecordedRequest } from "./request.ts";
+
+type Headers = readonly (readonly [string, string])[];
+
+/** Runs a script; true when it has answered, or nobody can answer any more. */
+export async function takenOver(
+  script: Script,
+  request: RecordedRequest,
+  connection: FakeConnection,
+): Promise<boolean> {
+  const before = connection.bytesWritten;
+  const taken = await script(request, connection);
+  return taken === true || connection.bytesWritten > before || connection.gone;
+}
+
+/** The answer that `status` forces, nothing ever for `hang`, undefined to go on. */
+export async function gate(exchange: Exchange, route: Route): Promise<Answer | undefined> {
+  const { behaviour, connection } = exchange;
+  if (!behaviour.hang && behaviour.status === undefined) return undefined;
+  // An upload is refused before its body is read, as a blob that exists is answered (2.5).
+  const upload = route.path === "/api/blobs/:digest";
+  const body = upload ? new Uint8Array(0) : await connection.readBody();
+  if (behaviour.hang || behaviour.status === undefined) await connection.sleep(Infinity);
+  const status = behaviour.status ?? 500;
+  const message = behaviour.statusMessage ?? usualMessage(status, modelOf(body));
+  return { ...errorAnswer(route.family, status, message), paced: true };
+}
+
+/** The same answer with more headers, those of the guards. */
+export function withHeaders(found: Answer | KeyedAnswer, headers: Headers): Answer | KeyedAnswer {
+  if (headers.length === 0) return found;
+  const add = (answer: Answer) => ({ ...answer, headers: [...headers, ...answer.headers ?? []] });
+  if (!("key" in found)) return add(found);
+  return { ...found, key: `${found.key}|${headers.join()}`, make: () => add(found.make()) };
+}
+
+/** A runner that fails before the first byte is a real error: always so without a stream (4.2). */
+export function failing(
+  found: Answer | KeyedAnswer,
+  family: Family,
+  behaviour: FakeBehaviour,
+): Answer | KeyedAnswer {
+  const { fault } = behaviour;
+  if (fault?.kind !== "error") return found;
+  const { afterFrames, message = RUNNER_STOPPED } = fault;
+  const fail = (answer: Answer) =>
+    answer.paced && answer.status === 200 && (!answer.streamed || afterFrames === 0)
+      ? { ...errorAnswer(family, 500, message), paced: true }
+      : answer;
+  return "key" in found ? { ...found, make: () => fail(found.make()) } : fail(found);
+}
+
+/** The model that an unread request names, "" if it cannot be told. */
+function modelOf(body: Uint8Array): string {
+  try {
+    const object = decodeObject(body, "");
+    return textField(object, "model") || textField(object, "name");
+  } catch {
+    return "";
+  }
+}

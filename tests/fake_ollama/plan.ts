@@ -1,0 +1,383 @@
+/**
+ * From an answer (status, type, frames) to a plan (what is written when) to bytes on the wire.
+ * Splitting, delays and faults are worked out once per plan, so that a plan which is used again
+ * costs nothing but its writes.
+ */
+
+import type { FakeBehaviour, Fault, Split } from "./behaviour.ts";
+import type { FakeConnection } from "./http.ts";
+import { utf8 } from "./json.ts";
+import { concat, type RecordedRequest } from "./request.ts";
+import { latin1, latin1Bytes } from "./wire.ts";
+
+/** Bodies of this size and more are sent chunked, without a length (ollama-api.md 2.2). */
+const MAX_LENGTH_BODY_BYTES = 2048;
+const LAST_CHUNK = utf8("0\r\n\r\n");
+const CRLF = utf8("\r\n");
+const STAMP_KEY = '"created_at":"';
+const MICROSECONDS_PER_MS = 1000;
+const EMPTY = new Uint8Array(0);
+const DEFAULT_MAX_SEEDED_BYTES = 48;
+
+/** A piece of an answer that Ollama flushes by itself. */
+export interface Frame {
+  bytes: Uint8Array<ArrayBuffer>;
+  /** Comes out of the model: `tokenDelayMs` passes before it. */
+  token: boolean;
+}
+
+/** What is answered, before any delay, cut or fault. */
+export interface Answer {
+  status: number;
+  contentType: string | undefined;
+  headers?: readonly (readonly [string, string])[];
+  frames: readonly Frame[];
+  /** Each frame is flushed as it comes; otherwise the frames are one body. */
+  streamed: boolean;
+  /** Delays and faults apply (inference and transfers). */
+  paced: boolean;
+  /** What the API sends when the runner fails in mid-stream (4.2, 4.3). */
+  failure?: (message: string | undefined) => readonly Uint8Array<ArrayBuffer>[];
+}
+
+/** An answer that is the same for each request with the same key, as long as nobody changes the behaviour. */
+export interface KeyedAnswer {
+  key: string;
+  /** Whose slot it takes. */
+  model: string;
+  make: () => Answer;
+}
+
+/** Bytes that are written at once, and the silence before them. */
+interface Step {
+  waitMs: number;
+  bytes: Uint8Array<ArrayBuffer>;
+  /** Where the value of `created_at` begins, if it is to be renewed when the bytes are written. */
+  stampAt?: number;
+}
+
+/** What happens after the last step. */
+type Ending = "clean" | "break" | "stall";
+
+/** An answer ready to be written. */
+export interface Plan {
+  status: number;
+  headers: readonly (readonly [string, string])[];
+  headersDelayMs: number;
+  /** The head is written by itself; otherwise together with the first step, as Go does. */
+  headAlone: boolean;
+  /** The connection breaks: before any byte, or inside the head. */
+  broken: "no_answer" | "half_headers" | undefined;
+  steps: readonly Step[];
+  ending: Ending;
+  /** Without chunks and length: the end of the connection is the end of the body (HTTP/1.0). */
+  untilClose: boolean;
+}
+
+/** An answer of one body, not paced. */
+export function bodyAnswer(
+  status: number,
+  contentType: string | undefined,
+  body: string | Uint8Array<ArrayBuffer>,
+  headers: readonly (readonly [string, string])[] = [],
+): Answer {
+  const bytes = typeof body === "string" ? utf8(body) : body;
+  const frames = [{ bytes, token: false }];
+  return { status, contentType, headers, frames, streamed: false, paced: false };
+}
+
+/** Frames of texts; those that come out of the model are marked by the predicate. */
+export function textFrames(
+  texts: readonly string[],
+  token: (index: number) => boolean = () => true,
+): Frame[] {
+  return texts.map((text, index) => ({ bytes: utf8(text), token: token(index) }));
+}
+
+/** Works out what is written when. */
+export function plan(answer: Answer, behaviour: FakeBehaviour, minorVersion: number): Plan {
+  const fault = answer.paced ? behaviour.fault : undefined;
+  const chunked = minorVersion > 0;
+  const made = answer.streamed
+    ? streamSteps(answer, behaviour, fault, chunked)
+    : bodySteps(answer, behaviour, fault, chunked);
+  const type = answer.contentType;
+  return {
+    status: answer.status,
+    headers: [
+      ...behaviour.extraHeaders,
+      ...(type === undefined ? [] : [["Content-Type", type] as const]),
+      ...(answer.headers ?? []),
+      ...made.headers,
+    ],
+    headersDelayMs: made.headersDelayMs,
+    headAlone: answer.streamed && answer.paced && behaviour.firstTokenDelayMs > 0,
+    broken: fault?.kind === "no_answer" || fault?.kind === "half_headers" ? fault.kind : undefined,
+    steps: made.steps,
+    ending: made.ending,
+    untilClose: made.headers.length === 0 && !noBody(answer.status),
+  };
+}
+
+interface Made {
+  headers: (readonly [string, string])[];
+  headersDelayMs: number;
+  steps: Step[];
+  ending: Ending;
+}
+
+/** One body: the whole generation passes before the head. */
+function bodySteps(
+  answer: Answer,
+  behaviour: FakeBehaviour,
+  fault: Fault | undefined,
+  chunked: boolean,
+): Made {
+  const whole = concat(answer.frames.map((frame) => frame.bytes));
+  const tokens = answer.paced ? tokensOf(behaviour) : 0;
+  const headersDelayMs = answer.paced
+    ? behaviour.headersDelayMs + behaviour.firstTokenDelayMs +
+      behaviour.tokenDelayMs * Math.max(0, tokens - 1)
+    : 0;
+  const length = ["Content-Length", String(whole.length)] as const;
+  const once = (bytes: Uint8Array<ArrayBuffer>) => bytes.length === 0 ? [] : [{ waitMs: 0, bytes }];
+  if (fault?.kind === "reset" || fault?.kind === "half_chunk" || fault?.kind === "stall") {
+    const ending = fault.kind === "stall" ? "stall" : "break";
+    const steps = once(whole.slice(0, whole.length >> 1));
+    return { headers: [length], headersDelayMs, steps, ending };
+  }
+  if (noBody(answer.status)) return { headers: [], headersDelayMs, steps: [], ending: "clean" };
+  if (whole.length < MAX_LENGTH_BODY_BYTES || !chunked) {
+    return { headers: [length], headersDelayMs, steps: once(whole), ending: "clean" };
+  }
+  const steps = [{ waitMs: 0, bytes: chunk(whole) }, { waitMs: 0, bytes: LAST_CHUNK }];
+  return { headers: [["Transfer-Encoding", "chunked"]], headersDelayMs, steps, ending: "clean" };
+}
+
+function streamSteps(
+  answer: Answer,
+  behaviour: FakeBehaviour,
+  fault: Fault | undefined,
+  chunked: boolean,
+): Made {
+  const delays = answer.paced ? behaviour : { firstTokenDelayMs: 0, tokenDelayMs: 0 };
+  const { frames, rest, ending } = withFault(answer, fault);
+  let first = true;
+  const timed = frames.map((frame, index): Step => {
+    const again = frame.token && !first;
+    if (frame.token) first = false;
+    const waitMs = index === 0 ? delays.firstTokenDelayMs : again ? delays.tokenDelayMs : 0;
+    return { waitMs, bytes: frame.bytes };
+  });
+  const last = timed.at(-1);
+  if (behaviour.missingFinalNewline && last !== undefined && ending === "clean") {
+    last.bytes = withoutNewlines(last.bytes);
+  }
+  const frame = chunked ? chunk : (bytes: Uint8Array<ArrayBuffer>) => bytes;
+  const steps: Step[] = cut(timed, behaviour.split).map(({ waitMs, bytes }) => ({
+    waitMs,
+    bytes: frame(bytes),
+  }));
+  if (behaviour.freshTimestamps) addStamps(steps);
+  if (rest !== undefined) steps.push({ waitMs: 0, bytes: halfChunk(rest, chunked) });
+  if (ending === "clean" && chunked) steps.push({ waitMs: 0, bytes: LAST_CHUNK });
+  const headers = chunked ? [["Transfer-Encoding", "chunked"] as const] : [];
+  const headersDelayMs = answer.paced ? behaviour.headersDelayMs : 0;
+  return { headers, headersDelayMs, steps, ending };
+}
+
+/** The frames that are sent, what is sent by half after them, and how it ends. */
+function withFault(
+  answer: Answer,
+  fault: Fault | undefined,
+): { frames: readonly Frame[]; rest?: Uint8Array<ArrayBuffer>; ending: Ending } {
+  if (fault === undefined) return { frames: answer.frames, ending: "clean" };
+  const at = Math.min(fault.afterFrames ?? 2, answer.frames.length - 1);
+  const frames = answer.frames.slice(0, at);
+  const next = answer.frames[at]?.bytes ?? EMPTY;
+  const after = (texts: readonly Uint8Array<ArrayBuffer>[]) => [
+    ...frames,
+    ...texts.map((bytes) => ({ bytes, token: true })),
+  ];
+  switch (fault.kind) {
+    case "error":
+      return { frames: after(answer.failure?.(fault.message) ?? []), ending: "clean" };
+    case "silent_eof":
+      return { frames, ending: "clean" };
+    case "malformed": {
+      const broken = malformed(next);
+      return { frames: [...after([broken]), ...answer.frames.slice(at)], ending: "clean" };
+    }
+    case "half_chunk":
+      return { frames, rest: next, ending: "break" };
+    case "stall":
+      return { frames, ending: "stall" };
+    default:
+      return { frames, ending: "break" };
+  }
+}
+
+/** The frames that a client receives whole, for fixtures. */
+export function framesWithFault(answer: Answer, fault: Fault | undefined): readonly Frame[] {
+  return withFault(answer, fault).frames;
+}
+
+/** The frame with its JSON cut in the middle, line ends kept. */
+function malformed(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const end = withoutNewlines(frame).length;
+  return concat([frame.slice(0, end >> 1), frame.slice(end)]);
+}
+
+function withoutNewlines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 10) end--;
+  return bytes.slice(0, end);
+}
+
+/** Cuts a timed stream as `split` says; a piece waits for all frames that begin in it. */
+function cut(frames: readonly Step[], split: Split): Step[] {
+  if (split === "frame") return frames.filter(({ bytes }) => bytes.length > 0);
+  const pieces: Step[] = [];
+  const sizes = pieceSizes(split);
+  let held: Uint8Array<ArrayBuffer> = EMPTY;
+  let waitMs = 0;
+  let size = sizes();
+  let count = 0;
+  const emit = (length: number) => {
+    if (length > 0) pieces.push({ waitMs, bytes: held.slice(0, length) });
+    held = held.subarray(length);
+    waitMs = 0;
+    count = 0;
+  };
+  for (const frame of frames) {
+    held = held.length === 0 ? frame.bytes : concat([held, frame.bytes]);
+    waitMs += frame.waitMs;
+    count++;
+    if (typeof split === "object" && "frames" in split) {
+      if (count >= split.frames) emit(held.length);
+      continue;
+    }
+    for (; held.length >= size; size = sizes()) emit(size);
+  }
+  emit(held.length);
+  return pieces;
+}
+
+/** The sizes of the pieces in bytes, one call after the other. */
+function pieceSizes(split: Split): () => number {
+  if (typeof split === "string" || "frames" in split) return () => Infinity;
+  if ("bytes" in split) return () => Math.max(1, split.bytes);
+  let state = split.seed >>> 0;
+  const max = split.max ?? DEFAULT_MAX_SEEDED_BYTES;
+  return () => {
+    // mulberry32
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return 1 + ((t ^ (t >>> 14)) >>> 0) % max;
+  };
+}
+
+/** Output frames of a generation, for pacing and for the default of the token counts. */
+export function tokensOf(behaviour: FakeBehaviour): number {
+  return behaviour.tokens ?? behaviour.words.length;
+}
+
+function noBody(status: number): boolean {
+  return status === 204 || status === 304;
+}
+
+function chunk(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return concat([utf8(bytes.length.toString(16) + "\r\n"), bytes, CRLF]);
+}
+
+/** The size line of the whole and the first half of its bytes. */
+function halfChunk(bytes: Uint8Array<ArrayBuffer>, chunked: boolean): Uint8Array<ArrayBuffer> {
+  const half = bytes.slice(0, bytes.length >> 1);
+  return chunked ? concat([utf8(bytes.length.toString(16) + "\r\n"), half]) : half;
+}
+
+const REASONS: Record<number, string> = {
+  200: "OK",
+  201: "Created",
+  204: "No Content",
+  301: "Moved Permanently",
+  307: "Temporary Redirect",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  499: "",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+};
+
+/** Writes a plan; throws ConnectionGone when the peer leaves before its end. */
+export async function write(
+  plan: Plan,
+  request: RecordedRequest,
+  connection: FakeConnection,
+): Promise<void> {
+  let dueAt = performance.now() + plan.headersDelayMs;
+  if (plan.headersDelayMs > 0) await connection.sleep(plan.headersDelayMs);
+  if (plan.broken === "no_answer") return connection.close();
+  const keep = await connection.settleBody() && !plan.untilClose;
+  if (!keep) connection.closeAfterAnswer = true;
+  const head = headBytes(plan, keep, request.minorVersion);
+  if (plan.broken === "half_headers") {
+    await connection.write(head.slice(0, head.length >> 1));
+    return connection.close();
+  }
+  const steps = request.method === "HEAD" ? [] : plan.steps;
+  const clean = plan.ending === "clean";
+  if (steps.length === 0 && clean) return await connection.writeLast(head);
+  let lead: Uint8Array | undefined = head;
+  if (plan.headAlone || steps.length === 0) {
+    await connection.write(head);
+    lead = undefined;
+  }
+  for (const [index, step] of steps.entries()) {
+    if (step.waitMs > 0) {
+      dueAt += step.waitMs;
+      const left = dueAt - performance.now();
+      if (left > 0) await connection.sleep(left);
+    }
+    const body = step.stampAt === undefined ? step.bytes : stamped(step.bytes, step.stampAt);
+    const bytes = lead === undefined ? body : concat([lead, body]);
+    lead = undefined;
+    if (clean && index === steps.length - 1) await connection.writeLast(bytes);
+    else await connection.write(bytes);
+  }
+  if (plan.ending === "stall") await connection.sleep(Infinity);
+  if (plan.ending === "break") connection.close();
+}
+
+function addStamps(steps: Step[]): void {
+  for (const step of steps) {
+    const at = latin1(step.bytes).indexOf(STAMP_KEY);
+    if (at >= 0) step.stampAt = at + STAMP_KEY.length;
+  }
+}
+
+/** A copy with the time of now, in the form and the length of `timestamp` in fake_ollama_native. */
+function stamped(bytes: Uint8Array<ArrayBuffer>, at: number): Uint8Array<ArrayBuffer> {
+  const unixMs = performance.timeOrigin + performance.now();
+  const micros = Math.floor(unixMs % 1 * MICROSECONDS_PER_MS).toString().padStart(3, "0");
+  const copy = bytes.slice();
+  copy.set(utf8(new Date(unixMs).toISOString().replace("Z", micros)), at);
+  return copy;
+}
+
+function headBytes(plan: Plan, keep: boolean, minorVersion: number): Uint8Array<ArrayBuffer> {
+  const reason = REASONS[plan.status] ?? `status code ${plan.status}`;
+  let text = `HTTP/1.1 ${plan.status} ${reason}\r\n`;
+  for (const [name, value] of plan.headers) {
+    if (keep || name !== "Connection") text += `${name}: ${value}\r\n`;
+  }
+  text += `Date: ${new Date().toUTCString()}\r\n`;
+  if (!keep) text += "Connection: close\r\n";
+  else if (minorVersion === 0) text += "Connection: keep-alive\r\n";
+  return latin1Bytes(text + "\r\n");
+}

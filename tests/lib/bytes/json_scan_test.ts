@@ -1,0 +1,150 @@
+/** The scanner finds in the bytes of an object what JSON.parse finds in its text. */
+
+import { assert, assertEquals } from "@std/assert";
+import { KEY_LIMIT_BYTES, type ScannedObject, scanObject, valueOf } from "../../../lib/bytes/json_scan.ts";
+import { bytesOf, random } from "../../support/fixtures.ts";
+import { JsonWriter } from "../../support/random_json.ts";
+
+const SEEDS = 300;
+
+function scan(text: string, from = 0): ScannedObject | undefined {
+  return scanObject(bytesOf(text), from);
+}
+
+/** Keys and decoded values, in order. */
+function membersOf(text: string): [string, unknown][] | undefined {
+  const bytes = bytesOf(text);
+  return scanObject(bytes)?.members.map((member) => [member.key, valueOf(bytes, member)]);
+}
+
+/** What the bytes between two indexes say. */
+function between(text: string, start: number, end: number): string {
+  return new TextDecoder().decode(bytesOf(text).subarray(start, end));
+}
+
+Deno.test("scanObject() finds the members that JSON.parse finds, in random objects", () => {
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const writer = new JsonWriter(seed);
+    const space = writer.space();
+    const text = space + writer.object(4);
+    const rest = writer.pick(["", " ", "\n{}", "garbage", '"', "}"]);
+    const found = scan(text + rest);
+    assert(found !== undefined, text);
+    assertEquals([found.start, found.end], [space.length, bytesOf(text).length], text);
+    // The last of equal keys counts, as in JSON.parse. A key that is too long is given as an empty one.
+    const values = new Map(membersOf(text));
+    for (const [key, value] of Object.entries(JSON.parse(text))) {
+      if (key !== "" && key.length < 20) assertEquals(values.get(key), value, `${JSON.stringify(key)} in ${text}`);
+    }
+  }
+});
+
+Deno.test("scanObject() tells where key and value stand", () => {
+  const text = ' \n{ "a" : 1 ,"Bé":\t{"x":[]}, "c":"}" \r\n}';
+  const members = scan(text)?.members ?? [];
+  assertEquals(members.map(({ key }) => key), ["a", "bé", "c"]);
+  const keys = members.map(({ keyStart, valueStart }) => between(text, keyStart, valueStart));
+  assertEquals(keys, ['"a" : ', '"Bé":\t', '"c":']);
+  const values = members.map(({ valueStart, valueEnd }) => between(text, valueStart, valueEnd));
+  assertEquals(values, ["1", '{"x":[]}', '"}"']);
+});
+
+Deno.test("scanObject() begins at the index that it is given", () => {
+  const text = 'data: {"a":1}\n\n';
+  assertEquals(scan(text), undefined);
+  assertEquals(scan(text, 5)?.start, 6);
+  assertEquals(scan(text, 6)?.end, text.length - 2);
+  assertEquals(scan(text, 7), undefined);
+  assertEquals(scan(text, 1000), undefined);
+});
+
+Deno.test("scanObject() finds no object in one that is cut, wherever it is cut", () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const bytes = bytesOf(new JsonWriter(seed).object(3));
+    for (let end = 0; end < bytes.length; end++) assertEquals(scanObject(bytes.subarray(0, end)), undefined);
+    assert(scanObject(bytes) !== undefined);
+  }
+});
+
+Deno.test("scanObject() finds no object in what is none", () => {
+  const texts = [
+    "",
+    " ",
+    "null",
+    "[]",
+    '[{"a":1}]',
+    '"{}"',
+    "1",
+    "{",
+    "{,}",
+    "{]",
+    "{a:1}",
+    "{'a':1}",
+    '{"a"}',
+    '{"a" 1}',
+    '{"a":}',
+    '{"a":,"b":1}',
+    '{"a":1 "b":2}',
+    '{"a":1;"b":2}',
+    '{"a":"x":"b":2}',
+    '{"a":1,}',
+    '{"a":1,,"b":2}',
+    '{"a":1]',
+    '{"a":[1}',
+    '{"a":"\\"}',
+    '\ufeff{"a":1}',
+    "--boundary\r\nContent-Disposition: form-data",
+    "\x28\xb5\x2f\xfd\x24\x05",
+  ];
+  for (const text of texts) assertEquals(scan(text), undefined, text);
+});
+
+Deno.test("scanObject() ends, and throws nothing, on random bytes", () => {
+  const next = random(1);
+  for (let round = 0; round < 2000; round++) {
+    const length = Math.floor(next() * 60);
+    const bytes = Uint8Array.from({ length }, () => bytesOf('{}[]":,\\ae1 \n\xff')[Math.floor(next() * 16)] ?? 0);
+    bytes[0] = "{".charCodeAt(0);
+    const found = scanObject(bytes);
+    for (const member of found?.members ?? []) valueOf(bytes, member);
+  }
+});
+
+Deno.test("scanObject() gives keys in lower case, folded as Go folds them", () => {
+  const text = '{"Model":1,"STREAM":2,"\\u004dODEL":3,"ſtream":4,"to\u212aens":5}';
+  assertEquals(scan(text)?.members.map(({ key }) => key), ["model", "stream", "model", "stream", "tokens"]);
+});
+
+Deno.test("scanObject() keeps members whose key comes twice, in their order", () => {
+  assertEquals(membersOf('{"a":1,"b":2,"A":3,"a":null}'), [["a", 1], ["b", 2], ["a", 3], ["a", null]]);
+});
+
+Deno.test("scanObject() knows the keys that are asked for also where each letter is escaped, but no long ones", () => {
+  const escaped = [..."stream_options"].map((char) => "\\u00" + char.charCodeAt(0).toString(16)).join("");
+  assertEquals(membersOf(`{"${escaped}":1,"b":2}`), [["stream_options", 1], ["b", 2]]);
+  // The quotes count.
+  const longest = "x".repeat(KEY_LIMIT_BYTES - 2);
+  assertEquals(membersOf(`{"${longest}":1,"b":2}`), [[longest, 1], ["b", 2]]);
+  assertEquals(membersOf(`{"${longest}x":1,"b":2}`), [["", 1], ["b", 2]]);
+});
+
+Deno.test("scanObject() goes as deep as an object is nested, without recursion", () => {
+  const depth = 200_000;
+  const text = `{"a":${"[".repeat(depth)}${"]".repeat(depth)},"b":${'{"c":'.repeat(depth)}1${"}".repeat(depth)}}`;
+  assertEquals(scan(text)?.members.map(({ key }) => key), ["a", "b"]);
+});
+
+Deno.test("scanObject() takes a time that grows with the length only, whatever the strings are made of", () => {
+  const millions = 4_000_000;
+  for (const filling of ["\\\\", '\\"', "\\n", "x", "é"]) {
+    const text = `{"a":"${filling.repeat(millions / filling.length)}","b":1}`;
+    const start = performance.now();
+    assertEquals(scan(text)?.members.map(({ key }) => key), ["a", "b"]);
+    assert(performance.now() - start < 2000, `It took ${performance.now() - start} ms for "${filling}"`);
+  }
+});
+
+Deno.test("valueOf() decodes a value, and is undefined for what is no JSON", () => {
+  const text = '{"a":"\\u00e9","b":tru,"c":1:2,"d":"a\nb","e":[1}}';
+  assertEquals(membersOf(text), [["a", "é"], ["b", undefined], ["c", undefined], ["d", undefined], ["e", undefined]]);
+});

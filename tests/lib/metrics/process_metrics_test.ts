@@ -1,0 +1,40 @@
+/** What the exporter says of its own process. */
+
+import { assert, assertEquals } from "@std/assert";
+import { declareProcessMetrics } from "../../../lib/metrics/process_metrics.ts";
+import { MetricRegistry } from "../../../lib/metrics/registry.ts";
+import { Scrape } from "../../support/helpers.ts";
+
+async function scrape(registry: MetricRegistry): Promise<Scrape> {
+  return new Scrape(await registry.expose("text"));
+}
+
+Deno.test("declareProcessMetrics() tells what the exporter is built of", async () => {
+  const registry = new MetricRegistry();
+  declareProcessMetrics(registry, "1.2.3");
+  const { deno, v8 } = Deno.version;
+  const { os, arch } = Deno.build;
+  const labels = { version: "1.2.3", deno, v8, os, arch };
+  assertEquals((await scrape(registry)).value("ollama_exporter_build_info", labels), 1);
+});
+
+Deno.test("declareProcessMetrics() has the standard metrics of the process, in their units", async () => {
+  const registry = new MetricRegistry();
+  declareProcessMetrics(registry, "1.2.3");
+  const first = await scrape(registry);
+  const startedAt = first.value("process_start_time_seconds") ?? NaN;
+  assert(startedAt <= Date.now() / 1000 && startedAt > Date.now() / 1000 - 24 * 3600, `started at ${startedAt}`);
+  const bytes = first.value("process_resident_memory_bytes") ?? NaN;
+  assert(bytes > 10e6 && bytes < 100e9, `${bytes} bytes`);
+  const before = first.value("process_cpu_seconds_total") ?? NaN;
+  const start = performance.now();
+  while (performance.now() < start + 50) Math.sqrt(start);
+  const after = (await scrape(registry)).value("process_cpu_seconds_total") ?? NaN;
+  // Not more than the cores of the machine could have worked in the meantime.
+  const most = (performance.now() - start + 1000) / 1000 * navigator.hardwareConcurrency;
+  assert(
+    before > 0 && after > before && after - before < most,
+    `${before} s, then ${after} s, at most ${most} s later`,
+  );
+  assertEquals((await scrape(registry)).value("process_start_time_seconds"), startedAt);
+});

@@ -1,0 +1,128 @@
+/** Metrics as they are declared, set and exposed, in both formats. */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { type Declaration, MetricRegistry } from "../../../lib/metrics/registry.ts";
+import { faultsOf } from "../../support/exposition.ts";
+
+const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/** The lines about a metric, without the times of exemplars. */
+function linesOf(text: string, name: string): string[] {
+  return text.split("\n").filter((line) => line.includes(name)).map((line) => line.replace(/( # {.*} \S+) \S+$/, "$1"));
+}
+
+Deno.test("MetricRegistry exposes a counter under its name in both formats, again and again", async () => {
+  const registry = new MetricRegistry();
+  registry.counter("a_total", "Things.").inc(2);
+  registry.counter("b_total", "Others.", "kind").inc({ kind: 'x"\\\n' }, 0);
+  const text = ["# HELP a_total Things.", "# TYPE a_total counter", "a_total 2"];
+  const openMetrics = ["# HELP a Things.", "# TYPE a counter", "a_total 2"];
+  for (const format of ["text", "openMetrics", "openMetrics", "text"] as const) {
+    const exposition = await registry.expose(format);
+    assertEquals(exposition.split("\n").slice(0, 3), format === "text" ? text : openMetrics);
+    assert(exposition.includes('\nb_total{kind="x\\"\\\\\\n"} 0\n'), exposition);
+    assertEquals(exposition.endsWith("\n# EOF\n"), format === "openMetrics");
+    assertEquals(faultsOf(exposition), []);
+  }
+  const both = await Promise.all([
+    registry.expose("openMetrics"),
+    registry.expose("text"),
+    registry.expose("openMetrics"),
+  ]);
+  assertEquals(both.map((exposition) => linesOf(exposition, "a_total").length), [1, 3, 1]);
+});
+
+Deno.test("MetricRegistry.readCounter() reads at each scrape, in either format", async () => {
+  const registry = new MetricRegistry();
+  let reads = 0;
+  registry.readCounter("read_total", "Reads.", () => 10 * ++reads);
+  assertEquals(linesOf(await registry.expose("text"), "read_total").at(-1), "read_total 10");
+  assertEquals(linesOf(await registry.expose("openMetrics"), "read_total"), ["read_total 20"]);
+  assertEquals(linesOf(await registry.expose("text"), "read_total").at(-1), "read_total 30");
+});
+
+Deno.test("MetricRegistry.gauge() sets a gauge before each scrape, or exposes what was set", async () => {
+  const registry = new MetricRegistry();
+  let now = 1;
+  registry.gauge("now", "Now.", ["part"], (gauge) => {
+    gauge.reset();
+    gauge.set({ part: `p${now}` }, now);
+  });
+  const kept = registry.gauge("kept", "Kept.", []);
+  assertEquals(linesOf(await registry.expose("text"), "kept").at(-1), "kept 0");
+  kept.set(-1.5);
+  for (now of [1, 2]) {
+    const text = await registry.expose("text");
+    assertEquals(linesOf(text, "now{"), [`now{part="p${now}"} ${now}`]);
+    assertEquals(linesOf(text, "kept").at(-1), "kept -1.5");
+  }
+  kept.remove();
+  assertEquals(linesOf(await registry.expose("text"), "kept").at(-1), "# TYPE kept gauge");
+});
+
+Deno.test("MetricRegistry.tracedHistogram() has exemplars in OpenMetrics, and only for what has a trace", async () => {
+  const registry = new MetricRegistry();
+  const traced = registry.tracedHistogram("t_seconds", "Times.", [1, 2], "route");
+  traced.observe({ route: "a" }, 0.5, undefined);
+  traced.observe({ route: "a" }, 1.5, TRACE_ID);
+  traced.observe({ route: "b" }, 5, TRACE_ID);
+  const exemplar = (value: number) => ` # {trace_id="${TRACE_ID}"} ${value}`;
+  const lines = (bucket: string, infinite: string) => [
+    "# HELP t_seconds Times.",
+    "# TYPE t_seconds histogram",
+    't_seconds_bucket{le="1",route="a"} 1',
+    `t_seconds_bucket{le="2",route="a"} 2${bucket}`,
+    't_seconds_bucket{le="+Inf",route="a"} 2',
+    't_seconds_sum{route="a"} 2',
+    't_seconds_count{route="a"} 2',
+    't_seconds_bucket{le="1",route="b"} 0',
+    't_seconds_bucket{le="2",route="b"} 0',
+    `t_seconds_bucket{le="+Inf",route="b"} 1${infinite}`,
+    't_seconds_sum{route="b"} 5',
+    't_seconds_count{route="b"} 1',
+  ];
+  assertEquals(linesOf(await registry.expose("openMetrics"), "t_seconds"), lines(exemplar(1.5), exemplar(5)));
+  assertEquals(linesOf(await registry.expose("text"), "t_seconds"), lines("", ""));
+});
+
+Deno.test("MetricRegistry.declarations lists what was declared, in its order", async () => {
+  const registry = new MetricRegistry();
+  assertEquals(registry.declarations, []);
+  registry.tracedHistogram("d_seconds", "Times.", [1], "route");
+  registry.counter("a_total", "Things.", "model", "api");
+  registry.readCounter("read_total", "Reads.", () => 1);
+  registry.gauge("g", "Gauge.", []);
+  registry.histogram("h_tokens", "Tokens.", [1], "model");
+  const expected: Declaration[] = [
+    { name: "d_seconds", type: "histogram", help: "Times.", labels: ["route"] },
+    { name: "a_total", type: "counter", help: "Things.", labels: ["model", "api"] },
+    { name: "read_total", type: "counter", help: "Reads.", labels: [] },
+    { name: "g", type: "gauge", help: "Gauge.", labels: [] },
+    { name: "h_tokens", type: "histogram", help: "Tokens.", labels: ["model"] },
+  ];
+  assertEquals(registry.declarations, expected);
+  await registry.expose("openMetrics");
+  assertEquals(registry.declarations, expected);
+});
+
+Deno.test("MetricRegistry refuses a name twice, and shares nothing with another registry", async () => {
+  const [one, two] = [new MetricRegistry(), new MetricRegistry()];
+  one.counter("a_total", "Things.").inc(5);
+  two.counter("a_total", "Things.");
+  assertThrows(() => one.gauge("a_total", "Again.", []), Error, "a_total");
+  assertEquals(linesOf(await two.expose("text"), "a_total").at(-1), "a_total 0");
+});
+
+Deno.test("MetricRegistry.expose() lets the event loop go on while it exposes many series", async () => {
+  const registry = new MetricRegistry();
+  for (let index = 0; index < 40; index++) {
+    const histogram = registry.histogram(`h${index}`, "Many.", [1, 2, 3, 4, 5, 6, 7, 8, 9], "model");
+    for (let model = 0; model < 200; model++) histogram.observe({ model: `m${model}` }, model);
+  }
+  let turns = 0;
+  const watch = setInterval(() => turns++, 0);
+  const exposition = await registry.expose("text");
+  clearInterval(watch);
+  assertEquals(exposition.split("\n").filter((line) => line.includes('le="+Inf"')).length, 40 * 200);
+  assert(turns >= 2, `${turns} turns`);
+});

@@ -1,0 +1,323 @@
+/** Bodies of requests: what is read of them, what is asked for in them, and that all others go on as they come. */
+
+import { assert, assertEquals, assertLessOrEqual, assertRejects, assertStrictEquals } from "@std/assert";
+import { type ClientRequest, contentLength } from "../../../lib/http.ts";
+import { Exchange } from "../../../lib/proxy/exchange.ts";
+import type { OpenRequest } from "../../../lib/observation.ts";
+import {
+  BodyReader,
+  HELD_LIMIT_BYTES,
+  type OutgoingBody,
+  READ_LIMIT_BYTES,
+  UnreadableBody,
+} from "../../../lib/proxy/request_body.ts";
+import { Turns } from "../../../lib/proxy/tap.ts";
+import { endpointOf } from "../../../lib/reading/endpoints.ts";
+import { bytesOf, turn } from "../../support/fixtures.ts";
+
+const MEBIBYTE = 1024 * 1024;
+const CHAT = "/v1/chat/completions";
+const STREAMED = '{"model":"llama3.2","stream":true}';
+const ASKED = '{"stream_options":{"include_usage":true},"model":"llama3.2","stream":true}';
+
+type ByteStream = ReadableStream<Uint8Array<ArrayBuffer>>;
+
+/** What a client sends, and how much of it has been taken. */
+interface Upload {
+  readonly request: ClientRequest;
+  /** Chunks that were taken. */
+  readonly taken: () => number;
+  /** Sends another chunk of an upload that waits for it. */
+  readonly send: (chunk: string | undefined) => void;
+}
+
+/** A request as a listener gives it. With a `length` its body has that; otherwise it comes in chunks of their own. */
+function uploadOf(chunks: Iterable<Uint8Array<ArrayBuffer>>, headers: Record<string, string>, waits = false): Upload {
+  const source = chunks[Symbol.iterator]();
+  let taken = 0;
+  let controller: ReadableByteStreamController | undefined;
+  const body: ByteStream = new ReadableStream({
+    type: "bytes",
+    start(c): void {
+      controller = c;
+    },
+    pull(c): void {
+      const { done, value } = source.next();
+      if (!done) {
+        taken++;
+        c.enqueue(value);
+      } else if (!waits) {
+        c.close();
+        c.byobRequest?.respond(0);
+      }
+    },
+  });
+  const request = {
+    method: "POST",
+    url: "http://localhost/",
+    headers: new Headers(headers),
+    body,
+    signal: new AbortController().signal,
+    bytes: () => collect(body),
+  };
+  const send = (chunk: string | undefined) => {
+    if (chunk === undefined) controller?.error(new Error("The client left"));
+    else controller?.enqueue(bytesOf(chunk));
+  };
+  return { request, taken: () => taken, send };
+}
+
+/** A request with a body of known length. */
+function whole(body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}): ClientRequest {
+  const bytes = typeof body === "string" ? bytesOf(body) : body;
+  return uploadOf([bytes], { "content-length": String(bytes.length), ...headers }).request;
+}
+
+/** A request with a body in chunks. */
+function chunked(...chunks: string[]): ClientRequest {
+  return uploadOf(chunks.map(bytesOf), { "transfer-encoding": "chunked" }).request;
+}
+
+async function collect(stream: ByteStream): Promise<Uint8Array<ArrayBuffer>> {
+  return await new Response(stream).bytes();
+}
+
+const OPEN = new Set<OpenRequest>();
+
+function exchangeOf(path = CHAT): Exchange {
+  OPEN.clear();
+  return new Exchange(endpointOf("POST", path), { method: "POST", traceId: undefined }, {
+    observe(): void {},
+    openRequests: OPEN,
+    internalError(error): void {
+      throw error;
+    },
+  });
+}
+
+function modelNamed(): string | undefined {
+  return [...OPEN][0]?.model;
+}
+
+async function textOf({ body }: OutgoingBody): Promise<string> {
+  assert(!(body instanceof Blob));
+  return await new Response(body).text();
+}
+
+Deno.test("BodyReader asks for usage in a body of known length, which goes on with another length", async () => {
+  const exchange = exchangeOf();
+  const outgoing = await new BodyReader(true, new Turns()).read(whole(STREAMED), exchange);
+  assert(outgoing.body instanceof Uint8Array);
+  assertEquals(await textOf(outgoing), ASKED);
+  assert(outgoing.hasAsked);
+  assertEquals(outgoing.heldBytes, ASKED.length);
+  assertEquals(exchange.requestBytes, STREAMED.length);
+  assertEquals(modelNamed(), "llama3.2");
+});
+
+Deno.test("BodyReader asks for usage in a body that comes in chunks, which goes on in chunks", async () => {
+  const exchange = exchangeOf();
+  const outgoing = await new BodyReader(true, new Turns()).read(
+    chunked(STREAMED.slice(0, 5), STREAMED.slice(5)),
+    exchange,
+  );
+  assert(outgoing.body instanceof ReadableStream);
+  assertEquals(await textOf(outgoing), ASKED);
+  assert(outgoing.hasAsked);
+  assertEquals(exchange.requestBytes, STREAMED.length);
+  assertEquals(modelNamed(), "llama3.2");
+});
+
+/** Requests whose body goes on as it is, and the model that is read of it all the same. */
+const UNASKED: Record<string, { body?: string; path?: string; asks?: boolean; model: string | undefined }> = {
+  "if nobody wants it": { asks: false, model: "llama3.2" },
+  "if the client asks itself": { body: ASKED, model: "llama3.2" },
+  "of a request that is not streamed": { body: '{"model":"m"}', model: "m" },
+  "that is no JSON": { body: "\x28\xb5\x2f\xfd", model: undefined },
+  "on a native route": { path: "/api/chat", model: "llama3.2" },
+  "on /v1/responses": { path: "/v1/responses", model: "llama3.2" },
+  "on /v1/messages": { path: "/v1/messages", model: "llama3.2" },
+};
+
+for (const [name, { body = STREAMED, path, asks = true, model }] of Object.entries(UNASKED)) {
+  Deno.test(`BodyReader leaves a body alone ${name}, and reads its model`, async () => {
+    for (const request of [whole(body), chunked(...body)]) {
+      const exchange = exchangeOf(path);
+      const outgoing = await new BodyReader(asks, new Turns()).read(request, exchange);
+      assertEquals(await textOf(outgoing), body);
+      assert(!outgoing.hasAsked);
+      assertEquals(exchange.requestBytes, bytesOf(body).length);
+      assertEquals(modelNamed(), model);
+    }
+  });
+}
+
+/** Requests whose body is not read at all. */
+const UNREAD: Record<string, { request: () => ClientRequest; path?: string }> = {
+  "that is compressed": { request: () => whole(STREAMED, { "content-encoding": "zstd" }) },
+  "of a route that is not measured": { request: () => whole("blob"), path: "/api/blobs/sha256:0" },
+  "of a transfer": { request: () => whole('{"model":"m"}'), path: "/api/pull" },
+  "of an upload of sound": { request: () => whole("--x"), path: "/v1/audio/transcriptions" },
+  "over the limit": { request: () => whole(new Uint8Array(READ_LIMIT_BYTES + 1)) },
+};
+
+/** The body goes on as it comes, with the length that the client told. */
+function assertUnread({ body, hasAsked, heldBytes }: OutgoingBody, { headers }: ClientRequest): Blob {
+  assert(body instanceof Blob);
+  assertEquals([body.size, hasAsked, heldBytes], [Number(headers.get("content-length")), false, 0]);
+  return body;
+}
+
+for (const [name, { request, path }] of Object.entries(UNREAD)) {
+  Deno.test(`BodyReader passes a body ${name} on as it comes`, async () => {
+    const exchange = exchangeOf(path);
+    const client = request();
+    const outgoing = await new BodyReader(true, new Turns()).read(client, exchange);
+    const sent = assertUnread(outgoing, client);
+    assertEquals(exchange.requestBytes, 0);
+    assertEquals(await new Response(sent.stream()).bytes(), await request().bytes());
+    assertEquals([exchange.requestBytes, modelNamed()], [sent.size, undefined]);
+    // `fetch` knows the length of the runtime's own.
+    const { method, url, headers, body } = request();
+    const own = new Request(url, { method, headers, body });
+    assertStrictEquals((await new BodyReader(true, new Turns()).read(own, exchangeOf(path))).body, own.body);
+  });
+}
+
+Deno.test("BodyReader makes no body of a request that has none", async () => {
+  const none = { ...whole(""), body: null };
+  assertEquals((await new BodyReader(true, new Turns()).read(none, exchangeOf())).body, null);
+  // Deno.serve gives a body to a POST that announces none.
+  assertEquals((await new BodyReader(true, new Turns()).read(uploadOf([], {}).request, exchangeOf())).body, null);
+});
+
+Deno.test("BodyReader reads a body that is as long as the limit", async () => {
+  const body = bytesOf(STREAMED.replace("}", `,"x":"${"x".repeat(READ_LIMIT_BYTES - STREAMED.length - 7)}"}`));
+  assertEquals(body.length, READ_LIMIT_BYTES);
+  assert((await new BodyReader(true, new Turns()).read(whole(body), exchangeOf())).hasAsked);
+});
+
+Deno.test("BodyReader passes a body in chunks on as it comes where it need not be changed", async () => {
+  const { request, send } = uploadOf([bytesOf('{"model":')], { "transfer-encoding": "chunked" }, true);
+  const { body } = await new BodyReader(true, new Turns()).read(request, exchangeOf("/api/chat"));
+  assert(body instanceof ReadableStream);
+  const reader = body.getReader();
+  assertEquals((await reader.read()).value, bytesOf('{"model":'));
+  assertEquals(modelNamed(), undefined);
+  send('"m"}');
+  assertEquals((await reader.read()).value, bytesOf('"m"}'));
+  await reader.cancel();
+});
+
+Deno.test("BodyReader gives up on a body in chunks that is over the limit, and loses no byte of it", async () => {
+  function* chunks(): Generator<Uint8Array<ArrayBuffer>> {
+    yield bytesOf(STREAMED.replace("}", ',"x":"'));
+    for (let index = 0; index < 40; index++) yield new Uint8Array(MEBIBYTE / 2).fill(97 + index % 26);
+    yield bytesOf('"}');
+  }
+  const { request, taken } = uploadOf(chunks(), { "transfer-encoding": "chunked" });
+  const exchange = exchangeOf();
+  const outgoing = await new BodyReader(true, new Turns()).read(request, exchange);
+  assertEquals([outgoing.hasAsked, outgoing.heldBytes], [false, 0]);
+  assertLessOrEqual(taken(), READ_LIMIT_BYTES / (MEBIBYTE / 2) + 3);
+  assert(outgoing.body instanceof ReadableStream);
+  const sent = await new Response(outgoing.body).text();
+  assert(sent === await new Response(ReadableStream.from(chunks())).text());
+  assertEquals(exchange.requestBytes, sent.length);
+});
+
+Deno.test("BodyReader holds bodies up to a limit for all of them, until their answers begin", async () => {
+  const reader = new BodyReader(true, new Turns());
+  const room = STREAMED.replace("}", `,"x":"${"x".repeat(READ_LIMIT_BYTES - 100)}"}`);
+  const held: OutgoingBody[] = [];
+  for (let bytes = 0; bytes + READ_LIMIT_BYTES < HELD_LIMIT_BYTES; bytes += READ_LIMIT_BYTES) {
+    const outgoing = await reader.read(whole(room), exchangeOf());
+    // Only the number is of interest: the test does not hold them.
+    held.push({ ...outgoing, body: null });
+  }
+  const asks = async () => (await reader.read(whole(room), exchangeOf())).hasAsked;
+  assert(held.every(({ hasAsked }) => hasAsked));
+  const last = await reader.read(whole(room), exchangeOf());
+  held.push(last);
+  assert(!await asks());
+  for (const outgoing of held) reader.release(outgoing);
+  assert(await asks());
+});
+
+Deno.test("BodyReader counts bodies as held while they come, so that many slow ones cannot fill the memory", async () => {
+  const reader = new BodyReader(true, new Turns());
+  const slow = () => uploadOf([], { "content-length": String(READ_LIMIT_BYTES) }, true);
+  const uploads = Array.from({ length: HELD_LIMIT_BYTES / READ_LIMIT_BYTES - 1 }, slow);
+  const reads = uploads.map(({ request }) =>
+    assertRejects(() => reader.read(request, exchangeOf()), UnreadableBody, "left")
+  );
+  const next = slow().request;
+  assertUnread(await reader.read(next, exchangeOf()), next);
+  for (const { send } of uploads) send(undefined);
+  await Promise.all(reads);
+  assert((await reader.read(whole(STREAMED), exchangeOf())).hasAsked);
+});
+
+Deno.test("BodyReader rejects where the client leaves before its body is complete, and holds nothing then", async () => {
+  const reader = new BodyReader(true, new Turns());
+  for (let round = 0; round < HELD_LIMIT_BYTES / READ_LIMIT_BYTES + 1; round++) {
+    for (const headers of [{ "content-length": String(READ_LIMIT_BYTES) }, { "transfer-encoding": "chunked" }]) {
+      const upload = uploadOf([new Uint8Array(READ_LIMIT_BYTES)], headers as Record<string, string>, true);
+      const read = assertRejects(() => reader.read(upload.request, exchangeOf()), UnreadableBody, "The client left");
+      while (upload.taken() === 0) await turn();
+      upload.send(undefined);
+      await read;
+    }
+  }
+  assert((await reader.read(whole(STREAMED), exchangeOf())).hasAsked);
+});
+
+/** STREAMED with a member that makes it as long as this. */
+function padded(length: number): string {
+  const [before, after] = [STREAMED.replace("}", ',"x":"'), '"}'];
+  return before.padEnd(length - after.length, "x") + after;
+}
+
+Deno.test("BodyReader reads a body in chunks that is as long as the limit, and no longer one", async () => {
+  for (const excess of [0, 1]) {
+    const body = padded(READ_LIMIT_BYTES + excess);
+    assertEquals((await new BodyReader(true, new Turns()).read(chunked(body), exchangeOf())).hasAsked, excess === 0);
+    await textOf(await new BodyReader(true, new Turns()).read(chunked(body), exchangeOf("/api/chat")));
+    assertEquals(modelNamed(), excess === 0 ? "llama3.2" : undefined);
+  }
+});
+
+Deno.test("BodyReader holds as much as the limit says, and not a byte more", async () => {
+  const isRead = async (request: ClientRequest, heldBytes: number): Promise<boolean> => {
+    const reader = new BodyReader(true, new Turns());
+    const lengths = Array(HELD_LIMIT_BYTES / READ_LIMIT_BYTES).fill(READ_LIMIT_BYTES);
+    lengths[0] -= HELD_LIMIT_BYTES - heldBytes;
+    const uploads = lengths.map((length) => uploadOf([], { "content-length": String(length) }, true));
+    const reads = uploads.map(({ request }) => assertRejects(() => reader.read(request, exchangeOf()), UnreadableBody));
+    const { hasAsked } = await reader.read(request, exchangeOf());
+    for (const { send } of uploads) send(undefined);
+    await Promise.all(reads);
+    return hasAsked;
+  };
+  const room = HELD_LIMIT_BYTES - STREAMED.length;
+  assertEquals([await isRead(whole(STREAMED), room - 1), await isRead(whole(STREAMED), room)], [true, false]);
+  assertEquals([await isRead(chunked(STREAMED), room), await isRead(chunked(STREAMED), room + 1)], [true, false]);
+});
+
+Deno.test("contentLength() reads the length that a message tells", () => {
+  const lengths: [string, number | undefined][] = [
+    ["0", 0],
+    ["123", 123],
+    ["999999999999999", 999999999999999],
+    ["", undefined],
+    ["-1", undefined],
+    ["1.5", undefined],
+    ["1e3", undefined],
+    ["3, 3", undefined],
+    ["9999999999999999", undefined],
+  ];
+  for (const [value, length] of lengths) {
+    assertEquals(contentLength(new Headers({ "content-length": value })), length, value);
+  }
+  assertEquals(contentLength(new Headers()), undefined);
+});

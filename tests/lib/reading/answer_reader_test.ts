@@ -1,0 +1,194 @@
+/** What becomes of odd messages and of the progress of transfers, through every dialect. */
+
+import { assert, assertEquals } from "@std/assert";
+import type { Report } from "../../../lib/observation.ts";
+import { Reading, TRANSFER_DIGESTS_LIMIT } from "../../../lib/reading/answer_reader.ts";
+import { ENDPOINTS } from "../../../lib/reading/endpoints.ts";
+import { dialectOf, readAll, type Said } from "../../support/dialect_reading.ts";
+import { reportOf } from "../../support/fixtures.ts";
+
+/** One message for each dialect in which all numbers are `value`, and the fields that read them. */
+const NUMBERS: [path: string, message: (value: unknown) => unknown, fields: (keyof Report)[]][] = [
+  ["/api/chat", (value) => ({
+    prompt_eval_count: value,
+    prompt_eval_cached_count: value,
+    eval_count: value,
+    total_duration: value,
+    load_duration: value,
+    prompt_eval_duration: value,
+    eval_duration: value,
+  }), [
+    "promptTokens",
+    "cachedTokens",
+    "outputTokens",
+    "totalSeconds",
+    "loadSeconds",
+    "promptEvalSeconds",
+    "evalSeconds",
+  ]],
+  ["/api/embed", (value) => ({ prompt_eval_count: value, total_duration: value, load_duration: value }), [
+    "promptTokens",
+    "totalSeconds",
+    "loadSeconds",
+  ]],
+  ["/v1/chat/completions", (value) => ({
+    usage: { prompt_tokens: value, completion_tokens: value, prompt_tokens_details: { cached_tokens: value } },
+    timings: { prompt_ms: value, predicted_ms: value },
+  }), ["promptTokens", "outputTokens", "cachedTokens", "promptEvalSeconds", "evalSeconds"]],
+  ["/v1/completions", (value) => ({ usage: { prompt_tokens: value, completion_tokens: value, total_tokens: value } }), [
+    "promptTokens",
+    "outputTokens",
+  ]],
+  ["/v1/embeddings", (value) => ({ usage: { prompt_tokens: value } }), ["promptTokens"]],
+  ["/v1/responses", (value) => ({
+    type: "response.completed",
+    response: {
+      usage: { input_tokens: value, output_tokens: value, input_tokens_details: { cached_tokens: value } },
+    },
+  }), ["promptTokens", "outputTokens", "cachedTokens"]],
+  ["/v1/messages", (value) => ({
+    usage: { input_tokens: value, output_tokens: value, cache_read_input_tokens: value },
+  }), ["promptTokens", "outputTokens", "cachedTokens"]],
+  ["/v1/new", (value) => ({ usage: { prompt_tokens: value, completion_tokens: value } }), [
+    "promptTokens",
+    "outputTokens",
+  ]],
+];
+
+/** What is no count and no duration. */
+const ODD_VALUES = [-1, -1e9, 1e308, 2 ** 53, "7", "", "NaN", true, false, [], [7], {}, { value: 7 }, [[[]]]];
+
+function assertSane(report: Report, what: string): void {
+  for (const [field, value] of Object.entries(report)) {
+    if (typeof value === "number") assert(Number.isFinite(value) && value >= 0, `${what}: ${field} is ${value}`);
+  }
+}
+
+Deno.test("Reading.read() leaves out and counts every number that is none, and never gives NaN", () => {
+  for (const [path, message, fields] of NUMBERS) {
+    for (const value of ODD_VALUES) {
+      const what = `${path} with ${JSON.stringify(value)}`;
+      const [report, said] = readAll(dialectOf(path), [message(value)]);
+      assertSane(report, what);
+      for (const field of fields) assertEquals(report[field], undefined, `${what}: ${field}`);
+      assertEquals(said.parseErrors, { invalid_value: fields.length }, what);
+    }
+  }
+});
+
+Deno.test("Reading.read() takes null for absent, and keeps what an earlier message said", () => {
+  for (const [path, message, fields] of NUMBERS) {
+    const good = readAll(dialectOf(path), [message(7)]);
+    assertEquals(good[1].parseErrors, undefined, path);
+    for (const field of fields) assert(typeof good[0][field] === "number", `${path}: ${field}`);
+    const [report, said] = readAll(dialectOf(path), [message(null)]);
+    assertEquals([fields.map((field) => report[field]), said.parseErrors], [fields.map(() => undefined), undefined]);
+    assertEquals(readAll(dialectOf(path), [message(7), message(null), {}])[0], good[0], path);
+    assertEquals(readAll(dialectOf(path), [message(7), message("x")])[0], good[0], path);
+    assertEquals(readAll(dialectOf(path), [message(6), message(7)])[0], good[0], `${path}: the later one counts`);
+  }
+});
+
+Deno.test("Reading.read() takes fractions for durations and not for counts", () => {
+  const message = { eval_count: 1.5, eval_duration: 1.5 };
+  assertEquals(readAll(dialectOf("/api/chat"), [message]), [reportOf({ evalSeconds: 1.5e-9 }), {
+    parseErrors: { invalid_value: 1 },
+  }]);
+});
+
+/** What is no message of any dialect: JSON of all kinds, and objects whose members are of the wrong type. */
+function* oddMessages(): Generator<unknown> {
+  yield* [null, true, 0, -1, "", "text", [], [[]], {}, [null], { "": null }];
+  const values = [null, true, 0, -1, 1e308, "text", "", [], {}, [[]], [null], [{}], { 0: [] }, [1, "2", {
+    function: 3,
+  }]];
+  const names = [
+    ["model", "message", "done", "done_reason", "error", "response", "thinking", "type", "status", "object", "digest"],
+    [
+      "completed",
+      "choices",
+      "usage",
+      "timings",
+      "delta",
+      "content",
+      "content_block",
+      "output",
+      "embeddings",
+      "stop_reason",
+    ],
+    ["__proto__", "constructor", "length"],
+  ].flat();
+  for (const value of values) {
+    for (const name of names) {
+      yield { [name]: value };
+      yield { [name]: { [name]: value, usage: value, delta: value } };
+      yield { choices: [{ [name]: value, delta: { [name]: value } }], message: { [name]: value, tool_calls: value } };
+      yield { response: { [name]: value }, usage: { [name]: value }, type: "response.completed" };
+    }
+    yield Object.fromEntries(names.map((name) => [name, value]));
+  }
+}
+
+Deno.test("Reading.read() gets over messages of every wrong shape, in any order", () => {
+  const paths = [...ENDPOINTS.filter(({ dialect }) => dialect !== undefined).map(({ route }) => route), "/v1/new"];
+  for (const path of paths) {
+    const together = new Reading(dialectOf(path));
+    for (const message of oddMessages()) {
+      const what = `${path} with ${JSON.stringify(message)}`;
+      const reading = new Reading(dialectOf(path));
+      assertEquals(typeof reading.read(message), "boolean", what);
+      together.read(message);
+      assertSane(reading.report, what);
+      assert(reading.report.model === undefined || typeof reading.report.model === "string", what);
+      for (const flag of ["terminal", "failed", "unfinished", "countless"] as const) {
+        assertEquals(typeof reading[flag], "boolean", `${what}: ${flag}`);
+      }
+    }
+    assertSane(together.report, path);
+  }
+});
+
+Deno.test("Reading.read() takes no model's name from what is no text", () => {
+  for (const model of [7, null, true, {}, ["m"], ""]) {
+    assertEquals(readAll(dialectOf("/api/chat"), [{ model }])[0], reportOf({}), JSON.stringify(model));
+  }
+});
+
+// Transfers.
+
+/** What comes of progress messages, each `[digest, completed]`. */
+function transferred(...progress: [digest: unknown, completed: unknown][]): [bytes: number | undefined, Said] {
+  const [{ transferBytes }, said] = readAll(
+    dialectOf("/api/pull"),
+    progress.map(([digest, completed]) => ({ status: "pulling", digest, completed, total: 1000 })),
+  );
+  return [transferBytes, said];
+}
+
+Deno.test("Reading.read() counts each byte of a transfer once, by digest", () => {
+  const rows: [string, [unknown, unknown][], number | undefined][] = [
+    ["cumulative", [["a", 10], ["a", 25], ["a", 25], ["a", 100]], 100],
+    ["two digests in turn", [["a", 10], ["b", 5], ["a", 20], ["b", 50]], 70],
+    ["a retry from below", [["a", 50], ["a", 10], ["a", 50], ["a", 60]], 60],
+    ["a retry that gets nowhere", [["a", 50], ["a", 10]], 50],
+    ["nothing yet", [["a", undefined], ["a", null]], undefined],
+    ["a layer that is there already", [["a", 0]], 0],
+    ["no digest", [[undefined, 10], ["", 10], [7, 10], [null, 10]], undefined],
+    ["a digest called as a member of objects", [["__proto__", 10], ["constructor", 5]], 15],
+  ];
+  for (const [what, progress, bytes] of rows) assertEquals(transferred(...progress), [bytes, {}], what);
+});
+
+Deno.test("Reading.read() leaves out and counts progress that is no count", () => {
+  for (const completed of [-1, 1.5, "10", 1e308, [], {}]) {
+    const [bytes, said] = transferred(["a", 10], ["a", completed], ["a", 40]);
+    assertEquals([bytes, said.parseErrors], [40, { invalid_value: 1 }], JSON.stringify(completed));
+  }
+});
+
+Deno.test("Reading.read() keeps no more digests of a transfer than their limit", () => {
+  const progress = Array.from({ length: TRANSFER_DIGESTS_LIMIT }, (_, index): [string, number] => [`${index}`, 1]);
+  assertEquals(transferred(...progress), [TRANSFER_DIGESTS_LIMIT, {}]);
+  assertEquals(transferred(...progress, ["more", 1]), [TRANSFER_DIGESTS_LIMIT, {}]);
+  assertEquals(transferred(...progress, ["more", 1], ["0", 3]), [TRANSFER_DIGESTS_LIMIT + 2, {}]);
+});

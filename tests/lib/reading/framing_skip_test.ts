@@ -1,0 +1,139 @@
+/** What need not be decoded, and what must not be missed in it. */
+
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { ByteSearch } from "../../../lib/bytes/byte_search.ts";
+import type { Quiet } from "../../../lib/reading/dialects.ts";
+import { type FramingKind, MESSAGE_LIMIT_BYTES } from "../../../lib/reading/framing.ts";
+import { bytesOf, readFixtures } from "../../support/fixtures.ts";
+import { Collector, cut, feed, piecesOf, read, type Result, resultOf, spread } from "../../support/framing_feed.ts";
+
+const FIXTURES = readFixtures();
+/** Those in which output is followed by messages that are passed over. */
+const QUIET_STREAMS = FIXTURES.filter(({ name }) => /^(chat|generate)_stream/.test(name));
+
+Deno.test("createFraming() passes over the middle of native streams whose chunks come one by one", async () => {
+  for (const fixture of QUIET_STREAMS) {
+    if (fixture.name.includes("unknown_fields")) continue;
+    const lines = piecesOf("ndjson", fixture.bytes);
+    const chunks = lines.map(({ end }, index) => fixture.bytes.subarray(lines[index - 1]?.end ?? 0, end));
+    const collector = await read(fixture, chunks, true);
+    const { text = "" } = lines.at(-1) ?? {};
+    assertEquals(collector.messages[0], JSON.parse(lines[0]?.text ?? ""), fixture.name);
+    assertEquals(collector.quiets + collector.messages.length, lines.length, fixture.name);
+    assertLess(0, collector.quiets, fixture.name);
+    if (/"done":true|"error"/.test(text)) assertEquals(collector.messages.at(-1), JSON.parse(text), fixture.name);
+  }
+});
+
+const CHAT = '{"model":"m","created_at":"t","message":{"role":"assistant","content":"Hi"},"done":false}';
+const SPACED = '{"model": "m", "message": {"role": "assistant", "content": "Hi"}, "done": false}';
+
+/** Streams in which something happens after output has begun: what must be found in them. */
+const EVENTS: [file: string, event: string, found: (result: Result) => boolean][] = [
+  ["chat", '{"model":"m","message":{"content":"","tool_calls":[{"function":{}}]},"done":false}', hasToolCall],
+  ["chat", '{"error":"stopped"}', ({ failed }) => failed],
+  ["chat", '{"model":"m","message":{"content":"error tool_calls"},"done":true,"eval_count":7}', hasSeven],
+  ["generate", '{"model":"m","response":"","done":true,"done_reason":"length","eval_count":7}', hasSeven],
+  [
+    "openai_chat",
+    '{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"}}]},"finish_reason":null}]}',
+    hasToolCall,
+  ],
+  [
+    "openai_chat",
+    '{"choices":[{"delta":{},"finish_reason":"length"}]}',
+    ({ report }) => report.finishReason === "length",
+  ],
+  ["openai_chat", '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":7}}', hasSeven],
+  ["openai_chat", '{"error":{"message":"stopped"}}', ({ failed }) => failed],
+  ["openai_chat", "[DONE]", ({ terminal }) => terminal],
+  ["responses", '{"response":{"usage":{"output_tokens":7}},"type":"response.completed"}', hasSeven],
+  ["responses", '{"response":{"usage":{"output_tokens":7}},"type":"response.incomplete"}', hasSeven],
+  ["responses", '{"response":{"status":"failed"},"type":"response.failed"}', ({ failed }) => failed],
+  ["responses", '{"message":"stopped","type":"error"}', ({ failed }) => failed],
+  ["messages", '{"type":"content_block_start","content_block":{"type":"tool_use"}}', hasToolCall],
+  ["messages", '{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":7}}', hasSeven],
+  ["messages", '{"type":"message_stop"}', ({ terminal }) => terminal],
+  ["messages", '{"type":"error","error":{"type":"overloaded_error"}}', ({ failed }) => failed],
+];
+
+function hasToolCall({ report }: Result): boolean {
+  return report.toolCalls === 1;
+}
+
+function hasSeven({ report }: Result): boolean {
+  return report.outputTokens === 7;
+}
+
+/** A message with output and nothing else, by the fixture that has it. */
+const OUTPUT: Record<string, string> = {
+  chat: CHAT,
+  generate: '{"model":"m","response":"Hi","done":false}',
+  openai_chat: '{"model":"m","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}',
+  responses: '{"delta":"Hi","sequence_number":4,"type":"response.output_text.delta"}',
+  messages: '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}',
+};
+
+function streamOf(kind: FramingKind, messages: string[]): Uint8Array {
+  return bytesOf(
+    messages.map((message) => kind === "sse" ? `event: x\ndata: ${message}\n\n` : `${message}\n`).join(""),
+  );
+}
+
+Deno.test("createFraming() never misses what happens in the middle of a stream, at any chunk size", async () => {
+  for (const [file, event, found] of EVENTS) {
+    const fixture = FIXTURES.find(({ name }) => name.startsWith(`${file}_stream`));
+    const output = OUTPUT[file];
+    assert(fixture !== undefined && output !== undefined);
+    for (const after of [0, 3]) {
+      const messages = [...Array(5).fill(output), event, ...Array(after).fill(output)];
+      const bytes = streamOf(fixture.kind, messages);
+      for (const size of spread(120, bytes.length)) {
+        const collector = await read(fixture, cut(bytes, size), true);
+        assert(found(resultOf(collector)), `${event}, ${after} messages before the end, in chunks of ${size} bytes`);
+        assertEquals(resultOf(collector).parseErrors, {});
+        if (size < 80) assertLess(0, collector.quiets, `${file}: nothing was passed over`);
+      }
+    }
+  }
+});
+
+Deno.test("createFraming() decodes everything where the first output does not come in the usual form", async () => {
+  const fixture = FIXTURES.find(({ name }) => name === "chat_stream.ndjson");
+  assert(fixture !== undefined);
+  const done = '{"model": "m", "message": {"content": ""}, "done": true, "eval_count": 7}';
+  const bytes = streamOf("ndjson", [SPACED, SPACED, '{"error" : "stopped"}', SPACED, done]);
+  for (let size = 1; size <= bytes.length; size++) {
+    const collector = await read(fixture, cut(bytes, size), true);
+    assertEquals(collector.quiets, 0);
+    assertEquals(collector.messages.length, 5);
+    assert(hasSeven(resultOf(collector)) && resultOf(collector).failed);
+  }
+});
+
+Deno.test("createFraming() decodes everything until output begins", async () => {
+  const fixture = FIXTURES.find(({ name }) => name === "chat_stream.ndjson");
+  assert(fixture !== undefined);
+  const empty = CHAT.replace("Hi", "");
+  const chunks = [empty, empty, empty, CHAT, empty, CHAT].map((message) => bytesOf(`${message}\n`));
+  const collector = await read(fixture, chunks, true);
+  assertEquals(collector.messages.map((message) => JSON.stringify(message)), [empty, empty, empty, CHAT]);
+  assertEquals(collector.quiets, 2);
+  assertEquals(collector.firstOutputAt, 3 * empty.length + CHAT.length + 4);
+});
+
+Deno.test("createFraming() lets quiet messages be followed by one that is too long, and by others", async () => {
+  const quiet: Quiet = { mark: '"q"', alarms: new ByteSearch('"done":true') };
+  const sink = new class extends Collector {
+    override message(message: unknown, at: number): boolean {
+      super.message(message, at);
+      return true;
+    }
+  }();
+  const long = "x".repeat(MESSAGE_LIMIT_BYTES);
+  const chunks = ['{"q":1}\n', '{"q":2}\n"', long, '"\n{"q":3}\n', '{"done":tr', 'ue}\n{"q":4}\n'];
+  await feed(chunks.map(bytesOf), sink, { kind: "ndjson", hints: { quiet }, slowly: true });
+  assertEquals(sink.parseErrors, ["too_long"]);
+  assertEquals(sink.messages, [{ q: 1 }, { done: true }, { q: 4 }]);
+  assertEquals(sink.quiets, 2);
+});

@@ -1,0 +1,221 @@
+/** The framings give the same messages however a body is cut, and never throw. */
+
+import { assertEquals, assertLess } from "@std/assert";
+import { createFraming, type FramingKind, framingKind, MESSAGE_LIMIT_BYTES } from "../../../lib/reading/framing.ts";
+import { bytesOf, turn } from "../../support/fixtures.ts";
+import { Collector, cut, feed, messagesIn } from "../../support/framing_feed.ts";
+
+Deno.test("framingKind() goes by the media type, whatever its case and parameters", () => {
+  const kinds: [string | null, FramingKind | undefined][] = [
+    ["application/x-ndjson", "ndjson"],
+    ["Application/X-NDJSON; charset=utf-8", "ndjson"],
+    ["text/event-stream", "sse"],
+    [" text/event-stream ;charset=utf-8", "sse"],
+    ["application/json", "json"],
+    ["application/json; charset=utf-8", "json"],
+    ["application/jsonx", undefined],
+    ["application/octet-stream", undefined],
+    ["text/plain; x=application/json", undefined],
+    ["", undefined],
+    [null, undefined],
+  ];
+  for (const [contentType, kind] of kinds) assertEquals(framingKind(contentType), kind, `${contentType}`);
+});
+
+Deno.test("createFraming() takes a JSON body as one message, of any JSON type", async () => {
+  for (const value of [{ a: [1] }, [1, 2], "text", 17, true, null]) {
+    const bytes = bytesOf(`\r\n ${JSON.stringify(value)} \n`);
+    for (let size = 1; size <= bytes.length; size++) {
+      const { messages, parseErrors } = await messagesIn("json", ...cut(bytes, size));
+      assertEquals([messages, parseErrors], [[value], []], JSON.stringify(value));
+    }
+  }
+});
+
+Deno.test("createFraming() finds nothing in an empty body, and no fault either", async () => {
+  for (const kind of ["json", "ndjson", "sse"] as const) {
+    for (
+      const chunks of [[], [""], ["", ""], ...(kind === "json" ? [] : [["\n"], ["\r\n", "\r", "\n"], ["\n\n", "\n"]])]
+    ) {
+      const { messages, parseErrors } = await messagesIn(kind, ...chunks);
+      assertEquals([messages, parseErrors], [[], []], `${kind} ${JSON.stringify(chunks)}`);
+    }
+  }
+});
+
+Deno.test("createFraming() counts a JSON body that is none", async () => {
+  for (const body of ["{", "<html></html>", '{"a":1}{"b":2}', "\u0000", " "]) {
+    assertEquals((await messagesIn("json", body)).parseErrors, ["invalid_json"], body);
+  }
+});
+
+/** Bodies and their messages, for every chunk size. */
+const SSE_BODIES: [what: string, body: string, messages: unknown[]][] = [
+  ["two events", 'data: {"a":1}\n\ndata: {"a":2}\n\n', [{ a: 1 }, { a: 2 }]],
+  ["no blank after the colon", 'data:{"a":1}\n\n', [{ a: 1 }]],
+  ["several data lines", 'data: {"a":\ndata: 1,\ndata: "b":2}\n\n', [{ a: 1, b: 2 }]],
+  ["several data lines, CR LF", 'data: {"a":\r\ndata: 1}\r\n\r\ndata: 2\r\n\r\n', [{ a: 1 }, 2]],
+  ["names, numbers and comments", ": hello\nevent: x\nid: 1\nretry: 5\ndata: 1\n\n:\n: bye\n\nevent: y\n\n", [1]],
+  ["events without data", "data\n\ndata:\n\ndata: 1\n\ndata: \n\n", [1]],
+  ["a comment within an event", "data: [1,\n: wait\ndata: 2]\n\n", [[1, 2]]],
+  ["blank lines", "\n\n\ndata: 1\n\n\n\n\ndata: 2\n\n\n", [1, 2]],
+  ["no final blank line", "data: 1\n\ndata: 2\n", [1, 2]],
+  ["no final line feed", "data: 1\n\ndata: 2", [1, 2]],
+  ["mixed line ends", "data: 1\r\n\ndata: 2\n\r\ndata: 3\r\n\r\ndata: 4\n\n", [1, 2, 3, 4]],
+  ["fields that only begin like data", "data\ndatabase: 7\nData: 8\n data: 9\ndata: 1\n\n", [1]],
+  ["the end of an OpenAI stream", 'data: {"a":1}\n\ndata: [DONE]\n\n', [{ a: 1 }, "[DONE]"]],
+  ["characters of several bytes", 'data: {"a":"é日🦙"}\n\ndata: "🦙"\n\n', [{ a: "é日🦙" }, "🦙"]],
+];
+
+const NDJSON_BODIES: [what: string, body: string, messages: unknown[]][] = [
+  ["lines", '{"a":1}\n{"a":2}\n', [{ a: 1 }, { a: 2 }]],
+  ["no final line feed", '{"a":1}\n{"a":2}', [{ a: 1 }, { a: 2 }]],
+  ["blank lines", '\n\n{"a":1}\n\r\n\n{"a":2}\n\n', [{ a: 1 }, { a: 2 }]],
+  ["CR LF", '{"a":1}\r\n{"a":2}\r\n', [{ a: 1 }, { a: 2 }]],
+  ["blanks around", ' {"a":1} \n\t{"a":2}\t\n', [{ a: 1 }, { a: 2 }]],
+  ["values of all types", '1\n"x"\nnull\n[1,{}]\ntrue\n', [1, "x", null, [1, {}], true]],
+  ["characters of several bytes", '{"a":"é日🦙"}\n"🦙"\n', [{ a: "é日🦙" }, "🦙"]],
+  ["separators of other kinds", '{"a":"\u2028\u2029\u0085"}\n', [{ a: "\u2028\u2029\u0085" }]],
+];
+
+Deno.test("createFraming() cuts a body into its messages at every chunk size", async () => {
+  const bodies = [
+    ...SSE_BODIES.map((row) => ["sse", ...row] as const),
+    ...NDJSON_BODIES.map((row) => ["ndjson", ...row] as const),
+  ];
+  for (const [kind, what, body, messages] of bodies) {
+    const bytes = bytesOf(body);
+    for (let size = 1; size <= bytes.length; size++) {
+      for (const slowly of [false, true]) {
+        const collector = await feed(cut(bytes, size), new Collector(), { kind, slowly });
+        assertEquals([collector.messages, collector.parseErrors], [messages, []], `${kind}, ${what}, by ${size} bytes`);
+      }
+    }
+  }
+});
+
+Deno.test("createFraming() replaces bytes that are no UTF-8, as the client would", async () => {
+  const bytes = Uint8Array.of(...bytesOf('{"a":"'), 0xff, 0xc3, ...bytesOf('"}\n{"b":1}\n'));
+  for (let size = 1; size <= bytes.length; size++) {
+    assertEquals((await messagesIn("ndjson", ...cut(bytes, size))).messages, [{ a: "\ufffd\ufffd" }, { b: 1 }]);
+  }
+});
+
+/** A message of so many bytes. */
+function messageOf(length: number): string {
+  return `{"a":"${"x".repeat(length - 8)}"}`;
+}
+
+Deno.test("createFraming() reads a message as long as the limit, and the next one", async () => {
+  // Names of fields belong to the event, and the line feed before its blank line.
+  const message = messageOf(MESSAGE_LIMIT_BYTES - "event: x\r\ndata: \r\n".length);
+  for (const size of [16 * 1024, 1_000_003, 2 * MESSAGE_LIMIT_BYTES]) {
+    for (const [kind, body, count] of [...bodiesOf(message), ...bodiesOf(messageOf(MESSAGE_LIMIT_BYTES)).slice(0, 2)]) {
+      const { messages, parseErrors } = await messagesIn(kind, ...cut(bytesOf(body), size));
+      assertEquals(parseErrors, [], `${kind} in chunks of ${size} bytes`);
+      assertEquals(messages.length, count);
+      assertEquals(typeof messages[0], "object");
+    }
+  }
+});
+
+Deno.test("createFraming() reads a longer body whose vectors it leaves out", async () => {
+  const vector = `[${"-0.0123,".repeat(100_000)}1e-7]`;
+  const body = bytesOf(`{"model":"m","embeddings":[${Array(15).fill(vector).join(",")}],"prompt_eval_count":7}`);
+  assertLess(MESSAGE_LIMIT_BYTES, body.length);
+  for (const size of [16 * 1024, body.length]) {
+    const hints = { hasVectors: true };
+    const { messages, parseErrors } = await feed(cut(body, size), new Collector(), { kind: "json", hints });
+    assertEquals(messages, [{ model: "m", embeddings: Array(15).fill([]), prompt_eval_count: 7 }]);
+    assertEquals(parseErrors, []);
+  }
+});
+
+Deno.test("createFraming() counts a longer message once, forgets it and reads the next one", async () => {
+  const message = messageOf(MESSAGE_LIMIT_BYTES + 1);
+  for (const size of [16 * 1024, 1_000_003, MESSAGE_LIMIT_BYTES, MESSAGE_LIMIT_BYTES + 1, 2 * MESSAGE_LIMIT_BYTES]) {
+    for (const [kind, body, count] of bodiesOf(message)) {
+      const slowly = size > MESSAGE_LIMIT_BYTES;
+      const collector = await feed(cut(bytesOf(body), size), new Collector(), { kind, slowly });
+      assertEquals(collector.parseErrors, ["too_long"], `${kind} in chunks of ${size} bytes`);
+      assertEquals(collector.messages, count > 1 ? [{ b: 1 }, { c: 2 }] : []);
+    }
+  }
+});
+
+/** Bodies that begin with this message, and the number of their messages. */
+function bodiesOf(message: string): [kind: FramingKind, body: string, count: number][] {
+  return [
+    ["json", message, 1],
+    ["ndjson", `${message}\n{"b":1}\n{"c":2}\n`, 3],
+    ["ndjson", `${message}\r\n{"b":1}\r\n{"c":2}`, 3],
+    ["ndjson", message, 1],
+    ["sse", `data: ${message}\n\ndata: {"b":1}\n\ndata: {"c":2}\n\n`, 3],
+    ["sse", `event: x\r\ndata: ${message}\r\n\r\ndata: {"b":1}\r\n\r\ndata: {"c":2}`, 3],
+    ["sse", `data: ${message}`, 1],
+  ];
+}
+
+Deno.test("createFraming() goes on after a message that was too long, wherever its end is cut", async () => {
+  const long = "x".repeat(MESSAGE_LIMIT_BYTES + 100);
+  const ends: [FramingKind, string][] = [
+    ["ndjson", 'x\n{"b":1}\n'],
+    ["ndjson", 'x\r\n{"b":1}\n'],
+    ["sse", 'x\n\ndata: {"b":1}\n\n'],
+    ["sse", 'x\r\n\r\ndata: {"b":1}\r\n\r\n'],
+    ["sse", 'x\ndata: {"a":1}\n\ndata: {"b":1}\n\n'],
+  ];
+  for (const [kind, end] of ends) {
+    for (let at = 0; at <= end.length; at++) {
+      const { messages, parseErrors } = await messagesIn(kind, long, end.slice(0, at), end.slice(at));
+      assertEquals([messages, parseErrors], [[{ b: 1 }], ["too_long"]], `${kind} ${JSON.stringify(end)} at ${at}`);
+    }
+  }
+});
+
+Deno.test("createFraming() counts each of several messages that are too long", async () => {
+  const long = "x".repeat(MESSAGE_LIMIT_BYTES + 1);
+  for (const kind of ["ndjson", "sse"] as const) {
+    const end = kind === "sse" ? "\n\n" : "\n";
+    const lines = ["1", long, long, "2", long].map((line) => kind === "sse" ? `data: ${line}` : line);
+    const body = bytesOf(lines.join(end));
+    const { messages, parseErrors } = await messagesIn(kind, ...cut(body, 65_536));
+    assertEquals([messages, parseErrors], [[1, 2], ["too_long", "too_long", "too_long"]]);
+  }
+});
+
+Deno.test("createFraming() keeps no more than the limit of a message that never ends", async () => {
+  for (const kind of ["json", "ndjson", "sse"] as const) {
+    const sink = new Collector();
+    const framing = createFraming(kind, sink);
+    const chunk = new Uint8Array(1024 * 1024).fill(120);
+    const before = Deno.memoryUsage();
+    for (let index = 0; index < 256; index++) framing.push(chunk, index);
+    const grown = Deno.memoryUsage().external - before.external;
+    await framing.end();
+    assertLess(grown, 64 * 1024 * 1024, kind);
+    assertEquals(sink.parseErrors, ["too_long"], kind);
+  }
+});
+
+Deno.test("createFraming() rejects its end, and nothing else, where the sink throws", async () => {
+  for (const kind of ["json", "ndjson", "sse"] as const) {
+    const sink = new class extends Collector {
+      override message(): boolean {
+        throw new Error("from the sink");
+      }
+    }();
+    const framing = createFraming(kind, sink);
+    for (let index = 0; index < 5; index++) {
+      framing.push(bytesOf(kind === "sse" ? "data: 1\n\n" : "1\n"), index);
+      await turn();
+    }
+    let message;
+    try {
+      await framing.end();
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    assertEquals(message, kind === "json" ? undefined : "from the sink");
+  }
+});

@@ -1,0 +1,224 @@
+/** The last minutes of the traffic, on a clock that the tests turn. */
+
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import type { Observation, Report } from "../../../lib/observation.ts";
+import {
+  History,
+  LAST_REQUESTS,
+  NAME_LIMIT_CHARACTERS,
+  SAMPLES,
+  shownModel,
+  SLOT_MS,
+  SLOTS,
+} from "../../../lib/status/history.ts";
+import { observationOf, random } from "../../support/fixtures.ts";
+
+/** A slot in seconds. */
+const SLOT = SLOT_MS / 1000;
+/** The begin of a slot. */
+const START = Math.floor(Date.UTC(2026, 10, 22) / SLOT_MS) * SLOT_MS;
+
+/** A history at a time that can be set. */
+class TestHistory extends History {
+  readonly clock: { now: number };
+
+  constructor() {
+    const clock = { now: START };
+    super(() => clock.now);
+    this.clock = clock;
+  }
+
+  /** Takes in a request that ends now. */
+  ends(fields: Partial<Omit<Observation, "report">> & { report?: Partial<Report> }): void {
+    const { durationSeconds = 1 } = fields;
+    this.observe(observationOf({ startedAt: this.clock.now - durationSeconds * 1000, durationSeconds, ...fields }));
+  }
+
+  /** Time goes on by this many slots. */
+  passes(slots: number): void {
+    this.clock.now += slots * SLOT_MS;
+  }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
+/** Tokens of a series of rates. */
+function tokensIn(rates: readonly number[]): number {
+  return sum(rates) * SLOT_MS / 1000;
+}
+
+Deno.test("History spreads output tokens over the time of their generation", () => {
+  const history = new TestHistory();
+  history.passes(10);
+  const report = { outputTokens: 80 * SLOT, promptTokens: 30 * SLOT };
+  history.ends({ durationSeconds: 6 * SLOT, firstOutputSeconds: 2 * SLOT, lastOutputSeconds: 6 * SLOT, report });
+  history.passes(1);
+  const { outputTokens, promptTokens } = history.plots();
+  assertEquals(outputTokens.slice(-7), [0, 0, 20, 20, 20, 20, 0], "tokens a second, in four slots");
+  assertEquals(promptTokens.slice(-7), [0, 0, 30, 0, 0, 0, 0], "the prompt where the first output is");
+  assertEquals(tokensIn(outputTokens), 80 * SLOT);
+});
+
+Deno.test("History spreads tokens of an answer in one piece by the server's figures", () => {
+  const history = new TestHistory();
+  history.passes(10);
+  history.ends({ durationSeconds: 3 * SLOT, report: { outputTokens: 20 * SLOT, evalSeconds: 2 * SLOT } });
+  history.passes(1);
+  assertEquals(history.plots().outputTokens.slice(-4), [0, 10, 10, 0]);
+});
+
+Deno.test("History keeps all tokens, wherever slots begin and end", () => {
+  const history = new TestHistory();
+  history.passes(20);
+  const next = random(1);
+  let expected = 0;
+  for (let count = 0; count < 300; count++) {
+    history.clock.now += Math.floor(next() * 500);
+    const outputTokens = Math.ceil(next() * 500);
+    const lastOutputSeconds = next() * 20;
+    expected += outputTokens;
+    const durationSeconds = lastOutputSeconds + next();
+    const firstOutputSeconds = lastOutputSeconds * next();
+    history.ends({ durationSeconds, firstOutputSeconds, lastOutputSeconds, report: { outputTokens } });
+  }
+  history.passes(1);
+  assertEquals(history.plots().total.outputTokens, expected);
+  assertAlmostEquals(tokensIn(history.plots().outputTokens), expected, 0.5);
+});
+
+Deno.test("History forgets what is older than its slots, and holds no more than them", () => {
+  const history = new TestHistory();
+  history.clock.now = START + 1000;
+  history.ends({ report: { outputTokens: 5, promptTokens: 7, evalSeconds: 0.5 } });
+  history.clock.now = START + (SLOTS - 1) * SLOT_MS;
+  assertEquals(history.plots().total, { promptTokens: 7, outputTokens: 5 });
+  history.passes(1);
+  const { total, outcomes, phases, firstToken, outputTokens, from } = history.plots();
+  assertEquals({ total, outcomes, phases }, { total: { promptTokens: 0, outputTokens: 0 }, outcomes: {}, phases: {} });
+  assertEquals([outputTokens.length, firstToken.median.length], [SLOTS - 1, SLOTS - 1]);
+  assertEquals(from, history.clock.now - (SLOTS - 1) * SLOT_MS);
+});
+
+Deno.test("History takes in what began before its slots, as far as it lies in them", () => {
+  const history = new TestHistory();
+  const minutes = SLOTS * SLOT_MS / 1000;
+  history.ends({
+    durationSeconds: 2 * minutes,
+    firstOutputSeconds: 0,
+    lastOutputSeconds: 2 * minutes,
+    report: { outputTokens: 1000, promptTokens: 7 },
+  });
+  const { total, outcomes } = history.plots();
+  assertAlmostEquals(total.outputTokens, 500, 1000 / SLOTS);
+  assertEquals([total.promptTokens, outcomes], [0, { ok: 1 }]);
+});
+
+Deno.test("History puts an end that lies ahead of the clock into the present", () => {
+  const history = new TestHistory();
+  history.clock.now = START + SLOT_MS - 1;
+  // 500 ms by the time of day, 1 s by the clock that measures durations.
+  const startedAt = history.clock.now - 500;
+  const times = { firstOutputSeconds: 0.6, lastOutputSeconds: 0.9, durationSeconds: 1 };
+  history.observe(observationOf({ startedAt, ...times, report: { outputTokens: 9, promptTokens: 3 } }));
+  const { total, outcomes } = history.plots();
+  assertEquals([total, outcomes], [{ promptTokens: 3, outputTokens: 9 }, { ok: 1 }]);
+});
+
+Deno.test("History has the quantiles of each slot, and those of the last values", () => {
+  const history = new TestHistory();
+  for (let milliseconds = 1; milliseconds <= 20; milliseconds++) {
+    history.ends({ firstOutputSeconds: milliseconds / 1000, lastOutputSeconds: 1 });
+  }
+  history.passes(2);
+  const { firstToken, now } = history.plots();
+  const at = firstToken.median.findIndex((value) => value !== null);
+  assertEquals([firstToken.median[at], firstToken.p95[at]], [0.01, 0.019]);
+  assertEquals(firstToken.median.filter((value) => value !== null).length, 1, "an empty slot has no value, and not 0");
+  assertEquals(now.firstToken, { median: 0.01, p95: 0.019, of: 20 });
+  assertEquals(now.perToken, undefined);
+});
+
+Deno.test("History draws by lot where a slot has more values than it keeps", () => {
+  const history = new TestHistory();
+  history.clock.now = START + 1000;
+  for (let count = 0; count < 100 * SAMPLES; count++) history.ends({ firstOutputSeconds: count, lastOutputSeconds: 1 });
+  const { firstToken } = history.plots().now;
+  assertEquals(firstToken?.of, SAMPLES);
+  const middle = (firstToken?.median ?? 0) / (100 * SAMPLES);
+  assert(middle > 0.1 && middle < 0.9, `the median of what is kept lies in the middle, not at ${middle}`);
+});
+
+Deno.test("History adds up outcomes and what time went to, of measured requests only", () => {
+  const history = new TestHistory();
+  history.ends({ outcome: "client_error", durationSeconds: 0.25 });
+  history.ends({ report: { totalSeconds: 4, loadSeconds: 1, evalSeconds: 2 } });
+  history.ends({ api: undefined, operation: "pull", durationSeconds: 60 });
+  history.ends({ api: undefined, route: "/api/tags" });
+  const { outcomes, phases } = history.plots();
+  assertEquals(outcomes, { client_error: 1, ok: 1 });
+  assertEquals(phases, { other: 0.25, load: 1, prompt: 0, wait: 1, output: 2 });
+});
+
+Deno.test("History lists the last requests, the newest first, and transfers among them", () => {
+  const history = new TestHistory();
+  const { requestsVersion } = history;
+  history.ends({ api: undefined, route: "/api/tags" });
+  assertEquals(history.requestsVersion, requestsVersion, "what is not measured is not listed");
+  history.ends({
+    durationSeconds: 3,
+    firstOutputSeconds: 1,
+    lastOutputSeconds: 3,
+    requestedModel: "LLAMA3.2",
+    report: { model: "llama3.2", promptTokens: 26, outputTokens: 5 },
+  });
+  history.ends({ api: undefined, operation: "pull", outcome: "stream_error", requestedModel: "qwen3" });
+  const [pull, chat] = history.requests;
+  assertEquals([pull?.api, pull?.model, pull?.outcome], ["pull", "qwen3:latest", "stream_error"]);
+  assertEquals(chat, {
+    id: 1,
+    startedAt: START - 3000,
+    api: "chat",
+    model: "llama3.2:latest",
+    status: 200,
+    outcome: "ok",
+    durationSeconds: 3,
+    promptTokens: 26,
+    outputTokens: 5,
+    tokensPerSecond: 2,
+    firstTokenSeconds: 1,
+  });
+});
+
+Deno.test("History is bounded, whatever comes", () => {
+  const history = new TestHistory();
+  const next = random(2);
+  for (let count = 0; count < 20_000; count++) {
+    history.clock.now += Math.floor(next() * 100);
+    const requestedModel = "x".repeat(1000) + count;
+    history.ends({ requestedModel, firstOutputSeconds: next(), lastOutputSeconds: 1, report: { outputTokens: 7 } });
+  }
+  assertEquals(history.requests.length, LAST_REQUESTS);
+  assertEquals(history.requests[0]?.id, 20_000);
+  assert(JSON.stringify(history.plots()).length < 20_000);
+  assert(JSON.stringify(history.requests).length < 20_000);
+});
+
+Deno.test("History has another version whenever it has another content", () => {
+  const history = new TestHistory();
+  const versions = new Set([history.plotsVersion]);
+  history.clock.now += SLOT_MS - 1;
+  assertEquals(versions.has(history.plotsVersion), true, "the same slot, and nothing has come");
+  history.clock.now += 1;
+  versions.add(history.plotsVersion);
+  history.ends({});
+  versions.add(history.plotsVersion);
+  assertEquals(versions.size, 3);
+});
+
+Deno.test("shownModel() shows what is no name as it is spelt, up to a limit", () => {
+  assertEquals(shownModel("registry.ollama.ai/library/llama3.2"), "llama3.2:latest");
+  assertEquals(shownModel("<img src=x>"), "<img src=x>");
+  assertEquals(shownModel("<".repeat(5000)).length, NAME_LIMIT_CHARACTERS);
+});

@@ -1,0 +1,64 @@
+/** The document of the status page, as it is served. What it does is shown in browser_test.ts. */
+
+import { assert, assertEquals, assertMatch, assertNotMatch, fail } from "@std/assert";
+import { createPage } from "../../../lib/status/page.ts";
+import { bytesOf } from "../../support/fixtures.ts";
+
+const page = createPage({ version: "1.2.3", metricsPath: "/metrics" });
+
+/** The text between a tag's begin and its end. */
+function inside(html: string, tag: string): string {
+  return new RegExp(`<${tag}[^>]*>(.*?)</${tag}>`, "s").exec(html)?.[1] ?? fail(`There is a ${tag}`);
+}
+
+async function hashOf(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", bytesOf(text));
+  return `'sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}'`;
+}
+
+function policyOf(response: Response): Record<string, string> {
+  const directives = (response.headers.get("content-security-policy") ?? "").split("; ");
+  return Object.fromEntries(directives.map((directive) => directive.split(/ (.*)/s, 2)));
+}
+
+Deno.test("createPage() allows its own style and script and nothing else", async () => {
+  const response = await page();
+  const html = await response.text();
+  assertEquals(policyOf(response), {
+    "default-src": "'none'",
+    "style-src": await hashOf(inside(html, "style")),
+    "script-src": await hashOf(inside(html, "script")),
+    "connect-src": "'self'",
+    "img-src": "data:",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
+  });
+  assertEquals(response.headers.get("content-type"), "text/html; charset=utf-8");
+  assertEquals(response.headers.get("x-content-type-options"), "nosniff");
+  assertEquals(response.headers.get("referrer-policy"), "no-referrer");
+});
+
+Deno.test("createPage() makes one document, which needs no other", async () => {
+  const html = await (await page()).text();
+  assertNotMatch(html.replace(/http:\/\/www\.w3\.org\/2000\/svg/g, ""), /https?:|url\(|@import/);
+  assertNotMatch(html, /<link(?![^>]*rel="icon"\s+href="data:)|<script[^>]*src|<style[^>]*src/);
+  assertNotMatch(inside(html, "script"), /^(import|export) /m);
+  assertNotMatch(html, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function/);
+});
+
+Deno.test("createPage() links to the other own paths by relative addresses, as a page behind a path needs it", async () => {
+  const html = await (await page()).text();
+  const links = [...html.matchAll(/<a href="([^"]*)"/g)].map(([, href]) => href);
+  assertEquals(new Set(links), new Set(["../metrics", "healthy", "ready"]));
+  assertMatch(html, /Ollama exporter <small>1\.2\.3<\/small>/);
+});
+
+Deno.test("createPage() puts values into the page as text", async () => {
+  const made = await createPage({ version: '"><script>$&', metricsPath: "/m'<b>" })();
+  const html = await made.text();
+  assert(html.includes("<small>&#34;&#62;&#60;script&#62;$&#38;</small>"));
+  assert(html.includes('href="../m&#39;&#60;b&#62;"'));
+});

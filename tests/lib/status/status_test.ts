@@ -1,0 +1,269 @@
+/** What the status page is sent, over real sockets, beside what the metrics say. */
+
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { createExporter, type Exporter, type ExporterOptions } from "../../../lib/exporter.ts";
+import type { RequestInfo } from "../../../lib/http.ts";
+import { listen } from "../../../lib/listen/deno_listener.ts";
+import { createLog } from "../../../lib/log/log.ts";
+import { OUTCOMES } from "../../../lib/observation.ts";
+import { MODEL_ROWS } from "../../../lib/status/status.ts";
+import { VIEWER_LIMIT } from "../../../lib/status/feed.ts";
+import { apiRequests } from "../../support/api_requests.ts";
+import { startFakeOllama } from "../../fake_ollama/mod.ts";
+import { ANY_PORT, CHAT, Gate, GENERATE, startExporter, startExporterOn, until } from "../../support/helpers.ts";
+import { StatusViewer } from "../../support/status_client.ts";
+
+const INFO: RequestInfo = {
+  remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 1 },
+  completed: Promise.resolve(),
+};
+
+/** An exporter whose handlers a test calls. */
+class BareExporter implements Disposable {
+  readonly exporter: Exporter;
+
+  constructor(upstream: string, options: Partial<ExporterOptions> = {}) {
+    this.exporter = createExporter({
+      upstream: new URL(upstream),
+      version: "0.0.0-test",
+      log: createLog({ level: "ERROR", format: "text" }),
+      metricsPath: "/metrics",
+      modelLimit: 10,
+      probeTimeoutMs: 1000,
+      openaiStreamUsage: false,
+      allowedHosts: [],
+      fetch,
+      ...options,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.exporter.close();
+  }
+}
+
+for (const server of ["deno", "node"] as const) {
+  Deno.test(`The status page is sent open requests and loaded models by model, on the ${server} listener`, async () => {
+    await using fake = await startFakeOllama();
+    using gate = new Gate();
+    fake.behaviour.script = async (request) => {
+      if (request.text.includes("wait") || request.path === "/api/generate") await gate.opened;
+    };
+    fake.behaviour.fault = { kind: "stall", afterFrames: 1 };
+    await using exporter = await startExporterOn(server, fake);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const waiting = exporter.post("/api/generate", { ...GENERATE, model: "qwen3" }, { signal }).catch(() => {});
+    const answered = await exporter.post("/api/chat", CHAT, { signal });
+    await until(() => exporter.openRequests.size === 2, "both are open");
+    {
+      await using viewer = await StatusViewer.open(exporter.url);
+      assertEquals(viewer.response.headers.get("content-type"), "text/event-stream");
+      const present = await viewer.next("present", ({ ollama }) => ollama.isUp === true);
+      const scrape = await exporter.scrape();
+      assertEquals(present.inFlight, scrape.value("ollama_requests_in_flight"));
+      assertEquals(present.waiting, scrape.value("ollama_requests_waiting"));
+      assertEquals<unknown>(present.ollama, { isUp: true, version: "0.33.0", installedModels: 3, listsLoaded: true });
+      const [llama, qwen] = present.models;
+      assertEquals([qwen?.model, qwen?.inFlight, qwen?.waiting, qwen?.loaded], ["qwen3:latest", 1, 1, undefined]);
+      assertEquals([llama?.model, llama?.inFlight, llama?.waiting], ["llama3.2:latest", 1, 0]);
+      const model = { model: "llama3.2:latest" };
+      assertEquals(llama?.loaded?.sizeBytes, scrape.value("ollama_loaded_model_size_bytes", model));
+      assertEquals(llama?.loaded?.vramBytes, scrape.value("ollama_loaded_model_vram_bytes", model));
+      assertEquals(llama?.loaded?.contextTokens, scrape.value("ollama_loaded_model_context_tokens", model));
+    }
+    gate.open();
+    controller.abort();
+    await Promise.all([waiting, answered.body?.cancel().catch(() => {})]);
+  });
+}
+
+Deno.test("The figures of the status page are those of the metrics, for all APIs", async () => {
+  await using fake = await startFakeOllama({ release: "0.40", tokenDelayMs: 2, promptTokens: 31 });
+  await using exporter = startExporter(fake);
+  await using viewer = await StatusViewer.open(exporter.url);
+  const requests = [
+    ...apiRequests(),
+    { endpoint: { route: "/api/chat" }, init: { method: "POST", body: '{"model":"none","messages":[]}' } },
+  ];
+  for (const { endpoint: { route }, init } of requests) {
+    await (await fetch(exporter.url + route, init)).text();
+  }
+  await exporter.observation(requests.length);
+  const listed = await viewer.next("requests", ([last]) => last?.id === requests.length);
+  const plots = await viewer.next("plots");
+  const scrape = await exporter.scrape();
+  for (const outcome of OUTCOMES) {
+    const counted = scrape.value("ollama_request_outcomes_total", { outcome }) ?? 0;
+    assertEquals(plots.outcomes[outcome] ?? 0, counted, outcome);
+  }
+  assertEquals(plots.total, {
+    promptTokens: scrape.value("ollama_tokens_processed_total"),
+    outputTokens: scrape.value("ollama_tokens_generated_total"),
+  });
+  const sum = (of: (request: typeof listed[number]) => number | undefined): number =>
+    listed.reduce((sum, request) => sum + (of(request) ?? 0), 0);
+  assertEquals(listed.length, requests.length);
+  assertAlmostEquals(sum((of) => of.tokensPerSecond), scrape.value("ollama_tokens_per_second_sum") ?? 0, 0.01);
+  assertAlmostEquals(
+    sum((of) => of.firstTokenSeconds),
+    scrape.value("ollama_time_to_first_token_seconds_sum") ?? 0,
+    1e-4,
+  );
+  const phases: [number | undefined, string][] = [
+    [plots.phases.load, "load"],
+    [plots.phases.wait, "wait"],
+    [plots.phases.prompt, "prompt_eval"],
+  ];
+  for (const [seconds, name] of phases) {
+    assertAlmostEquals(seconds ?? 0, scrape.value(`ollama_${name}_duration_seconds_sum`) ?? 0, 1e-6, name);
+  }
+});
+
+Deno.test("The status page is told why Ollama is away, and that it is back", async () => {
+  await using fake = await startFakeOllama({ versionProbe: { status: 500 }, psProbe: "invalid_json" });
+  await using exporter = startExporter(fake);
+  await using viewer = await StatusViewer.open(exporter.url);
+  assertEquals<unknown>(
+    (await viewer.next("present")).ollama,
+    { listsLoaded: false },
+    "nothing is said before it has answered",
+  );
+  const { ollama } = await viewer.next("present", ({ ollama }) => ollama.isUp === false);
+  assertEquals<unknown>(ollama, {
+    isUp: false,
+    error: "/api/version: status 500",
+    installedModels: 3,
+    listsLoaded: false,
+  });
+  fake.behaviour.versionProbe = "normal";
+  await viewer.next("present", ({ ollama }) => ollama.isUp === true);
+});
+
+Deno.test("Ollama is asked for viewers only while there is one, and no more often than is needed", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  await (await exporter.post("/api/chat", CHAT)).text();
+  const asked = (): number => fake.requests.filter(({ path }) => path === "/api/ps").length;
+  assertEquals(asked(), 0);
+  await exporter.scrape();
+  {
+    await using first = await StatusViewer.open(exporter.url);
+    await using second = await StatusViewer.open(exporter.url);
+    for (const viewer of [first, second]) assertEquals((await viewer.next("present")).ollama.version, "0.33.0");
+    assertEquals(asked(), 1, "the scrape's answers are used");
+    await until(() => asked() === 2, "it is asked again after a while");
+  }
+  await exporter.scrape();
+  assertEquals(asked(), 3, "a scrape always asks");
+});
+
+Deno.test("What Ollama said long ago is not shown as if it were so now", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  await exporter.scrape();
+  fake.behaviour.versionProbe = "hang";
+  const { now } = performance;
+  try {
+    performance.now = () => now.call(performance) + 60_000;
+    await using viewer = await StatusViewer.open(exporter.url);
+    const { ollama } = await viewer.next("present");
+    assertEquals<unknown>(ollama, { listsLoaded: false });
+  } finally {
+    performance.now = now;
+    fake.behaviour.versionProbe = "normal";
+  }
+});
+
+Deno.test("A model that names markup is sent as it is spelt, and rows have a limit", async () => {
+  const name = "<img src=x onerror=alert(1)>";
+  const models = Array.from({ length: MODEL_ROWS + 5 }, (_, index) => ({
+    name: index === 0 ? name : `m${index}:latest`,
+    size: 1,
+    family: "",
+    parameterSize: "",
+    quantization: "",
+    maxContext: 1,
+    embeddingLength: 1,
+    capabilities: [],
+    loaded: true,
+    modifiedAt: "2026-08-01T09:00:00Z",
+    withoutDetails: true,
+  }));
+  await using fake = await startFakeOllama({ models });
+  fake.state.loaded.delete(`${name}:latest`);
+  fake.state.loaded.set(name, Date.now() + 60_000);
+  await using exporter = startExporter(fake);
+  await using viewer = await StatusViewer.open(exporter.url);
+  await (await exporter.post("/api/chat", { ...CHAT, model: name })).text();
+  const [request] = await viewer.next("requests", ({ length }) => length > 0);
+  assertEquals([request?.model, request?.outcome], [name, "client_error"]);
+  const present = await viewer.next("present", ({ models }) => models.length > 0);
+  assertEquals(present.models.length, MODEL_ROWS + 1);
+  assertEquals<unknown>(present.models.at(-1), { model: "other", inFlight: 0, waiting: 0 });
+});
+
+Deno.test("The status page has a limit of viewers, and says so", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  const viewers = await Promise.all(Array.from({ length: VIEWER_LIMIT }, () => StatusViewer.open(exporter.url)));
+  const refused = await fetch(`${exporter.url}/-/events`);
+  assertEquals([refused.status, refused.headers.get("content-type")], [503, "text/plain; charset=utf-8"]);
+  assert((await refused.text()).startsWith("Too many viewers"));
+  const head = await fetch(`${exporter.url}/-/events`, { method: "HEAD" });
+  assertEquals([head.status, await head.text()], [200, ""], "HEAD is no viewer");
+  for (const viewer of viewers) await viewer[Symbol.asyncDispose]();
+  await until(async () => {
+    const response = await fetch(`${exporter.url}/-/events`);
+    await response.body?.cancel();
+    return response.ok;
+  }, "there is room again");
+});
+
+Deno.test("The status page and its events are guarded as all own paths", async () => {
+  using bare = new BareExporter("http://127.0.0.1:1", {
+    guard: (request) => request.headers.has("authorization") ? undefined : new Response("No.\n", { status: 401 }),
+  });
+  const { both } = bare.exporter.handlers;
+  const status = async (path: string, init: RequestInit): Promise<number> => {
+    const response = await both(new Request(`http://127.0.0.1${path}`, init), INFO);
+    await response.body?.cancel();
+    return response.status;
+  };
+  const known = { authorization: "Basic x" };
+  for (const path of ["/-/", "/-/events"]) {
+    assertEquals(await status(path, {}), 401);
+    assertEquals(await status(path, { headers: known }), 200);
+    assertEquals(await status(path, { headers: known, method: "POST" }), 405);
+    const foreign = { ...known, host: "evil.example.com", "sec-fetch-site": "same-origin" };
+    assertEquals(await status(path, { headers: foreign }), 403);
+  }
+});
+
+Deno.test("The status page is on the listener of the own paths only, where there is one", async () => {
+  await using fake = await startFakeOllama();
+  using bare = new BareExporter(fake.url);
+  const { own, proxied } = bare.exporter.handlers;
+  for (const path of ["/-/", "/-/events"]) {
+    const request = (): Request => new Request(`http://127.0.0.1${path}`);
+    const [here, there] = [await own(request(), INFO), await proxied(request(), INFO)];
+    assertEquals([here.status, there.status], [200, 404]);
+    assertEquals(await there.text(), "404 page not found", "it is Ollama that does not know it");
+    await here.body?.cancel();
+  }
+});
+
+Deno.test("endViewers() ends the events, so that a listener can shut down", async () => {
+  await using fake = await startFakeOllama();
+  using bare = new BareExporter(fake.url);
+  const listener = listen(bare.exporter.handlers.both, ANY_PORT);
+  await using viewer = await StatusViewer.open(`http://127.0.0.1:${listener.address.port}`);
+  await viewer.next("requests");
+  let isDown = false;
+  const down = listener.shutdown().then(() => isDown = true);
+  await viewer.next("present");
+  assertEquals(isDown, false, "it waits for open answers");
+  bare.exporter.endViewers();
+  await viewer.end();
+  await down;
+});

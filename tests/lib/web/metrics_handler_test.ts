@@ -1,0 +1,181 @@
+/** The metrics in the format and the encoding that a scraper likes best. */
+
+import { assert, assertEquals } from "@std/assert";
+import { CONTENT_TYPES, type Format } from "../../../lib/metrics/registry.ts";
+import { faultsOf } from "../../support/exposition.ts";
+import { startFakeOllama } from "../../fake_ollama/mod.ts";
+import { CHAT, startExporter, type TestExporter } from "../../support/helpers.ts";
+import { ask, RawClient, type RawResponse, valuesOf } from "../../support/raw_client.ts";
+
+const PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+
+/** `Accept` headers, and the format that they get; `undefined`: no such header. */
+const ACCEPT: [string, string | undefined, Format][] = [
+  [
+    "Prometheus 2.42",
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75," +
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    "openMetrics",
+  ],
+  [
+    "Prometheus 2.54 with native histograms",
+    `${PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,` +
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+    "openMetrics",
+  ],
+  [
+    "Prometheus 3",
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6," +
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4," +
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+    "openMetrics",
+  ],
+  ["Prometheus 2.4", "text/plain;version=0.0.4;q=1,*/*;q=0.1", "text"],
+  ["VictoriaMetrics", "text/plain;version=0.0.4;q=1,*/*;q=0.1", "text"],
+  ["curl", "*/*", "text"],
+  ["a browser", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", "text"],
+  ["no header", undefined, "text"],
+  ["an empty header", "", "text"],
+  ["OpenMetrics only", "application/openmetrics-text", "openMetrics"],
+  ["OpenMetrics without a version", "application/openmetrics-text; q=0.001", "openMetrics"],
+  ["text better than OpenMetrics", "application/openmetrics-text;q=0.4, text/plain;q=0.5", "text"],
+  ["OpenMetrics after text, but better", "text/plain;q=0.4, application/openmetrics-text;q=0.5", "openMetrics"],
+  ["OpenMetrics before text, as good", "application/openmetrics-text;q=0.5, text/plain;q=0.5", "openMetrics"],
+  ["OpenMetrics after text, as good", "text/plain, application/openmetrics-text", "text"],
+  ["OpenMetrics refused", "application/openmetrics-text;q=0, */*", "text"],
+  [
+    "OpenMetrics, spaces everywhere",
+    " application/openmetrics-text ; version=1.0.0 ; q=0.9 , */* ; q=0.1",
+    "openMetrics",
+  ],
+  ["anything better than OpenMetrics", "*/*, application/openmetrics-text;q=0.5", "text"],
+  ["any text", "text/*", "text"],
+  ["nothing that there is", "application/json, image/png", "text"],
+  ["nothing at all", "*/*;q=0", "text"],
+  ["a header that is none", ";;q=,,/,=;q=x,text", "text"],
+];
+
+/** A scrape with these headers. */
+async function scrapeWith(exporter: TestExporter, headers: readonly string[], method = "GET"): Promise<RawResponse> {
+  return await ask(exporter.port, `${method} /metrics`, headers);
+}
+
+/** The format of a text of metrics, by what only that format has. */
+function formatOf(body: string): Format {
+  assertEquals(faultsOf(body), []);
+  const isOpenMetrics = body.endsWith("\n# EOF\n");
+  // OpenMetrics names a counter without the suffix that its samples have.
+  assertEquals(body.includes("# TYPE ollama_requests counter\n"), isOpenMetrics);
+  assertEquals(body.includes("# HELP ollama_requests Requests"), isOpenMetrics);
+  assertEquals(body.includes("# TYPE ollama_requests_total counter\n"), !isOpenMetrics);
+  assertEquals(body.includes("# TYPE process_cpu_seconds counter\n"), isOpenMetrics);
+  assert(body.includes('\nollama_requests_total{model="llama3.2:latest"} 1\n'), body);
+  assert(body.includes('\nollama_exporter_upstream_errors_total{reason="connect"} 0\n'), body);
+  assert(!body.includes("_total_total") && body.split("# EOF").length === (isOpenMetrics ? 2 : 1), body);
+  return isOpenMetrics ? "openMetrics" : "text";
+}
+
+Deno.test("createHandlers() exposes metrics in the format that the scraper likes best", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  await (await exporter.post("/api/chat", CHAT)).text();
+  for (const [name, accept, expected] of ACCEPT) {
+    const response = await scrapeWith(exporter, accept === undefined ? [] : [`Accept: ${accept}`]);
+    assertEquals([response.status, response.end], [200, "complete"], name);
+    assertEquals(formatOf(response.body), expected, name);
+    assertEquals(valuesOf(response, "content-type"), [CONTENT_TYPES[expected]], name);
+    assertEquals(valuesOf(response, "vary").join().split(/, */), ["accept", "accept-encoding"], name);
+  }
+  assertEquals(CONTENT_TYPES, {
+    text: "text/plain; version=0.0.4; charset=utf-8",
+    openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+  });
+});
+
+/** The text without what differs from scrape to scrape, and without what differs from format to format. */
+function masked(body: string): string {
+  return body
+    .replace("\n# EOF\n", "\n")
+    .replace(/ # {trace_id.*$/gm, "")
+    .replace(/^(# (?:HELP|TYPE) \w+?)(_total)? /gm, "$1 ")
+    .replace(/^(process_\w+|ollama_exporter_probe_duration_seconds{.*}|ollama_loaded_model_expiry\w+{.*}) .*$/gm, "$1")
+    .replaceAll("\n\n", "\n");
+}
+
+Deno.test("createHandlers() names counters right in both formats, after scrapes of either and several at once", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  await (await exporter.post("/api/chat", CHAT)).text();
+  const accept = { text: "text/plain", openMetrics: "application/openmetrics-text" };
+  const first = masked((await scrapeWith(exporter, [])).body);
+  const orders: Format[][] = [
+    ["openMetrics", "text", "openMetrics", "openMetrics", "text", "text"],
+    ...Array.from({ length: 8 }, (_, i): Format[] => i % 2 ? ["text", "openMetrics"] : ["openMetrics", "text", "text"]),
+  ];
+  for (const formats of orders) {
+    const scrapes = formats.map((format) => scrapeWith(exporter, [`Accept: ${accept[format]}`]));
+    const bodies = (await Promise.all(scrapes)).map(({ body }) => body);
+    assertEquals(bodies.map(formatOf), formats);
+    for (const body of bodies) assertEquals(masked(body), first);
+  }
+});
+
+/** A body of one character a byte, decompressed. */
+async function gunzip(body: string): Promise<string> {
+  const bytes = Uint8Array.from(body, (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return await new Response(stream).text();
+}
+
+/** `Accept-Encoding` headers, and whether they get gzip. */
+const ACCEPT_ENCODING: [string | undefined, boolean][] = [
+  ["gzip", true],
+  ["gzip, deflate, br, zstd", true],
+  ["br, gzip;q=0.5", true],
+  ["deflate;q=0.9, gzip;q=0.1", true],
+  ["identity;q=0.5, gzip", true],
+  [undefined, false],
+  ["", false],
+  ["*", false],
+  ["br", false],
+  ["identity", false],
+  ["gzip;q=0", false],
+  ["gzip;q=0.5, identity", false],
+  ["x;;q=,,=", false],
+];
+
+Deno.test("createHandlers() compresses metrics for scrapers that like it better", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  await (await exporter.post("/api/chat", CHAT)).text();
+  const plain = await scrapeWith(exporter, []);
+  for (const accept of ["text/plain", "application/openmetrics-text"]) {
+    for (const [encoding, expected] of ACCEPT_ENCODING) {
+      const headers = encoding === undefined ? [] : [`Accept-Encoding: ${encoding}`];
+      const response = await scrapeWith(exporter, [`Accept: ${accept}`, ...headers]);
+      assertEquals([response.status, response.end], [200, "complete"], encoding);
+      assertEquals(valuesOf(response, "content-encoding"), expected ? ["gzip"] : [], encoding);
+      const body = expected ? await gunzip(response.body) : response.body;
+      assertEquals(masked(body), masked(plain.body), encoding);
+      assertEquals(formatOf(body), accept === "text/plain" ? "text" : "openMetrics");
+      assertEquals(valuesOf(response, "content-type")[0]?.split(";")[0], accept);
+      if (expected) assert(response.body.length < body.length / 2, `${response.body.length} of ${body.length} bytes`);
+    }
+  }
+});
+
+Deno.test("createHandlers() answers HEAD for the metrics with the headers of GET and no body", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  for (const encoding of ["identity", "gzip"]) {
+    const headers = [`Accept-Encoding: ${encoding}`, "Accept: application/openmetrics-text", "Connection: close"];
+    const get = await scrapeWith(exporter, headers);
+    using client = await RawClient.connect(exporter.port);
+    await client.request("HEAD /metrics", headers);
+    const head = await client.response("HEAD");
+    assertEquals([head.status, await client.rest()], [200, ""]);
+    for (const name of ["content-type", "content-encoding", "vary", "x-content-type-options"]) {
+      assertEquals(valuesOf(head, name), valuesOf(get, name), name);
+    }
+  }
+});

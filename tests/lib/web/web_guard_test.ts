@@ -1,0 +1,232 @@
+import { assertEquals, assertRejects, assertStrictEquals, assertStringIncludes } from "@std/assert";
+import { UserError } from "../../../lib/errors.ts";
+import type { TlsConfig } from "../../../lib/http.ts";
+import { decoyHash } from "../../../lib/web/bcrypt.ts";
+import { createLog } from "../../../lib/log/log.ts";
+import { WebGuard, type WebGuardOptions } from "../../../lib/web/web_guard.ts";
+import { FIRST, SECOND } from "../../support/certificates.ts";
+import { TemporaryFolder } from "../../support/temporary_folder.ts";
+
+/** Made by libxcrypt. */
+const SECRET_HASH = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+const SECRET = `basic_auth_users: {alice: ${SECRET_HASH}}\n`;
+/** For {@linkcode FAKE} the password is `e`. */
+const USERS = `basic_auth_users: {alice: ${decoyHash()}}\n`;
+const TLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n";
+
+/** A guard that looks at its file for every request. Its comparison takes what the hash ends with for the password. */
+const FAKE: Partial<WebGuardOptions> = {
+  recheckMs: 0,
+  compare: (password, hash) => Promise.resolve(password !== "" && hash.endsWith(password)),
+};
+
+/** A guard of a file that a test writes. */
+class TestGuard implements AsyncDisposable {
+  readonly logLines: string[] = [];
+  readonly #folder = new TemporaryFolder();
+  #guard: WebGuard | undefined;
+
+  async open(text: string, options = FAKE): Promise<WebGuard> {
+    return this.#guard = await WebGuard.open({
+      path: this.write(text),
+      server: "deno",
+      log: createLog({ level: "INFO", format: "text", write: (line) => this.logLines.push(line) }),
+      ...options,
+    });
+  }
+
+  write(text: string, name = "web.yml"): string {
+    return this.#folder.write(name, text);
+  }
+
+  writePair({ cert, key }: { cert: string; key: string }): void {
+    this.write(cert, "cert.pem");
+    this.write(key, "key.pem");
+  }
+
+  /** Status of the answer to a request with these credentials; 200 where it is let in. */
+  async status(credentials?: string): Promise<number> {
+    const headers: HeadersInit = credentials === undefined ? {} : { authorization: `Basic ${btoa(credentials)}` };
+    const response = await this.#guard?.check(new Request("http://localhost/metrics", { headers }));
+    return response?.status ?? 200;
+  }
+
+  /** Messages of the log, with their levels. */
+  get log(): string[] {
+    return this.logLines.map((line) => /level=(\w+ msg="[^"]*")/.exec(line)?.[1] ?? line);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#guard?.close();
+    this.#folder[Symbol.dispose]();
+    return Promise.resolve();
+  }
+}
+
+Deno.test("WebGuard lets in whom the file names, with bcrypt", async () => {
+  await using test = new TestGuard();
+  const guard = await test.open(SECRET, { recheckMs: 0 });
+  assertEquals(guard.tls, undefined);
+  assertEquals(await test.status("alice:secret"), 200);
+  assertEquals(await test.status("alice:wrong"), 401);
+  assertEquals(await test.status("mallory:secret"), 401);
+  assertEquals(await test.status(), 401);
+  assertEquals(test.logLines, []);
+});
+
+Deno.test("WebGuard tells how to ask, and when to ask again", async () => {
+  await using test = new TestGuard();
+  const guard = await test.open(`${USERS}rate_limit: {interval: 90s, burst: 1}\n`);
+  const refused = await guard.check(new Request("http://localhost/metrics"));
+  assertEquals(refused?.headers.get("www-authenticate"), 'Basic realm="ollama-exporter", charset="UTF-8"');
+  assertEquals(await refused?.text(), "A user name and a password are needed.\n");
+  const limited = await guard.check(new Request("http://localhost/metrics"));
+  assertEquals([limited?.status, limited?.headers.get("retry-after")], [429, "90"]);
+});
+
+Deno.test("WebGuard lets everybody in where the file names nobody", async () => {
+  await using test = new TestGuard();
+  await test.open("");
+  assertEquals([await test.status(), await test.status("a:b")], [200, 200]);
+});
+
+Deno.test("WebGuard answers 429 where wrong passwords come faster than they can be compared", async () => {
+  await using test = new TestGuard();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let isOpen = false;
+  await test.open(USERS, { ...FAKE, compare: async () => (isOpen && await promise, false) });
+  isOpen = true;
+  const statuses: number[] = [];
+  const flood = Array.from({ length: 50 }, async (_, n) => {
+    statuses.push(await test.status(`alice:${n}`));
+    if (statuses.length === 42) resolve();
+  });
+  await Promise.all(flood);
+  assertEquals(statuses, [...Array(42).fill(429), ...Array(8).fill(401)]);
+});
+
+Deno.test("WebGuard uses changed users for the next request", async () => {
+  await using test = new TestGuard();
+  await test.open(USERS);
+  assertEquals(await test.status("alice:e"), 200);
+  test.write(USERS.replace("alice", "bob"));
+  assertEquals([await test.status("alice:e"), await test.status("bob:e")], [401, 200]);
+  test.write("rate_limit: {interval: 1h, burst: 1}\n");
+  assertEquals([await test.status(), await test.status()], [200, 429]);
+  test.write(`${USERS}rate_limit: {interval: 1h, burst: 1}\n`);
+  assertEquals(await test.status("alice:e"), 429, "the limit is the same, so its count goes on");
+  test.write(USERS);
+  assertEquals([await test.status("alice:e"), await test.status()], [200, 401]);
+  assertEquals(test.log, Array(4).fill('INFO msg="The web config was read again"'));
+});
+
+Deno.test("WebGuard compares a password once, also where the rest of the file changes", async () => {
+  await using test = new TestGuard();
+  let comparisons = 0;
+  await test.open(USERS, { ...FAKE, compare: () => Promise.resolve(++comparisons > 0) });
+  comparisons = 0;
+  await test.status("alice:e");
+  test.write(`${USERS}rate_limit: {interval: 1ms, burst: 100}\n`);
+  await test.status("alice:e");
+  test.write(`# The same users\n${USERS}`);
+  await test.status("alice:e");
+  assertEquals(comparisons, 1);
+});
+
+Deno.test("WebGuard keeps to what a broken file said before, says so once, and takes the mended one", async () => {
+  await using test = new TestGuard();
+  await test.open(USERS);
+  const path = test.write("basic_auth_users: {alice: *");
+  for (let n = 0; n < 3; n++) assertEquals([await test.status("alice:e"), await test.status()], [200, 401]);
+  assertEquals(test.log, ['ERROR msg="The web config cannot be used; what it said before stays in force"']);
+  assertStringIncludes(test.logLines[0] ?? "", `${path}: Line 1, column 28: `);
+  test.write("basic_auth_users: {alice: password}\n");
+  assertEquals(await test.status(), 401);
+  Deno.removeSync(path);
+  assertEquals(await test.status(), 401);
+  assertEquals(test.log.map((line) => line.split(" ")[0]), ["ERROR", "ERROR", "ERROR"], "each is another complaint");
+  test.write(USERS);
+  assertEquals(await test.status("alice:e"), 200);
+  assertEquals(test.log.slice(3), ['INFO msg="The web config was read again"']);
+});
+
+Deno.test("WebGuard does not open where an editor has emptied the file and not yet written it", async () => {
+  await using test = new TestGuard();
+  await test.open(`${USERS}rate_limit: {interval: 1ms, burst: 100}\n`);
+  for (const text of ["", "# users:\n", "basic_auth_users:\n", "basic_auth_users: {}\n"]) {
+    test.write(text);
+    assertEquals(await test.status(), 401, text);
+  }
+});
+
+Deno.test("WebGuard takes TLS up or gives it up by a restart only", async () => {
+  await using test = new TestGuard();
+  test.writePair(FIRST);
+  await test.open(USERS);
+  test.write(TLS);
+  assertEquals(await test.status(), 401);
+  assertStringIncludes(test.logLines[0] ?? "", "tls_server_config can be added or taken away by a restart only");
+});
+
+Deno.test("WebGuard hands over a changed certificate once it fits its key", async () => {
+  await using test = new TestGuard();
+  test.writePair(FIRST);
+  const changes: TlsConfig[] = [];
+  const guard = await test.open(TLS, { ...FAKE, onTlsChange: (tls) => changes.push(tls) });
+  assertEquals(guard.tls, { ...FIRST, minVersion: "TLS12" });
+  await test.status();
+  test.write(SECOND.cert, "cert.pem");
+  await test.status();
+  assertEquals([guard.tls?.cert, changes], [FIRST.cert, []]);
+  test.write(SECOND.key, "key.pem");
+  await test.status();
+  await test.status();
+  test.write(`${TLS}rate_limit: {interval: 1ms, burst: 100}\n`);
+  await test.status();
+  assertEquals(changes, [{ ...SECOND, minVersion: "TLS12" }]);
+  assertEquals(guard.tls, changes[0]);
+});
+
+Deno.test("WebGuard says that a changed certificate takes a restart where nobody can take it", async () => {
+  await using test = new TestGuard();
+  test.writePair(FIRST);
+  await test.open(TLS);
+  test.writePair(SECOND);
+  await test.status();
+  await test.status();
+  assertEquals(test.log.filter((line) => line.startsWith("WARN")), [
+    'WARN msg="The certificate has changed; a restart is needed to use it"',
+  ]);
+});
+
+Deno.test("WebGuard looks at the file at most once in its time, and when it is told to", async () => {
+  await using test = new TestGuard();
+  const guard = await test.open(USERS, { ...FAKE, recheckMs: 3_600_000 });
+  test.write(USERS.replace("alice", "bob"));
+  assertEquals(await test.status("alice:e"), 200);
+  const reading = guard.refresh();
+  assertStrictEquals(guard.refresh(), reading, "one look at a time");
+  await reading;
+  assertEquals(await test.status("alice:e"), 401);
+  assertEquals(test.logLines.length, 1);
+});
+
+Deno.test("WebGuard does not open with an unusable file, nor where passwords cannot be compared", async () => {
+  await using test = new TestGuard();
+  await assertRejects(() => test.open("basic_auth: {}\n"), UserError, "basic_auth is not supported");
+  const compare = (): Promise<boolean> => Promise.reject(new Error("No thread"));
+  await assertRejects(
+    () => test.open(USERS, { ...FAKE, compare }),
+    UserError,
+    "basic_auth_users cannot be checked: No thread",
+  );
+});
+
+Deno.test("WebGuard rejects where a password cannot be compared", async () => {
+  await using test = new TestGuard();
+  let isBroken = false;
+  const compare = (): Promise<boolean> => isBroken ? Promise.reject(new Error("No thread")) : Promise.resolve(true);
+  await test.open(USERS, { ...FAKE, compare });
+  isBroken = true;
+  await assertRejects(() => test.status("alice:e"), Error, "No thread");
+});

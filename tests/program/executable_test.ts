@@ -1,0 +1,186 @@
+/**
+ * The executable that `deno task compile` makes, as a user would start it. The runtime that our CI has is an old one,
+ * which holds short streams up and compresses text by itself: nothing here depends on either.
+ */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes, fail } from "@std/assert";
+import denoJson from "../../deno.json" with { type: "json" };
+import { commitOf, compileArguments } from "../../tools/compile.ts";
+import { ExporterProcess, isCi, ROOT, run, toolchain } from "../support/deployment.ts";
+import { startFakeOllama } from "../fake_ollama/mod.ts";
+import { CHAT, GENERATE, Scrape, until } from "../support/helpers.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+
+const COMPILE_MS = 300_000;
+const COMMIT = "1a2b3c4d5e6f";
+
+/** A user who owns nothing, where the tests run as root. */
+const NOBODY = 65_532;
+
+const found = await toolchain();
+const skipped = typeof found === "string" ? ` (skipped: ${found})` : "";
+let executable: Promise<string> | undefined;
+
+/** Defines a test of the executable. It is compiled once, by the first. */
+function testExecutable(name: string, test: (executable: string) => Promise<void>): void {
+  Deno.test({
+    name: `The executable ${name}${skipped}`,
+    ignore: skipped !== "" && !isCi(),
+    fn: async () => await test(await (executable ??= compile())),
+  });
+}
+
+async function compile(): Promise<string> {
+  if (typeof found === "string") fail(found);
+  const folder = await Deno.makeTempDir({ prefix: "executable_test_" });
+  // For NOBODY.
+  await Deno.chmod(folder, 0o755);
+  addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+  const path = `${folder}/ollama-exporter`;
+  const args = ["task", "--quiet", "compile", `--output=${path}`, `--commit=${COMMIT}`];
+  const env = { ...Deno.env.toObject(), ...found.env, NO_COLOR: "1" };
+  const { code, stderr } = await run(found.deno, args, { env, timeoutMs: COMPILE_MS });
+  assertEquals(code, 0, stderr);
+  return path;
+}
+
+Deno.test("compile.ts passes arguments on to deno compile, and says what the executable is made from", () => {
+  const options = { root: ROOT, variablesFile: "build.env" };
+  const args = compileArguments(["--allow-net", "--target=x", "--commit=abc"], options);
+  assertEquals(args.slice(0, 3), ["compile", "--allow-net", "--target=x"]);
+  assertEquals(args.slice(-3), ["--env-file=build.env", "--output=ollama-exporter", "main.ts"]);
+  assert(args.some((arg) => /^--exclude=node_modules\/\.deno\/bintrees@[\d.]+\/.*\/test$/.test(arg)), args.join(" "));
+  assertEquals(compileArguments(["--output=here"], options).includes("--output=ollama-exporter"), false);
+  assertEquals(commitOf(["--commit=abc"], ROOT), "abc");
+  assertEquals(commitOf(["--commit="], "/"), "unknown");
+});
+
+Deno.test("The task compile gives the executable no permission that a proxy need not have", () => {
+  const given = denoJson.tasks.compile.command.split("tools/compile.ts ")[1]?.split(" ") ?? fail();
+  const flags = given.map((flag) => flag.split("=")[0]);
+  const allowed = ["--no-prompt", "--allow-net", "--allow-env", "--allow-read", "--allow-write", "--allow-sys"];
+  const permissions = flags.filter((flag) => flag !== "--v8-flags");
+  assertEquals(permissions.filter((flag) => !allowed.includes(flag ?? "")), []);
+  for (const flag of ["--allow-env", "--allow-sys"]) {
+    assert(!given.includes(flag), `${flag} names what is allowed`);
+  }
+});
+
+testExecutable("names its version, its commit and its runtime", async (executable) => {
+  const { code, stdout, stderr } = await run(executable, ["--version"], { cwd: "/", env: { NO_COLOR: "1" } });
+  assertEquals({ code, stderr }, { code: 0, stderr: "" });
+  assertStringIncludes(stdout, `ollama-exporter ${denoJson.version} `);
+  assertStringIncludes(stdout, COMMIT);
+  assertMatch(stdout, /deno \d+\.\d+\.\d+/);
+});
+
+testExecutable("names all bad settings and does not start", async (executable) => {
+  const env = { LISTEN_ADDRESS: "nowhere", MODEL_LABEL_LIMIT: "-1", NO_COLOR: "1" };
+  const { code, stderr } = await run(executable, [], { env });
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, 'LISTEN_ADDRESS is "nowhere"');
+  assertStringIncludes(stderr, 'MODEL_LABEL_LIMIT is "-1"');
+});
+
+/** An address where nothing listens. */
+function nowhere(): string {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return `http://127.0.0.1:${listener.addr.port}`;
+}
+
+/** A request of each dialect, streamed. */
+const STREAMS: [path: string, body: Record<string, unknown>][] = [
+  ["/api/chat", CHAT],
+  ["/api/generate", GENERATE],
+  ["/v1/chat/completions", { ...CHAT, stream: true }],
+  ["/v1/messages", { ...CHAT, stream: true, max_tokens: 100 }],
+  ["/v1/responses", { model: CHAT.model, input: "Hello", stream: true }],
+];
+
+function post(url: string, body: unknown): Promise<Response> {
+  // Otherwise the old runtime compresses some answers.
+  const headers = { "accept-encoding": "identity" };
+  return fetch(url, { method: "POST", body: JSON.stringify(body), headers });
+}
+
+async function scrape(url: string): Promise<Scrape> {
+  const response = await fetch(`${url}/metrics`, { headers: { "accept-encoding": "identity" } });
+  return new Scrape(await response.text());
+}
+
+testExecutable("passes streams of all dialects unchanged and counts them", async (executable) => {
+  await using fake = await startFakeOllama();
+  await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: fake.url } });
+  for (const [path, body] of STREAMS) {
+    const [direct, through] = await Promise.all([fake.url, exporter.url].map(async (url) => {
+      const response = await post(url + path, body);
+      return { status: response.status, type: response.headers.get("content-type"), text: await response.text() };
+    }));
+    assertEquals(through, direct, path);
+  }
+  const metrics = await scrape(exporter.url);
+  assertEquals(metrics.value("ollama_requests_total", { model: "llama3.2:latest" }), STREAMS.length);
+  assertEquals(metrics.value("ollama_request_outcomes_total", { outcome: "ok" }), STREAMS.length);
+  assertEquals(metrics.value("ollama_tokens_processed_total"), STREAMS.length * 26);
+  assertEquals(metrics.value("ollama_usage_missing_total") ?? 0, 0);
+  assertEquals(metrics.value("ollama_up"), 1);
+  assertEquals(metrics.value("ollama_exporter_internal_errors_total"), 0);
+});
+
+testExecutable("counts a failure of Ollama's, and serves on", async (executable) => {
+  await using fake = await startFakeOllama({ status: 503 });
+  await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: fake.url } });
+  const response = await post(`${exporter.url}/api/chat`, CHAT);
+  assertEquals(response.status, 503);
+  await response.body?.cancel();
+  const metrics = await scrape(exporter.url);
+  assertEquals(metrics.value("ollama_request_outcomes_total", { outcome: "server_error" }), 1);
+});
+
+testExecutable("answers its health command, and fails it where nothing serves", async (executable) => {
+  await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: nowhere() } });
+  const env = { LISTEN_ADDRESS: new URL(exporter.url).host, NO_COLOR: "1" };
+  const { code, stdout, stderr } = await run(executable, ["health"], { env });
+  assertEquals(code, 0, stdout + stderr);
+  await exporter.stop();
+  assertEquals((await run(executable, ["health"], { env })).code, 1);
+});
+
+testExecutable("lets an open answer end when it is asked to stop, and ends without error", async (executable) => {
+  await using fake = await startFakeOllama({ tokens: 10, tokenDelayMs: 50 });
+  await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: fake.url } });
+  const answer = post(`${exporter.url}/api/chat`, CHAT).then((response) => response.text());
+  await fake.waitForRequest((request) => request.path === "/api/chat");
+  const status = await exporter.stop();
+  assertStringIncludes(await answer, '"done":true');
+  assertEquals(status.code, 0);
+  assertStringIncludes(exporter.output, "Stopped");
+});
+
+testExecutable("asks for a password, which a thread of its own compares", async (executable) => {
+  using folder = new TemporaryFolder();
+  const hash = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+  const file = folder.write("web.yaml", `basic_auth_users: { alice: "${hash}" }\n`);
+  const env = { OLLAMA_HOST: nowhere(), WEB_CONFIG_FILE: file };
+  await using exporter = await ExporterProcess.start(executable, [], { env });
+  for (const [password, status] of [["secret", 200], ["wrong", 401]] as const) {
+    const headers = { authorization: `Basic ${btoa(`alice:${password}`)}` };
+    const response = await fetch(`${exporter.url}/metrics`, { headers });
+    await response.body?.cancel();
+    assertEquals(response.status, status, exporter.output);
+  }
+});
+
+testExecutable("needs no folder that it may write to, and writes to none", async (executable) => {
+  using folder = new TemporaryFolder();
+  Deno.chmodSync(folder.path, 0o777);
+  const env = { OLLAMA_HOST: nowhere(), TMPDIR: folder.path };
+  await using exporter = await ExporterProcess.start(executable, [], { env, cwd: folder.path, uid: NOBODY });
+  await until(async () => (await scrape(exporter.url)).value("ollama_up") === 0, "it is scraped");
+  await exporter.stop();
+  await run(executable, ["--version"], { env: { TMPDIR: folder.path } });
+  assertEquals([...Deno.readDirSync(folder.path)], []);
+  const homeless = { OLLAMA_HOST: nowhere(), TMPDIR: "/nowhere", HOME: "/nowhere" };
+  await using second = await ExporterProcess.start(executable, [], { env: homeless, cwd: "/", uid: NOBODY });
+  assertEquals((await scrape(second.url)).value("ollama_up"), 0);
+});

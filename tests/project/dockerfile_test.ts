@@ -1,0 +1,136 @@
+/** The image: its build stage is carried out by hand in a clean folder, since there need be no Docker here. */
+
+import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes, fail } from "@std/assert";
+import denoJson from "../../deno.json" with { type: "json" };
+import { SETTINGS } from "../../lib/settings/settings.ts";
+import { isCi, ROOT, run, toolchain } from "../support/deployment.ts";
+import { ignoring, type Instruction, parseDockerfile, substitute } from "../support/dockerfile.ts";
+
+const STAGES = parseDockerfile(Deno.readTextFileSync(`${ROOT}/Dockerfile`));
+const IGNORED = ignoring(Deno.readTextFileSync(`${ROOT}/.dockerignore`));
+const BUILD = STAGES[0] ?? fail("no build stage");
+const FINAL = STAGES[1] ?? fail("no final stage");
+const BUILD_MS = 300_000;
+
+/** The arguments of `ARG`, with their defaults, as a build for this machine has them. */
+const ARGUMENTS: Record<string, string> = { REVISION: "1a2b3c4", VERSION: denoJson.version };
+
+function finalText(name: string): string {
+  return FINAL.instructions.find((instruction) => instruction.name === name)?.text ?? fail(`no ${name}`);
+}
+
+/** Files that an instruction copies out of the context, with their places in the image. */
+function copied(instruction: Instruction): [from: string, to: string][] {
+  const words = instruction.text.split(/\s+/);
+  const target = words.pop() ?? fail(`COPY ${instruction.text}`);
+  return words.flatMap((source): [string, string][] => {
+    const info = Deno.statSync(`${ROOT}/${source}`);
+    if (info.isDirectory) return filesBelow(source).map((path) => [path, `${target}/${path.slice(source.length + 1)}`]);
+    return [[source, target.endsWith("/") ? `${target}${source.split("/").at(-1)}` : target]];
+  });
+}
+
+function filesBelow(folder: string): string[] {
+  return [...Deno.readDirSync(`${ROOT}/${folder}`)].flatMap(({ name, isDirectory }) =>
+    isDirectory ? filesBelow(`${folder}/${name}`) : [`${folder}/${name}`]
+  );
+}
+
+Deno.test("Dockerfile copies files that exist and that .dockerignore lets into the build", () => {
+  const copies = BUILD.instructions.filter(({ name }) => name === "COPY").flatMap(copied);
+  assert(copies.length > 10, "it copies something");
+  for (const [path] of copies) assertFalse(IGNORED(path), `.dockerignore keeps ${path} out`);
+  for (
+    const path of [
+      "README.md",
+      "node_modules/x/y.js",
+      ".git/HEAD",
+      "tests/fixtures/a",
+      "vendor/x",
+      "tools/dashboard.ts",
+    ]
+  ) {
+    assert(IGNORED(path), `.dockerignore keeps ${path} out`);
+  }
+});
+
+Deno.test("Dockerfile makes an image that is not root, listens on the default port and knows its health", () => {
+  assertMatch(finalText("USER"), /^[1-9]\d*:[1-9]\d*$/);
+  assertStringIncludes(SETTINGS.listenAddress.default, `:${finalText("EXPOSE")}`);
+  assertEquals(finalText("WORKDIR"), "/app");
+  const { flags, text } = FINAL.instructions.find(({ name }) => name === "COPY") ?? fail("nothing is copied");
+  assertEquals(flags["from"], BUILD.name);
+  const [, executable] = text.split(" ");
+  assertEquals(JSON.parse(finalText("ENTRYPOINT")), [executable]);
+  assertEquals(JSON.parse(finalText("HEALTHCHECK").replace(/^CMD /, "")), [executable, "health"]);
+  for (const label of ["title", "description", "licenses", "version", "revision", "source"]) {
+    assertStringIncludes(finalText("LABEL"), `org.opencontainers.image.${label}=`);
+  }
+});
+
+Deno.test("Dockerfile builds with the Deno of the workflows and the README", () => {
+  const [, version] = BUILD.image.split(":");
+  for (const path of [".github/workflows/ci.yml", ".github/workflows/release.yml"]) {
+    assertStringIncludes(Deno.readTextFileSync(`${ROOT}/${path}`), `deno-version: ${version}`);
+  }
+  assertStringIncludes(Deno.readTextFileSync(`${ROOT}/README.md`), `deno@${version}`);
+});
+
+const found = await toolchain();
+const skipped = typeof found === "string" ? ` (skipped: ${found})` : "";
+Deno.test({
+  name: `Dockerfile builds the executable in a clean folder${skipped}`,
+  ignore: skipped !== "" && !isCi(),
+  fn: async () => {
+    if (typeof found === "string") fail(found);
+    const image = await Deno.makeTempDir({ prefix: "dockerfile_test_" });
+    try {
+      await buildByHand(image, found);
+      const { flags, text } = FINAL.instructions.find(({ name }) => name === "COPY") ?? fail();
+      assertEquals(flags["from"], "build");
+      const executable = image + text.split(" ")[0];
+      const version = await run(executable, ["--version"], { cwd: "/", env: {} });
+      assertEquals(version.stderr, "");
+      assertStringIncludes(version.stdout, `ollama-exporter ${denoJson.version} `);
+      await assertFitsImage(executable);
+    } finally {
+      await Deno.remove(image, { recursive: true });
+    }
+  },
+});
+
+/** Carries out the instructions of the build stage below a folder. */
+async function buildByHand(image: string, { deno, env }: { deno: string; env: Record<string, string> }): Promise<void> {
+  await Deno.mkdir(`${image}/bin`);
+  await Deno.symlink(deno, `${image}/bin/deno`);
+  const values: Record<string, string> = {};
+  let folder = image;
+  for (const instruction of BUILD.instructions) {
+    const { name, text } = instruction;
+    if (name === "WORKDIR") await Deno.mkdir(folder = image + text, { recursive: true });
+    else if (name === "ARG") {
+      const [argument = "", preset = ""] = text.split("=");
+      values[argument] = ARGUMENTS[argument] ?? preset;
+    } else if (name === "COPY") {
+      for (const [from, to] of copied(instruction)) if (!IGNORED(from)) await copy(from, `${folder}/${to}`);
+    } else if (name === "RUN") {
+      const path = `${image}/bin:${Deno.env.get("PATH")}`;
+      const variables = { ...Deno.env.toObject(), ...values, ...env, PATH: path, NO_COLOR: "1" };
+      const { code, stderr } = await run("sh", ["-c", text], { cwd: folder, env: variables, timeoutMs: BUILD_MS });
+      assertEquals(code, 0, `RUN ${substitute(text, values)}\n${stderr}`);
+    } else fail(`The test cannot carry out ${name}`);
+  }
+}
+
+async function copy(from: string, to: string): Promise<void> {
+  await Deno.mkdir(to.slice(0, to.lastIndexOf("/")), { recursive: true });
+  await Deno.copyFile(`${ROOT}/${from}`, to);
+}
+
+/** Libraries of the base image: glibc and libgcc, nothing else. */
+async function assertFitsImage(executable: string): Promise<void> {
+  const { stdout } = await run("ldd", [executable]);
+  const libraries = [...stdout.matchAll(/^\s+(?:\S*\/)?([\w.-]+?)\.so/gm)].map(([, name]) => name);
+  const known = ["linux-vdso", "ld-linux-x86-64", "libc", "libdl", "libgcc_s", "libm", "libpthread", "librt"];
+  assertEquals(libraries.filter((name) => !known.includes(name ?? "")), [], stdout);
+}

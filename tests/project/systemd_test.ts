@@ -1,0 +1,176 @@
+/** The service: the unit by systemd's own tools, and the installer below a folder of its own. */
+
+import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes } from "@std/assert";
+import { SETTINGS } from "../../lib/settings/settings.ts";
+import { type Ran, ROOT, run, testWith } from "../support/deployment.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+
+const FOLDER = `${ROOT}/deploy/systemd`;
+const UNIT = `${FOLDER}/ollama-exporter.service`;
+const INSTALL = `${FOLDER}/install.sh`;
+
+/** The exposure that `systemd-analyze security` may find, times ten: 1.1 when this was written, by systemd 252. */
+const EXPOSURE_LIMIT = 15;
+
+testWith(["systemd-analyze"], "The unit is what systemd accepts", async () => {
+  using folder = new TemporaryFolder();
+  const unit = Deno.readTextFileSync(UNIT);
+  // The executable need not be installed where the test runs.
+  const path = folder.write("ollama-exporter.service", unit.replace(/^ExecStart=\S+/m, "ExecStart=/bin/true"));
+  assertEquals(await run("systemd-analyze", ["verify", path]), { code: 0, stdout: "", stderr: "" });
+  const broken = folder.write("broken.service", unit.replace("ProtectSystem=strict", "ProtectSystem=strct"));
+  assertStringIncludes((await run("systemd-analyze", ["verify", broken])).stderr, "strct");
+});
+
+testWith(["systemd-analyze"], "The unit leaves the service hardly anything that it could do", async () => {
+  using folder = new TemporaryFolder();
+  const args = ["security", "--offline=true", `--threshold=${EXPOSURE_LIMIT}`];
+  const { code, stdout } = await run("systemd-analyze", [...args, UNIT]);
+  assertEquals(code, 0, stdout);
+  const weaker = Deno.readTextFileSync(UNIT).replace(/^SystemCallFilter=.*\n|^CapabilityBoundingSet=\n/gm, "");
+  const path = folder.write("ollama-exporter.service", weaker);
+  assert((await run("systemd-analyze", [...args, path])).code !== 0, "without its filters it does not pass");
+});
+
+testWith(["shellcheck"], "The installer is without what shellcheck finds", async () => {
+  assertEquals(await run("shellcheck", [INSTALL]), { code: 0, stdout: "", stderr: "" });
+});
+
+Deno.test("The unit's settings are ones that there are, with the defaults of the exporter", () => {
+  const text = Deno.readTextFileSync(`${FOLDER}/ollama-exporter.env`);
+  const defaults = new Map(Object.values(SETTINGS).map((setting) => [setting.variable, setting.default]));
+  const used = [...text.matchAll(/^#?([A-Z_]+)=/gm)].map(([, name]) => name ?? "");
+  assert(used.includes("OLLAMA_HOST") && used.includes("LISTEN_ADDRESS"));
+  for (const name of used) assert(defaults.has(name), `${name} is no setting`);
+  // It stops a second or two after the exporter has broken off what was left.
+  const grace = Number(/^TimeoutStopSec=(\d+)s$/m.exec(Deno.readTextFileSync(UNIT))?.[1]);
+  assert(grace > parseInt(defaults.get("SHUTDOWN_TIMEOUT") ?? ""));
+});
+
+/** The installer is for machines with systemd, and uses what they have. */
+function testOnLinux(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore: Deno.build.os !== "linux", fn });
+}
+
+/** A root to install below, a systemctl that only writes down what it is told, and a download that is an executable. */
+class Host implements Disposable {
+  readonly #folder = new TemporaryFolder();
+  readonly root = `${this.#folder.path}/root`;
+  readonly executable: string;
+  readonly sums: string;
+
+  constructor() {
+    Deno.mkdirSync(`${this.#folder.path}/bin`);
+    this.#program("bin/systemctl", `echo "$@" >> ${this.#folder.path}/systemctl.log`);
+    this.executable = this.#program("ollama-exporter", "echo ollama-exporter 9.9.9");
+    this.sums = this.#folder.write("SHA256SUMS", "");
+  }
+
+  #program(name: string, command: string): string {
+    const path = this.#folder.write(name, `#!/bin/sh\n${command}\n`);
+    Deno.chmodSync(path, 0o755);
+    return path;
+  }
+
+  /** Runs a shell command in the folder of the download. */
+  async shell(command: string): Promise<string> {
+    const { code, stdout, stderr } = await run("sh", ["-c", command], { cwd: this.#folder.path });
+    assertEquals(code, 0, stderr);
+    return stdout.trim();
+  }
+
+  install(...args: string[]): Promise<Ran> {
+    const env = { PATH: `${this.#folder.path}/bin:${Deno.env.get("PATH")}` };
+    return run("sh", [INSTALL, ...args, "--root", this.root], { env, cwd: this.#folder.path });
+  }
+
+  /** Files below the root. */
+  files(): string[] {
+    const { stdout } = new Deno.Command("find", { args: [this.root, "-type", "f", "-printf", "%P %m\n"] }).outputSync();
+    return new TextDecoder().decode(stdout).trim().split("\n").filter((line) => line !== "").sort();
+  }
+
+  read(path: string): string {
+    return Deno.readTextFileSync(`${this.root}/${path}`);
+  }
+
+  systemctlCalls(): string[] {
+    return Deno.readTextFileSync(`${this.#folder.path}/systemctl.log`).trim().split("\n");
+  }
+
+  [Symbol.dispose](): void {
+    this.#folder[Symbol.dispose]();
+  }
+}
+
+const INSTALLED = [
+  "etc/ollama-exporter/ollama-exporter.env 644",
+  "etc/systemd/system/ollama-exporter.service 644",
+  "usr/local/bin/ollama-exporter 755",
+];
+
+testOnLinux("install.sh installs what has the right checksum, and removes it again", async () => {
+  using host = new Host();
+  await host.shell("sha256sum ollama-exporter > SHA256SUMS");
+  const installed = await host.install(host.executable);
+  assertEquals(installed.stderr, "");
+  assertStringIncludes(installed.stdout, "Installed ollama-exporter 9.9.9");
+  assertEquals(host.files(), INSTALLED);
+  assertEquals(host.read("etc/systemd/system/ollama-exporter.service"), Deno.readTextFileSync(UNIT));
+  assertEquals(host.systemctlCalls(), [`--root=${host.root} enable ollama-exporter.service`]);
+
+  assertEquals((await host.install("--remove")).code, 0);
+  assertEquals(host.files(), ["etc/ollama-exporter/ollama-exporter.env 644"]);
+  assertEquals((await host.install("--remove", "--purge")).code, 0);
+  assertEquals(host.files(), []);
+});
+
+testOnLinux("install.sh leaves settings alone that are there", async () => {
+  using host = new Host();
+  const sha256 = await host.shell("sha256sum ollama-exporter | cut -d ' ' -f 1");
+  await host.install(host.executable, "--sha256", sha256);
+  const settings = `${host.root}/etc/ollama-exporter/ollama-exporter.env`;
+  Deno.writeTextFileSync(settings, "OLLAMA_HOST=http://gpu-1:11434\n");
+  assertEquals((await host.install(host.executable, "--sha256", sha256)).code, 0);
+  assertEquals(Deno.readTextFileSync(settings), "OLLAMA_HOST=http://gpu-1:11434\n");
+});
+
+testOnLinux("install.sh takes the archive of a release from where it is downloaded", async () => {
+  using host = new Host();
+  const name = "ollama-exporter-9.9.9-x86_64-unknown-linux-gnu";
+  await host.shell(`mkdir ${name} && mv ollama-exporter ${name} && tar -czf ${name}.tar.gz ${name}`);
+  await host.shell(`sha256sum ${name}.tar.gz > SHA256SUMS`);
+  const asked: string[] = [];
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    const file = new URL(request.url).pathname.replace("/download/v9.9.9/", "");
+    asked.push(file);
+    return new Response(await Deno.readFile(`${host.sums.replace("SHA256SUMS", file)}`));
+  });
+  const result = await host.install(`http://127.0.0.1:${server.addr.port}/download/v9.9.9/${name}.tar.gz`);
+  assertEquals(result.stderr, "");
+  assertEquals(asked, [`${name}.tar.gz`, "SHA256SUMS"]);
+  assertEquals(host.files(), INSTALLED);
+});
+
+testOnLinux("install.sh installs nothing that it cannot verify", async () => {
+  using host = new Host();
+  const wrong = "0".repeat(64);
+  const cases: [string, string[], RegExp][] = [
+    ["", [host.executable], /SHA256SUMS does not name ollama-exporter/],
+    [`${wrong}  ollama-exporter\n`, [host.executable], /does not have the checksum 0{64}: it is damaged/],
+    ["", [host.executable, "--sha256", wrong], /does not have the checksum/],
+    ["", [host.executable, "--sha256", "rubbish"], /does not have the checksum/],
+    ["", ["/nowhere/ollama-exporter"], /there is no file \/nowhere\/ollama-exporter/],
+    ["", ["http://127.0.0.1:1/ollama-exporter"], /cannot download/],
+    ["", ["--frce"], /unknown argument --frce/],
+  ];
+  for (const [sums, args, message] of cases) {
+    Deno.writeTextFileSync(host.sums, sums);
+    const { code, stderr } = await host.install(...args);
+    assertFalse(code === 0, args.join(" "));
+    assertMatch(stderr, message);
+  }
+  await Deno.remove(host.sums);
+  assertMatch((await host.install(host.executable)).stderr, /no SHA256SUMS beside .*: give --sha256/);
+  assertEquals(host.files(), []);
+});

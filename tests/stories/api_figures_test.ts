@@ -1,0 +1,315 @@
+/** One request to each API, streamed and not, and exactly the figures that it brings at /metrics. */
+
+import { assert, assertEquals } from "@std/assert";
+import type { Api, FinishReason } from "../../lib/observation.ts";
+import { type Endpoint, ENDPOINTS } from "../../lib/reading/endpoints.ts";
+import { type ApiRequest, apiRequest, apiRequests } from "../support/api_requests.ts";
+import { type FakeBehaviour, type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
+import { type Scrape, startExporter, until } from "../support/helpers.ts";
+
+/** What the metrics say of one model and API. Absent: there is no such series. Durations are in seconds. */
+interface Figures {
+  readonly prompt?: number;
+  readonly output?: number;
+  readonly cached?: number;
+  readonly load?: number;
+  readonly promptEval?: number;
+  readonly eval?: number;
+  readonly total?: number;
+  readonly wait?: number;
+  readonly perToken?: number;
+  readonly toolCalls?: number;
+  readonly usageMissing?: number;
+  readonly finish?: FinishReason;
+}
+
+/** Figures, the metric that has each, and whether that has the label `api`. */
+const METRICS: Record<Exclude<keyof Figures, "finish">, readonly [name: string, byApi?: true]> = {
+  prompt: ["ollama_tokens_processed_total"],
+  output: ["ollama_tokens_generated_total"],
+  cached: ["ollama_tokens_cached_total"],
+  load: ["ollama_load_duration_seconds_sum"],
+  promptEval: ["ollama_prompt_eval_duration_seconds_sum"],
+  eval: ["ollama_eval_duration_seconds_sum"],
+  total: ["ollama_response_seconds_sum"],
+  wait: ["ollama_wait_duration_seconds_sum"],
+  perToken: ["ollama_time_per_output_token_seconds_sum", true],
+  toolCalls: ["ollama_tool_calls_total", true],
+  usageMissing: ["ollama_usage_missing_total", true],
+};
+
+const DURATIONS = { load: 0.052, promptEval: 0.13, eval: 0.041, total: 0.25, wait: 0.027, perToken: 0.0082 };
+const NATIVE: Figures = { prompt: 26, output: 5, ...DURATIONS, finish: "stop" };
+const COUNTS: Figures = { prompt: 26, output: 5, finish: "stop" };
+
+/** What the usual answer brings. Where the API tells no duration, those of the exporter's clock are not compared. */
+const EXPECTED: Record<Api, Figures> = {
+  chat: NATIVE,
+  generate: NATIVE,
+  embed: { prompt: 26, load: 0.052, total: 0.065124417 },
+  embeddings: {},
+  openai_chat: COUNTS,
+  openai_completions: COUNTS,
+  openai_embeddings: { prompt: 26 },
+  openai_responses: { ...COUNTS, cached: 0 },
+  openai_transcriptions: {},
+  anthropic_messages: COUNTS,
+};
+
+/** The same for an answer of release 0.40 to a prompt of which 20 tokens were cached. */
+const TIMINGS = { promptEval: 0.13, eval: 0.041, perToken: 0.0082 };
+const EXPECTED_LATER: Record<Api, Figures> = {
+  ...EXPECTED,
+  chat: { ...NATIVE, cached: 20 },
+  generate: { ...NATIVE, cached: 20 },
+  openai_chat: { ...COUNTS, ...TIMINGS, cached: 20 },
+  openai_completions: { ...COUNTS, cached: 20 },
+  openai_responses: { ...COUNTS, cached: 20 },
+  anthropic_messages: { ...COUNTS, cached: 20 },
+};
+
+/** Models of the requests that are not sent to the usual one. A form is not read for its model. */
+const MODEL: Partial<Record<Api, string>> = {
+  embed: "nomic-embed-text:latest",
+  embeddings: "nomic-embed-text:latest",
+  openai_embeddings: "nomic-embed-text:latest",
+  openai_transcriptions: "unknown",
+};
+
+function modelOf(api: Api): string {
+  return MODEL[api] ?? "llama3.2:latest";
+}
+
+function figuresOf(scrape: Scrape, api: Api, expected: Figures): Figures {
+  const model = modelOf(api);
+  const found: Record<string, unknown> = {};
+  for (const [figure, [name, byApi]] of Object.entries(METRICS)) {
+    const value = scrape.value(name, byApi ? { model, api } : { model });
+    // Our own clock's figures are there as well.
+    const isOurs = figure === "total" || figure === "perToken" && expected.eval === undefined;
+    if (value === undefined || isOurs && expected[figure as keyof Figures] === undefined) continue;
+    found[figure] = Number(value.toFixed(9));
+  }
+  const reasons = scrape.labelValues("reason").filter((reason) =>
+    (scrape.value("ollama_finish_reasons_total", { model, api, reason }) ?? 0) > 0
+  );
+  if (reasons.length > 0) found["finish"] = reasons.join();
+  return found;
+}
+
+/** Sends one request through an exporter of its own, and returns what the metrics say then. */
+async function ask(fake: FakeOllama, { endpoint, init }: ApiRequest): Promise<{ scrape: Scrape; bytes: number }> {
+  await using exporter = startExporter(fake, { openaiStreamUsage: true });
+  const response = await fetch(exporter.url + endpoint.route, init);
+  const bytes = (await response.bytes()).length;
+  assertEquals(response.status, 200);
+  await exporter.observation();
+  return { scrape: await exporter.scrape(), bytes };
+}
+
+async function compare(fake: FakeOllama, request: ApiRequest, expected: Figures): Promise<Scrape> {
+  const { api } = request.endpoint;
+  assert(api !== undefined);
+  const { scrape } = await ask(fake, request);
+  assertEquals(figuresOf(scrape, api, expected), expected, request.name);
+  return scrape;
+}
+
+const INFERENCE = ENDPOINTS.filter((endpoint): endpoint is Endpoint & { api: Api } => endpoint.api !== undefined);
+/** Those that generate. */
+const GENERATING = INFERENCE.filter(({ api }) => EXPECTED[api].finish !== undefined);
+
+for (const request of apiRequests()) {
+  const { endpoint: { route, api }, streamed, init } = request;
+  if (api === undefined) continue;
+  Deno.test(`metrics have the figures of one request to ${request.name}`, async () => {
+    await using fake = await startFakeOllama();
+    const scrape = await compare(fake, request, EXPECTED[api]);
+    const labels = { model: modelOf(api), api };
+    assertEquals(scrape.value("ollama_requests_total", { model: modelOf(api) }), 1);
+    assertEquals(scrape.value("ollama_requests_total"), 1);
+    assertEquals(scrape.value("ollama_request_outcomes_total", { ...labels, outcome: "ok" }), 1);
+    assertEquals(scrape.value("ollama_request_outcomes_total"), 1);
+    assertEquals(scrape.value("ollama_response_seconds_count"), 1);
+    const hasTokens = streamed && api !== "openai_transcriptions";
+    assertEquals(scrape.value("ollama_time_to_first_token_seconds_count", labels), hasTokens ? 1 : undefined);
+    assertEquals(scrape.value("ollama_requests_in_flight") ?? 0, 0);
+    assertEquals(scrape.value("ollama_exporter_parse_errors_total"), 0);
+    assertEquals(scrape.value("ollama_http_requests_total", { route, method: "POST", code: "200" }), 1);
+    assertEquals(scrape.value("ollama_http_requests_total"), 1);
+    if (typeof init.body !== "string") return;
+    assertEquals(scrape.value("ollama_http_request_bytes_total", { route }), init.body.length);
+  });
+
+  Deno.test(`metrics have the cached tokens and the timings of release 0.40: ${request.name}`, async () => {
+    await using fake = await startFakeOllama({ release: "0.40", cachedTokens: 20 });
+    await compare(fake, request, EXPECTED_LATER[api]);
+  });
+}
+
+Deno.test("metrics count the bytes that the client gets, without those that were hidden from it", async () => {
+  await using fake = await startFakeOllama();
+  for (const request of apiRequests()) {
+    const { scrape, bytes } = await ask(fake, request);
+    const { route } = request.endpoint;
+    assertEquals(scrape.value("ollama_http_response_bytes_total", { route }), bytes, request.name);
+  }
+});
+
+/** Answers, and what the metrics call the end of each. */
+const ENDS: { name: string; behaviour: Partial<FakeBehaviour>; reason: FinishReason }[] = [
+  { name: "that are cut short", behaviour: { finishReason: "length" }, reason: "length" },
+  {
+    name: "with tool calls",
+    behaviour: { toolCalls: [{ name: "f", arguments: {} }, { name: "g", arguments: { a: 1 } }] },
+    reason: "tool_calls",
+  },
+];
+/** `/v1/completions` has no tools. `/v1/responses` says `completed` also of an answer that was cut short. */
+const OTHER_ENDS: Record<string, FinishReason> = {
+  "openai_completions with tool calls": "stop",
+  "openai_responses that are cut short": "stop",
+};
+
+for (const { name, behaviour, reason } of ENDS) {
+  Deno.test(`metrics call the end of answers ${name} by one word for all APIs`, async () => {
+    await using fake = await startFakeOllama(behaviour);
+    for (const endpoint of GENERATING) {
+      for (const streamed of [false, true]) {
+        const { api, route } = endpoint;
+        const { scrape } = await ask(fake, apiRequest(endpoint, streamed));
+        const expected = OTHER_ENDS[`${api} ${name}`] ?? reason;
+        assertEquals(figuresOf(scrape, api, {}).finish, expected, route);
+        const calls = expected === "tool_calls" ? 2 : undefined;
+        assertEquals(scrape.value("ollama_tool_calls_total", { model: "llama3.2:latest", api }), calls, route);
+      }
+    }
+  });
+}
+
+Deno.test("metrics count each tool call once where it comes in the last message", async () => {
+  const toolCalls = [{ name: "f", arguments: {} }, { name: "g", arguments: {} }];
+  await using fake = await startFakeOllama({ toolCalls, toolCallsInFinal: true });
+  for (const endpoint of INFERENCE.filter(({ route }) => ["/api/chat", "/v1/chat/completions"].includes(route))) {
+    const { scrape } = await ask(fake, apiRequest(endpoint, true));
+    assertEquals(scrape.value("ollama_tool_calls_total"), 2, endpoint.route);
+  }
+});
+
+/** Requests that load or unload a model and nothing else. */
+const LOADS: { route: string; changes: Record<string, unknown>; reason?: FinishReason }[] = [
+  { route: "/api/chat", changes: { messages: [] }, reason: "load" },
+  { route: "/api/chat", changes: { messages: [], keep_alive: 0 }, reason: "unload" },
+  { route: "/api/generate", changes: { prompt: "" }, reason: "load" },
+  { route: "/api/generate", changes: { prompt: "", keep_alive: 0 }, reason: "unload" },
+  { route: "/api/embed", changes: { input: [] } },
+];
+
+for (const { route, changes, reason } of LOADS) {
+  Deno.test(`metrics miss no usage where there is none: ${route} with ${JSON.stringify(changes)}`, async () => {
+    await using fake = await startFakeOllama();
+    const endpoint = INFERENCE.find((endpoint) => endpoint.route === route);
+    assert(endpoint !== undefined);
+    const expected = reason === undefined ? {} : { finish: reason };
+    await compare(fake, apiRequest(endpoint, reason !== undefined, changes), expected);
+  });
+}
+
+Deno.test("metrics count that usage is missing in each API that should have it", async () => {
+  await using fake = await startFakeOllama({ omitUsage: true });
+  for (const request of apiRequests()) {
+    const { api } = request.endpoint;
+    if (api === undefined) continue;
+    const { scrape } = await ask(fake, request);
+    const missing = EXPECTED[api].prompt === undefined ? undefined : 1;
+    assertEquals(scrape.value("ollama_usage_missing_total", { model: modelOf(api), api }), missing, request.name);
+    assertEquals(scrape.value("ollama_tokens_processed_total"), undefined);
+  }
+});
+
+/** Answers of routes that the exporter does not know, and the tokens and the model that they tell. */
+const UNKNOWN: Record<string, { type?: string; body: string; model?: string; tokens?: [number, number] }> = {
+  "/v1/systemone": {
+    body: '{"model":"llama3.2","answers":["yes"],"usage":{"input_tokens":7,"output_tokens":2}}',
+    model: "llama3.2:latest",
+    tokens: [7, 2],
+  },
+  "/v1/other?a=1": {
+    body: '{"model":"new","usage":{"prompt_tokens":7,"completion_tokens":2}}',
+    model: "new:latest",
+    tokens: [7, 2],
+  },
+  "/v1/responses/compact": {
+    body: '{"object":"response.compaction","usage":{"input_tokens":7,"output_tokens":2}}',
+    model: "unknown",
+    tokens: [7, 2],
+  },
+  "/v1/nothing": { body: '{"model":"llama3.2"}' },
+  "/v1/broken": { body: '{"model":"llama3.2","usage":' },
+  "/v1/odd": { body: '{"usage":{"input_tokens":"7","output_tokens":-2}}' },
+  "/v1/text": { type: "text/plain", body: '{"model":"llama3.2","usage":{"input_tokens":7}}' },
+  "/v2/other": { body: '{"model":"llama3.2","usage":{"input_tokens":7,"output_tokens":2}}' },
+};
+
+for (const [target, { type = "application/json", body, model = "", tokens }] of Object.entries(UNKNOWN)) {
+  Deno.test(`metrics have the tokens of a route that is not known, if it is of /v1/ and tells them: ${target}`, async () => {
+    await using fake = await startFakeOllama({
+      script: async ({ path }, connection) => {
+        if (path.startsWith("/api/")) return;
+        const head = `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nContent-Length: ${body.length}\r\n\r\n`;
+        await connection.write(head + body);
+      },
+    });
+    await using exporter = startExporter(fake);
+    const response = await exporter.post(target, { model: "llama3.2", state: 1 });
+    assertEquals(await response.text(), body);
+    await exporter.observation();
+    const scrape = await exporter.scrape();
+    const value = (name: string) => scrape.value(name, tokens && { model });
+    assertEquals(value("ollama_tokens_processed_total"), tokens?.[0]);
+    assertEquals(value("ollama_tokens_generated_total"), tokens?.[1]);
+    assertEquals(scrape.value("ollama_requests_total"), undefined);
+    assertEquals(scrape.value("ollama_http_requests_total", { route: "other", code: "200" }), 1);
+  });
+}
+
+Deno.test("metrics show open requests by model where it is known, and as unknown where it is not", async () => {
+  const gate = Promise.withResolvers<void>();
+  await using fake = await startFakeOllama({
+    script: ({ method }) => method === "POST" ? gate.promise : Promise.resolve(),
+  });
+  await using exporter = startExporter(fake, { openaiStreamUsage: true });
+  const measured = apiRequests().filter(({ endpoint }) => endpoint.api !== undefined);
+  const sent = measured.map(({ endpoint, init }) => fetch(exporter.url + endpoint.route, init));
+  sent.push(exporter.post("/api/chat", { model: "never/heard:of", messages: [] }));
+  await until(() => fake.requests.length === sent.length, "all requests have arrived");
+  const scrape = await exporter.scrape();
+  gate.resolve();
+  for (const response of await Promise.all(sent)) await response.body?.cancel();
+  await exporter.observation(sent.length);
+  for (const metric of ["ollama_requests_in_flight", "ollama_requests_waiting"]) {
+    assertEquals(scrape.value(metric), sent.length);
+    for (const { api } of INFERENCE) {
+      const open = measured.filter(({ endpoint }) => endpoint.api === api).length;
+      assertEquals(scrape.value(metric, { model: modelOf(api), api }), open, `${metric} ${api}`);
+    }
+    assertEquals(scrape.value(metric, { model: "unknown", api: "chat" }), 1);
+  }
+  const later = await exporter.scrape();
+  assertEquals(later.value("ollama_requests_in_flight", { model: "llama3.2:latest", api: "chat" }), 0);
+  assertEquals(later.value("ollama_requests_in_flight"), 0);
+  assert(!later.labelValues("model").some((model) => model.includes("never")));
+});
+
+Deno.test("metrics show a request as open, and no longer as waiting, once its answer has begun", async () => {
+  await using fake = await startFakeOllama({ fault: { kind: "stall", afterFrames: 2 } });
+  await using exporter = startExporter(fake, { openaiStreamUsage: true });
+  for (const endpoint of GENERATING) {
+    const response = await fetch(exporter.url + endpoint.route, apiRequest(endpoint, true).init);
+    const scrape = await exporter.scrape();
+    const labels = { model: "llama3.2:latest", api: endpoint.api };
+    assertEquals(scrape.value("ollama_requests_in_flight", labels), 1, endpoint.route);
+    assertEquals(scrape.value("ollama_requests_waiting", labels), 0, endpoint.route);
+    await response.body?.cancel();
+  }
+});

@@ -1,0 +1,196 @@
+/** The same stories over both listeners: what a client sees does not depend on which of them it talks to. */
+
+import { assert, assertEquals, fail } from "@std/assert";
+import { WEB_SERVERS } from "../../lib/settings/settings.ts";
+import { type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
+import { latin1 } from "../fake_ollama/wire.ts";
+import { answering, CHAT, delay, Gate, startExporterOn, until } from "../support/helpers.ts";
+import { ask, RawClient, valuesOf } from "../support/raw_client.ts";
+
+const MEBIBYTE = 1024 * 1024;
+/** More than the kernel's buffers between client, exporter and upstream take; far less than what is offered. */
+const PLATEAU_BYTES = 64 * MEBIBYTE;
+const OFFERED_BYTES = 256 * MEBIBYTE;
+
+const REPETITIONS = 8;
+/** Sizes of requests: in one packet, over the first read of `Deno.serve`, over many packets. */
+const PADDINGS = [0, 1500, 100_000, 2_000_000];
+
+const BLOB = `/api/blobs/sha256:${"0".repeat(64)}`;
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/** A chat request that is as long as this many characters and some. */
+function padded(characters: number): string {
+  return JSON.stringify({ ...CHAT, padding: "x".repeat(characters) });
+}
+
+/** Closes the client, and waits until the upstream is left too. */
+async function leaves(client: RawClient, fake: FakeOllama): Promise<void> {
+  const request = fake.requests.filter(({ method }) => method === "POST").at(-1) ?? fail("There was no request");
+  client.close();
+  await fake.waitForAbort(request);
+}
+
+for (const server of WEB_SERVERS) {
+  Deno.test(`over ${server}: a chat is passed as it is and measured, streamed or not`, async () => {
+    await using fake = await startFakeOllama({ startMs: 0 });
+    await using exporter = await startExporterOn(server, fake);
+    for (const [index, stream] of [true, false].entries()) {
+      const body = JSON.stringify({ ...CHAT, stream });
+      const direct = await ask(fake.port, "POST /api/chat", [], body);
+      const response = await ask(exporter.port, "POST /api/chat", [], body);
+      assertEquals([response.status, response.body], [200, direct.body]);
+      const kept = ({ headers }: typeof direct): string[] =>
+        headers.map(([name, value]) => `${name}: ${value}`.toLowerCase()).filter((line) => !line.startsWith("date"));
+      assertEquals(kept(response).sort(), kept(direct).sort());
+      const { outcome, streamed, report } = await exporter.observation(index + 1);
+      assertEquals([outcome, streamed, report.promptTokens], ["ok", stream, 26]);
+    }
+    assertEquals((await exporter.scrape()).value("ollama_requests_total", { model: "llama3.2:latest" }), 2);
+  });
+
+  Deno.test(`over ${server}: each byte and the framing of an upload are kept`, async () => {
+    await using fake = await startFakeOllama({ script: answering(OK) });
+    await using exporter = await startExporterOn(server, fake);
+    const bytes = new Uint8Array(300_000).map((_, index) => (index * 7919) >> 3);
+    for (const path of ["/api/chat", BLOB, "/unknown"]) {
+      await ask(exporter.port, `POST ${path}`, [], bytes);
+      assertEquals(latin1(fake.lastRequest().body), latin1(bytes), path);
+      assertEquals(fake.lastRequest().headers("content-length"), [String(bytes.length)], path);
+      await ask(exporter.port, `POST ${path}`, ["Transfer-Encoding: chunked"], "3\r\none\r\n3;x=y\r\ntwo\r\n0\r\n\r\n");
+      assertEquals([fake.lastRequest().text, fake.lastRequest().headers("content-length")], ["onetwo", []], path);
+    }
+  });
+
+  Deno.test(`over ${server}: answers without a body keep their length`, async () => {
+    for (const [line, head] of [["HEAD /x", "200 OK\r\nContent-Length: 12345"], ["GET /x", "204 No Content"]]) {
+      await using fake = await startFakeOllama({ script: answering(`HTTP/1.1 ${head}\r\n\r\n`) });
+      await using exporter = await startExporterOn(server, fake);
+      const response = await ask(exporter.port, line ?? "");
+      assertEquals(valuesOf(response, "content-length"), head?.includes("12345") ? ["12345"] : []);
+      assertEquals(valuesOf(response, "transfer-encoding"), []);
+    }
+  });
+
+  Deno.test(`over ${server}: 100-continue is answered, and an answer may come before the upload has ended`, async () => {
+    await using fake = await startFakeOllama({
+      script: async (_, connection) => {
+        await connection.readBodyChunk();
+        await connection.write("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+        await connection.readBody();
+      },
+    });
+    await using exporter = await startExporterOn(server, fake);
+    using client = await RawClient.connect(exporter.port);
+    await client.send(
+      `POST ${BLOB} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n`,
+    );
+    await client.sees("HTTP/1.1 100 Continue\r\n\r\n");
+    await client.send("beginning");
+    const { status, body } = await client.response();
+    assertEquals([status, body], [413, "no"]);
+  });
+
+  Deno.test(`over ${server}: the client's answer breaks off where the upstream's does`, async () => {
+    const half = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n40\r\nnot all";
+    const short = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+    for (const answer of [half, short]) {
+      await using fake = await startFakeOllama({ script: answering(answer, "close") });
+      await using exporter = await startExporterOn(server, fake);
+      const direct = await ask(fake.port, "POST /api/chat", [], padded(0));
+      const { body, end } = await ask(exporter.port, "POST /api/chat", [], padded(0));
+      assertEquals([body, end], [direct.body, "broken"]);
+      assertEquals((await exporter.observation()).outcome, "upstream_broken");
+    }
+  });
+
+  Deno.test(`over ${server}: a client that leaves before the answer stops the upstream`, async () => {
+    await using fake = await startFakeOllama({ hang: true });
+    await using exporter = await startExporterOn(server, fake);
+    // Of longer requests Deno.serve does not tell; listener_test.ts says so, and fails when it does.
+    const paddings = server === "node" ? PADDINGS : [0];
+    for (const [index, padding] of paddings.flatMap((padding) => Array(REPETITIONS).fill(padding)).entries()) {
+      const client = await RawClient.connect(exporter.port);
+      await client.request("POST /api/chat", [], padded(padding));
+      await until(() => fake.requests[index]?.bodyComplete === true, "Ollama has the request");
+      await leaves(client, fake);
+      const { outcome, status } = await exporter.observation(index + 1);
+      assertEquals([outcome, status], ["client_closed", 499], `${padding}`);
+    }
+  });
+
+  Deno.test(`over ${server}: a client that leaves in its answer or its upload stops the upstream`, async () => {
+    await using fake = await startFakeOllama({ tokens: 3000, tokenDelayMs: 1 });
+    await using exporter = await startExporterOn(server, fake);
+    for (const padding of PADDINGS) {
+      const client = await RawClient.connect(exporter.port);
+      await client.request("POST /api/chat", [], padded(padding));
+      await client.sees(" there");
+      await leaves(client, fake);
+    }
+    for (const framing of ["Content-Length: 1000000", "Transfer-Encoding: chunked"]) {
+      const client = await RawClient.connect(exporter.port);
+      const before = fake.requests.length;
+      await client.send(`POST ${BLOB} HTTP/1.1\r\nHost: x\r\n${framing}\r\n\r\na\r\n0123456789\r\n`);
+      await until(() => (fake.requests[before]?.bodyLength ?? 0) > 0, "Ollama has the beginning");
+      await leaves(client, fake);
+    }
+    await exporter.observation(PADDINGS.length + 2);
+    assertEquals(new Set(exporter.observations.map(({ outcome }) => outcome)), new Set(["client_closed"]));
+  });
+
+  Deno.test(`over ${server}: a client that reads slowly slows the upstream down`, async () => {
+    let written = 0;
+    await using fake = await startFakeOllama({
+      script: async (request, connection) => {
+        if (request.path !== "/slow") return;
+        await connection.write(`HTTP/1.1 200 OK\r\nContent-Length: ${OFFERED_BYTES}\r\n\r\n`);
+        const piece = new Uint8Array(MEBIBYTE);
+        for (written = 0; written < OFFERED_BYTES; written += piece.length) await connection.write(piece);
+      },
+    });
+    await using exporter = await startExporterOn(server, fake);
+    using client = await RawClient.connect(exporter.port);
+    await client.request("GET /slow");
+    await client.sees("\r\n\r\n");
+    let before = -1;
+    // Standing still means that nothing is written for a while, however long it took to fill the buffers.
+    while (written !== before) {
+      before = written;
+      await delay(300);
+    }
+    assert(written < PLATEAU_BYTES, `${written} bytes were taken from the upstream for a client that does not read`);
+    client.close();
+    assertEquals((await exporter.observation()).outcome, "client_closed");
+  });
+
+  Deno.test(`over ${server}: an upload is taken only as fast as the upstream reads it`, async () => {
+    using gate = new Gate();
+    await using fake = await startFakeOllama({
+      script: async (_, connection) => {
+        await gate.opened;
+        await connection.readBody();
+        await connection.writeLast(OK);
+        return true;
+      },
+    });
+    await using exporter = await startExporterOn(server, fake);
+    using client = await RawClient.connect(exporter.port);
+    await client.send(`POST ${BLOB} HTTP/1.1\r\nHost: x\r\nContent-Length: ${OFFERED_BYTES}\r\n\r\n`);
+    let sent = 0;
+    const piece = new Uint8Array(MEBIBYTE);
+    const sending = (async () => {
+      for (; sent < OFFERED_BYTES; sent += piece.length) await client.send(piece);
+    })();
+    let before = -1;
+    while (sent !== before) {
+      before = sent;
+      await delay(300);
+    }
+    assert(sent < PLATEAU_BYTES, `${sent} bytes were taken from the client for an upstream that does not read`);
+    gate.open();
+    await sending;
+    assertEquals((await client.response()).body, "ok");
+    assertEquals((await exporter.observation()).requestBytes, OFFERED_BYTES);
+  });
+}

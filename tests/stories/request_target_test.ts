@@ -1,0 +1,157 @@
+/** What reaches Ollama of a request's first line and its Host header, and under which route it is counted. */
+
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { startFakeOllama } from "../fake_ollama/mod.ts";
+import { answering, CHAT, startExporter } from "../support/helpers.ts";
+import { ask, RawClient } from "../support/raw_client.ts";
+
+const NOTHING = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/** Request line as the client sends it, target that Ollama gets, and route. */
+const TARGETS: [string, string, string][] = [
+  ["GET /", "/", "/"],
+  ["GET /api/version", "/api/version", "/api/version"],
+  // Nothing is decoded, joined or shortened, since Ollama answers each of these in its own way.
+  ["POST /api/chat/", "/api/chat/", "other"],
+  ["POST //api/chat", "//api/chat", "other"],
+  ["GET //evil.example/api/ps", "//evil.example/api/ps", "other"],
+  ["POST /api//chat", "/api//chat", "other"],
+  ["POST /api/%63hat", "/api/%63hat", "/api/chat"],
+  ["POST /API/CHAT", "/API/CHAT", "other"],
+  ["POST /api/chat;v=1", "/api/chat;v=1", "other"],
+  ["GET /api/chat", "/api/chat", "/api/chat"],
+  ["GET /v1/models/ns%2Fname", "/v1/models/ns%2Fname", "other"],
+  ["GET /v1/models/ns%2fname", "/v1/models/ns%2fname", "other"],
+  ["GET /v1/models/ns/name", "/v1/models/ns/name", "other"],
+  ["GET /v1/models/llama3.2:latest", "/v1/models/llama3.2:latest", "/v1/models/:model"],
+  ["GET /v1/models/caf%C3%A9~!$&*()+,=@", "/v1/models/caf%C3%A9~!$&*()+,=@", "/v1/models/:model"],
+  ["GET /%zz%", "/%zz%", "other"],
+  ["HEAD /api/blobs/sha256:00ff", "/api/blobs/sha256:00ff", "/api/blobs/:digest"],
+  // Dot segments are resolved, by `fetch` in any case: what is counted is what is sent.
+  ["POST /x/../api/chat", "/api/chat", "/api/chat"],
+  ["POST /x/%2e%2E/api/chat", "/api/chat", "/api/chat"],
+  ["POST /api/chat/..", "/api/", "other"],
+  ["POST /../../api/chat", "/api/chat", "/api/chat"],
+  ["POST /api/./chat", "/api/chat", "/api/chat"],
+  ["POST /api\\chat", "/api/chat", "/api/chat"],
+  ["POST /api/chat..", "/api/chat..", "other"],
+  // Queries.
+  ["GET /api/version?", "/api/version?", "/api/version"],
+  ["GET /api/version?a=1&&b=%20+%2B&a=2&c", "/api/version?a=1&&b=%20+%2B&a=2&c", "/api/version"],
+  ["GET /api/version?../../x=/../y", "/api/version?../../x=/../y", "/api/version"],
+  ["GET /api/version?u=http://h/%zz?#", "/api/version?u=http://h/%zz?", "/api/version"],
+  ["DELETE /api/delete?ts=1795373825", "/api/delete?ts=1795373825", "/api/delete"],
+  // Only these `fetch` writes in another way, with the same meaning.
+  ["GET /api/version?q='x'", "/api/version?q=%27x%27", "/api/version"],
+  [`GET /api/version?q="<x>"`, "/api/version?q=%22%3Cx%3E%22", "/api/version"],
+  // A target may name a server, as for a proxy of another kind: only one server is asked.
+  ["GET http://evil.example/api/version?a=1", "/api/version?a=1", "/api/version"],
+  ["GET http://evil.example:8000/x/../api/ps", "/api/ps", "/api/ps"],
+  ["GET http://evil.example", "/", "/"],
+  ["GET http://evil.example?a=1", "/?a=1", "/"],
+  ["OPTIONS *", "/*", "other"],
+  ["OPTIONS /api/chat", "/api/chat", "/api/chat"],
+  ["PROPFIND /api/tags", "/api/tags", "/api/tags"],
+  ["PATCH /unknown", "/unknown", "other"],
+];
+
+Deno.test("createProxy() sends the target on as it came, and counts it under the path that it sends", async () => {
+  await using fake = await startFakeOllama({ script: answering(NOTHING) });
+  await using exporter = startExporter(fake);
+  let requests = 0;
+  for (const [line, target, route] of TARGETS) {
+    await ask(exporter.port, line);
+    assertEquals(fake.lastRequest().target, target, line);
+    assertEquals(fake.lastRequest().method, line.split(" ", 1)[0], line);
+    assertEquals(fake.lastRequest().header("host"), `127.0.0.1:${fake.port}`, line);
+    assertEquals((await exporter.observation(++requests)).route, route, line);
+  }
+  assertEquals(fake.requestCount, TARGETS.length);
+});
+
+Deno.test("createProxy() puts the base path of OLLAMA_HOST before the path, and measures what stands behind it", async () => {
+  await using fake = await startFakeOllama({ script: answering(NOTHING) });
+  for (const basePath of ["/ollama", "/ollama/"]) {
+    await using exporter = startExporter(fake, { basePath });
+    const rows: [string, string, string][] = [
+      ["POST /api/chat?a=1", "/ollama/api/chat?a=1", "/api/chat"],
+      ["GET /", "/ollama/", "/"],
+      ["GET //x", "/ollama//x", "other"],
+      ["GET /../ollama/api/version", "/ollama/api/version", "/api/version"],
+      ["GET /..%2Fsecret", "/ollama/..%2Fsecret", "other"],
+    ];
+    let requests = 0;
+    for (const [line, target, route] of rows) {
+      assertEquals((await ask(exporter.port, line)).status, 200, line);
+      assertEquals(fake.lastRequest().target, target, line);
+      assertEquals((await exporter.observation(++requests)).route, route, line);
+    }
+  }
+});
+
+Deno.test("createProxy() lets no path out of the base path of OLLAMA_HOST", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake, { basePath: "/ollama" });
+  const paths = [
+    "/..",
+    "/../secret",
+    "/%2e%2e/secret",
+    "/.%2E/secret",
+    "/a/../../secret",
+    "/..\\secret",
+    "/../ollama2/x",
+  ];
+  for (const path of paths) {
+    const { status, body } = await ask(exporter.port, `GET ${path}`);
+    assertEquals([status, JSON.parse(body)], [400, {
+      error: "The request's path leads out of the base path of Ollama.",
+    }], path);
+  }
+  assertEquals(fake.requestCount, 0);
+});
+
+Deno.test("createHandlers() refuses a Host header that would rewrite the path", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  const hosts = ["x/api/delete?", "x/api/delete#", "a b/c?", "user@x", "x\\y", "x,y", "x/metrics?", "%2f", "x?y"];
+  for (const host of hosts) {
+    const { status, body } = await ask(exporter.port, "POST /api/chat", [`Host: ${host}`], JSON.stringify(CHAT));
+    assertEquals([status, body], [400, "The Host header is not valid.\n"], host);
+  }
+  // Two of them, or none with HTTP/1.1, are refused by Deno itself or harmless.
+  for (const head of ["Host: a\r\nHost: b\r\n", "Host: a\r\nHost: x/api/delete?\r\n"]) {
+    using client = await RawClient.connect(exporter.port);
+    await client.send(`GET /api/version HTTP/1.1\r\n${head}\r\n`);
+    assertEquals((await client.response()).status, 400, head);
+  }
+  assertEquals(fake.requestCount, 0);
+  const allowed = ["localhost", "LOCALHOST:8000", "[::1]:8000", "my-box.local", "my_box", "10.0.0.7:80", "", "a.b:"];
+  for (const host of allowed) {
+    const { status } = await ask(exporter.port, "POST /api/chat", [`Host: ${host}`], JSON.stringify(CHAT));
+    assertEquals([status, fake.lastRequest().target], [200, "/api/chat"], host);
+    assertEquals(fake.lastRequest().header("host"), `127.0.0.1:${fake.port}`, host);
+  }
+});
+
+Deno.test("createHandlers() refuses CONNECT and TRACE, which cannot be passed on", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  for (const line of ["CONNECT evil.example:443", "CONNECT /api/chat", "TRACE /api/version", "TRACE *"]) {
+    using client = await RawClient.connect(exporter.port);
+    await client.request(line);
+    const { status } = await client.response();
+    assertEquals([400, 501].includes(status), true, `${line} got ${status}`);
+  }
+  assertEquals(fake.requestCount, 0);
+  const { body } = await ask(exporter.port, "TRACE /api/version", ["X-Secret: s"]);
+  assertStringIncludes(body, "not supported");
+});
+
+Deno.test("createProxy() counts unknown methods under one label value", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  for (let i = 0; i < 10; i++) assertEquals((await ask(exporter.port, `METHOD${i} /api/chat`)).status, 405);
+  await exporter.observation(10);
+  const metrics = await exporter.scrape();
+  assertEquals(metrics.value("ollama_http_requests_total", { method: "other", code: "405" }), 10);
+});

@@ -1,0 +1,157 @@
+/** Pulls, pushes and creations: how they end, and the bytes that they move, each digest once. */
+
+import { assertEquals } from "@std/assert";
+import { type Operation, OPERATIONS, type Outcome } from "../../lib/observation.ts";
+import { type Endpoint, ENDPOINTS } from "../../lib/reading/endpoints.ts";
+import { apiRequest } from "../support/api_requests.ts";
+import { type FakeBehaviour, type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
+import { type Scrape, startExporter, type TestExporter } from "../support/helpers.ts";
+
+/** Bytes of the layers that the fake moves. */
+const LAYERS_BYTES = 1321082688 + 7711;
+
+const TRANSFERS = ENDPOINTS.filter((endpoint): endpoint is Endpoint & { operation: Operation } =>
+  endpoint.operation !== undefined
+);
+
+function endpointOf(operation: Operation): Endpoint {
+  const endpoint = TRANSFERS.find((endpoint) => endpoint.operation === operation);
+  if (endpoint === undefined) throw new Error(operation);
+  return endpoint;
+}
+
+/** Sends a request through an exporter of its own, and returns what the metrics say then. */
+async function transfer(fake: FakeOllama, endpoint: Endpoint, streamed: boolean, changes = {}): Promise<Scrape> {
+  await using exporter = startExporter(fake);
+  const response = await fetch(exporter.url + endpoint.route, apiRequest(endpoint, streamed, changes).init);
+  await response.text().catch(() => {});
+  await exporter.observation();
+  return await exporter.scrape();
+}
+
+/** One transfer ended so, and moved so many bytes; all other series are there and 0. */
+function assertTransfer(scrape: Scrape, operation: Operation, outcome: Outcome, bytes: number): void {
+  assertEquals(scrape.value("ollama_transfers_total", { operation, outcome }), 1);
+  assertEquals(scrape.value("ollama_transfers_total"), 1);
+  assertEquals(scrape.value("ollama_transfer_bytes_total", { operation }), bytes);
+  assertEquals(scrape.value("ollama_transfer_bytes_total"), bytes);
+  // It is no inference.
+  assertEquals(scrape.value("ollama_requests_total"), undefined);
+}
+
+for (const endpoint of TRANSFERS) {
+  const { operation, route } = endpoint;
+  const moved = operation === "create" ? 0 : LAYERS_BYTES;
+  Deno.test(`metrics count a ${operation} and its bytes, streamed and not`, async () => {
+    await using fake = await startFakeOllama();
+    const streamed = await transfer(fake, endpoint, true);
+    assertTransfer(streamed, operation, "ok", moved);
+    assertEquals(streamed.value("ollama_http_requests_total", { route, method: "POST", code: "200" }), 1);
+    // Without a stream there is no progress to count.
+    assertTransfer(await transfer(fake, endpoint, false), operation, "ok", 0);
+  });
+
+  Deno.test(`metrics count the same bytes of a ${operation} however its stream is cut`, async () => {
+    const splits: FakeBehaviour["split"][] = ["all", { bytes: 7 }, { seed: 3 }, { frames: 2 }];
+    await using fake = await startFakeOllama();
+    for (const split of splits) {
+      fake.behaviour.split = split;
+      assertTransfer(await transfer(fake, endpoint, true), operation, "ok", moved);
+    }
+  });
+
+  const third = Math.floor(1321082688 / 3);
+  /** Ways to end, and the bytes that had been moved by then. */
+  const ends: [Outcome, Partial<FakeBehaviour>, number][] = [
+    ["stream_error", { fault: { kind: "error", afterFrames: 3 } }, third],
+    ["incomplete", { fault: { kind: "silent_eof", afterFrames: 4 } }, third * 2],
+    ["upstream_broken", { fault: { kind: "reset", afterFrames: 3 } }, third],
+    ["server_error", { fault: { kind: "error", afterFrames: 0 } }, 0],
+    ["client_error", { status: 400 }, 0],
+    ["server_error", { status: 503 }, 0],
+  ];
+  Deno.test(`metrics tell how a ${operation} ended, and what it had moved by then`, async () => {
+    for (const [outcome, behaviour, bytes] of ends) {
+      await using fake = await startFakeOllama(behaviour);
+      const scrape = await transfer(fake, endpoint, true);
+      assertTransfer(scrape, operation, outcome, operation === "create" ? 0 : bytes);
+    }
+  });
+}
+
+Deno.test("metrics count a pull that the client leaves", async () => {
+  await using fake = await startFakeOllama({ fault: { kind: "stall", afterFrames: 3 } });
+  await using exporter = startExporter(fake);
+  const leave = new AbortController();
+  const { endpoint, init } = apiRequest(endpointOf("pull"), true);
+  const response = await fetch(exporter.url + endpoint.route, { ...init, signal: leave.signal });
+  await readUntil(response, '"completed"');
+  leave.abort();
+  await exporter.observation();
+  assertTransfer(await exporter.scrape(), "pull", "client_closed", Math.floor(1321082688 / 3));
+});
+
+/** Reads until a text has come. */
+async function readUntil(response: Response, text: string): Promise<void> {
+  let read = "";
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  while (!read.includes(text)) read += (await reader?.read())?.value ?? "";
+}
+
+/** Progress messages, and the bytes that they tell of. */
+const PROGRESS: Record<string, { messages: unknown[]; bytes: number; parseErrors?: number }> = {
+  "a digest that is told of again and again": {
+    messages: [{ digest: "a", completed: 10 }, { digest: "a", completed: 10 }, { digest: "a", completed: 30 }],
+    bytes: 30,
+  },
+  "several digests at once": {
+    messages: [{ digest: "a", completed: 10 }, { digest: "b", completed: 5 }, { digest: "a", completed: 11 }],
+    bytes: 16,
+  },
+  "a digest that begins again": {
+    messages: [{ digest: "a", completed: 50 }, { digest: "a", completed: 20 }, { digest: "a", completed: 60 }],
+    bytes: 60,
+  },
+  "a digest of which nothing has come": { messages: [{ digest: "a", total: 10 }], bytes: 0 },
+  "bytes without a digest": { messages: [{ completed: 10, total: 10 }], bytes: 0 },
+  "bytes that are none": {
+    messages: [{ digest: "a", completed: "9" }, { digest: "a", completed: -1 }, { digest: "a", completed: 1e308 }, {
+      digest: "a",
+      completed: 3,
+    }],
+    bytes: 3,
+    parseErrors: 3,
+  },
+};
+
+for (const [name, { messages, bytes, parseErrors = 0 }] of Object.entries(PROGRESS)) {
+  Deno.test(`metrics count the bytes of ${name}`, async () => {
+    const body = [...messages, { status: "success" }].map((message) => `${JSON.stringify(message)}\n`).join("");
+    await using fake = await startFakeOllama({
+      script: async ({ method }, connection) => {
+        if (method !== "POST") return;
+        await connection.write(
+          "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n" + body,
+        );
+        connection.close();
+      },
+    });
+    const scrape = await transfer(fake, endpointOf("pull"), true);
+    assertTransfer(scrape, "pull", "ok", bytes);
+    assertEquals(scrape.value("ollama_exporter_parse_errors_total", { reason: "invalid_value" }), parseErrors);
+  });
+}
+
+Deno.test("ENDPOINTS have a route for each operation", () => {
+  assertEquals(TRANSFERS.map(({ operation }) => operation), [...OPERATIONS]);
+});
+
+Deno.test("metrics have a series for each operation before anything was moved", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter: TestExporter = startExporter(fake);
+  const scrape = await exporter.scrape();
+  for (const operation of OPERATIONS) {
+    assertEquals(scrape.value("ollama_transfers_total", { operation, outcome: "ok" }), 0);
+    assertEquals(scrape.value("ollama_transfer_bytes_total", { operation }), 0);
+  }
+});

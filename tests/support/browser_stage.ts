@@ -1,0 +1,94 @@
+/**
+ * Where the stories of the status page take place, and what the page says of it.
+ *
+ * @module
+ */
+
+import { createExporter, type Exporter } from "../../lib/exporter.ts";
+import type { Listener } from "../../lib/http.ts";
+import { listen } from "../../lib/listen/deno_listener.ts";
+import { createLog } from "../../lib/log/log.ts";
+import type { Page } from "./browser.ts";
+import { type FakeOllama, type FakeOllamaOptions, startFakeOllama } from "../fake_ollama/mod.ts";
+import { Scrape, until } from "./helpers.ts";
+
+/** A fake Ollama, an exporter in front of it, and a listener; each can go away and come back. */
+export class Stage implements AsyncDisposable {
+  readonly exporter: Exporter;
+  readonly port: number;
+  fake: FakeOllama;
+  listener: Listener;
+
+  private constructor(fake: FakeOllama) {
+    this.fake = fake;
+    this.exporter = createExporter({
+      upstream: new URL(fake.url),
+      version: "0.0.0-test",
+      log: createLog({ level: "ERROR", format: "text" }),
+      metricsPath: "/metrics",
+      modelLimit: 200,
+      probeTimeoutMs: 1000,
+      openaiStreamUsage: true,
+      allowedHosts: [],
+      fetch,
+    });
+    this.listener = this.#listen(0);
+    this.port = this.listener.address.port;
+  }
+
+  static async start(options: FakeOllamaOptions = {}): Promise<Stage> {
+    return new Stage(await startFakeOllama(options));
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get pageUrl(): string {
+    return `${this.url}/-/`;
+  }
+
+  #listen(port: number): Listener {
+    return listen(this.exporter.handlers.both, { hostname: "127.0.0.1", port });
+  }
+
+  /** The exporter is gone, and all connections with it. */
+  async goes(): Promise<void> {
+    this.listener.abort();
+    await this.listener.shutdown();
+  }
+
+  /** The exporter is back. */
+  comes(): void {
+    this.listener = this.#listen(this.port);
+  }
+
+  async ollamaComes(): Promise<void> {
+    this.fake = await startFakeOllama({ port: this.fake.port });
+  }
+
+  async post(path: string, body: unknown): Promise<void> {
+    await (await fetch(this.url + path, { method: "POST", body: JSON.stringify(body) })).text();
+  }
+
+  async scrape(): Promise<Scrape> {
+    return new Scrape(await (await fetch(`${this.url}/metrics`)).text());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.goes();
+    this.exporter.close();
+    await this.fake.close();
+  }
+}
+
+/** What the page says of the exporter and of Ollama. */
+export async function healthOf(page: Page): Promise<[state: string, text: string]> {
+  return [await page.evaluate("document.querySelector('#health').dataset.state"), await page.text("#health-text")];
+}
+
+/** Waits until the page says that things are so, and gives its words. */
+export async function untilHealth(page: Page, state: string): Promise<string> {
+  await until(async () => (await healthOf(page))[0] === state, `the page says ${state}`);
+  return (await healthOf(page))[1];
+}

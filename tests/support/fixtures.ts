@@ -1,0 +1,114 @@
+/**
+ * The fixtures as the framings and dialects see them, and what the tests of the pure parts share.
+ *
+ * @module
+ */
+
+import { setImmediate } from "node:timers";
+import { type FramingKind, framingKind } from "../../lib/reading/framing.ts";
+import { emptyReport, type Observation, type Report } from "../../lib/observation.ts";
+import { type Endpoint, endpointOf } from "../../lib/reading/endpoints.ts";
+
+/** The repository. */
+export const REPOSITORY = new URL("../../", import.meta.url);
+
+/** Lets everything run that can run without anything coming from outside. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** The bytes of a text. */
+export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}
+
+/** A report with these fields and nothing else. */
+export function reportOf(fields: Partial<Report>): Report {
+  return { ...emptyReport(), ...fields };
+}
+
+/** A chat that went well and whose answer said nothing, but for these fields. */
+export function observationOf(
+  fields: Partial<Omit<Observation, "report">> & { report?: Partial<Report> },
+): Observation {
+  return {
+    startedAt: Date.UTC(2026, 10, 22),
+    route: "/api/chat",
+    method: "POST",
+    api: "chat",
+    operation: undefined,
+    requestedModel: undefined,
+    status: 200,
+    outcome: "ok",
+    streamed: true,
+    durationSeconds: 2,
+    firstOutputSeconds: undefined,
+    lastOutputSeconds: undefined,
+    requestBytes: 0,
+    responseBytes: 0,
+    usageExpected: false,
+    parseErrors: {},
+    upstreamError: undefined,
+    traceId: undefined,
+    ...fields,
+    report: reportOf(fields.report ?? {}),
+  };
+}
+
+/** Numbers that look random and are the same in each run: from 0 up to, but not including, 1 (mulberry32). */
+export function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** A recorded answer of Ollama. */
+export interface Fixture {
+  /** Name of its file. */
+  readonly name: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly kind: FramingKind;
+  /** The endpoint that answers so. */
+  readonly endpoint: Endpoint;
+}
+
+const CONTENT_TYPES: Record<string, string> = {
+  json: "application/json; charset=utf-8",
+  ndjson: "application/x-ndjson",
+  sse: "text/event-stream",
+};
+
+/** Beginnings of the fixtures' names; the first that fits counts. */
+const ROUTES = {
+  openai_chat: "/v1/chat/completions",
+  openai_completions: "/v1/completions",
+  openai_embeddings: "/v1/embeddings",
+  openai_error: "/v1/chat/completions",
+  responses: "/v1/responses",
+  messages: "/v1/messages",
+  chat: "/api/chat",
+  generate: "/api/generate",
+  embeddings: "/api/embeddings",
+  embed: "/api/embed",
+  pull: "/api/pull",
+  push: "/api/push",
+  create: "/api/create",
+  error: "/api/chat",
+};
+
+/** All fixtures that a dialect reads. */
+export function readFixtures(): Fixture[] {
+  const folder = new URL("tests/fixtures/", REPOSITORY);
+  const fixtures: Fixture[] = [];
+  for (const { name } of [...Deno.readDirSync(folder)].sort((a, b) => a.name < b.name ? -1 : 1)) {
+    const kind = framingKind(CONTENT_TYPES[name.slice(name.lastIndexOf(".") + 1)] ?? null);
+    const route = Object.entries(ROUTES).find(([beginning]) => name.startsWith(beginning))?.[1];
+    if (kind === undefined || route === undefined) continue;
+    fixtures.push({ name, kind, endpoint: endpointOf("POST", route), bytes: Deno.readFileSync(new URL(name, folder)) });
+  }
+  return fixtures;
+}

@@ -1,0 +1,235 @@
+/**
+ * An exporter for stories over real sockets, built as main.ts builds it, and a reader of what it says.
+ *
+ * @module
+ */
+
+import { fail } from "@std/assert";
+import type { WebServer } from "../../lib/settings/settings.ts";
+import { createExporter, type Exporter, type ExporterOptions } from "../../lib/exporter.ts";
+import type { Handler, Listener } from "../../lib/http.ts";
+import { listen } from "../../lib/listen/deno_listener.ts";
+import { createLog } from "../../lib/log/log.ts";
+import type { Metrics } from "../../lib/metrics/request_metrics.ts";
+import { listenNode } from "../../lib/listen/node_listener.ts";
+import type { Observation, OpenRequest } from "../../lib/observation.ts";
+import type { Script } from "../fake_ollama/mod.ts";
+
+/** How long anything may take that has to happen. Long, since machines are busy; nothing waits for it in vain. */
+export const PATIENCE_MS = 20_000;
+
+/** A chat request that the fake Ollama answers with a stream. */
+export const CHAT = { model: "llama3.2", messages: [{ role: "user", content: "Hello" }] };
+/** A generate request that the fake Ollama answers with a stream. */
+export const GENERATE = { model: "llama3.2", prompt: "Hello" };
+
+/** Any free port of this machine. */
+export const ANY_PORT = { hostname: "127.0.0.1", port: 0 };
+
+/** Paths that the exporter itself asks. */
+const PROBES = ["/api/version", "/api/ps", "/api/tags"];
+
+/**
+ * A script of the fake Ollama: it reads every request to its end, but for the exporter's own questions, and answers
+ * with these bytes.
+ *
+ * @param bytes One a character.
+ * @param end What happens to the connection then.
+ */
+export function answering(bytes: string, end: "keep" | "close" = "keep"): Script {
+  return async (request, connection) => {
+    if (PROBES.includes(request.path)) return;
+    await connection.readBody();
+    if (end === "close") await connection.write(bytes);
+    else await connection.writeLast(bytes);
+    if (end === "close") connection.close();
+    return true;
+  };
+}
+
+/** Waits for a time. */
+export function delay(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** Waits until something is true. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  while (!await condition()) {
+    if (performance.now() > deadline) fail(`Within ${PATIENCE_MS} ms it did not come true that ${what}`);
+    await delay(5);
+  }
+}
+
+/** Holds something up until the test opens it, or until the end of its block at the latest, so that nothing hangs. */
+export class Gate implements Disposable {
+  readonly #opened = Promise.withResolvers<void>();
+
+  /** Resolves when the gate is open. */
+  get opened(): Promise<void> {
+    return this.#opened.promise;
+  }
+
+  open(): void {
+    this.#opened.resolve();
+  }
+
+  [Symbol.dispose](): void {
+    this.open();
+  }
+}
+
+/** What a test changes about the exporter. */
+export interface TestExporterOptions extends Partial<Omit<ExporterOptions, "upstream" | "version" | "log">> {
+  /** Path behind the upstream's address, as `OLLAMA_HOST` may have one. Default: none. */
+  readonly basePath?: string;
+  /** Called with each observation before the metrics are. */
+  readonly observe?: (observation: Observation) => void;
+  /** The test provokes exceptions in the exporter's own code. Otherwise there must not be one. */
+  readonly failsInside?: boolean;
+}
+
+/** An exporter of a test. At the end of its block it must have observed each request once, and have none open. */
+export class TestExporter implements AsyncDisposable {
+  /** `http://127.0.0.1:PORT`. */
+  readonly url: string;
+  readonly port: number;
+  readonly metrics: Metrics;
+  readonly listener: Listener;
+  /** One for each request that has ended, in the order in which they ended. */
+  readonly observations: Observation[] = [];
+  /** The measured requests that have not ended. */
+  readonly openRequests: ReadonlySet<OpenRequest>;
+  /** What the log says, at all levels. */
+  readonly logLines: string[] = [];
+  /** Requests that went to the proxy and were not refused by it. */
+  proxied = 0;
+  readonly #options: TestExporterOptions;
+  readonly #exporter: Exporter;
+
+  /** @param listenWith Makes the listener that calls the handler. Default: `Deno.serve`. */
+  constructor(
+    upstreamUrl: string,
+    options: TestExporterOptions,
+    listenWith: (handler: Handler) => Listener = (handler) => listen(handler, ANY_PORT),
+  ) {
+    this.#options = options;
+    const { basePath = "", observe, failsInside: _, ...changed } = options;
+    this.#exporter = createExporter({
+      upstream: new URL(upstreamUrl + basePath),
+      version: "0.0.0-test",
+      log: createLog({ level: "DEBUG", format: "text", write: (line) => this.logLines.push(line) }),
+      metricsPath: "/metrics",
+      modelLimit: 200,
+      probeTimeoutMs: PATIENCE_MS,
+      // So that bodies are not touched.
+      openaiStreamUsage: false,
+      allowedHosts: [],
+      fetch,
+      observers: [(observation) => this.observations.push(observation), (observation) => observe?.(observation)],
+      ...changed,
+    });
+    this.metrics = this.#exporter.metrics;
+    this.openRequests = this.#exporter.openRequests;
+    this.listener = listenWith(this.#counted(this.#exporter.handlers.both));
+    this.port = this.listener.address.port;
+    this.url = `http://127.0.0.1:${this.port}`;
+  }
+
+  #counted(handler: Handler): Handler {
+    return async (request, info) => {
+      this.proxied++;
+      const response = await handler(request, info);
+      // The exporter's own answers have this header; the proxy itself refuses a path that leads out of the base path.
+      const isOwn = response.headers.get("x-content-type-options") === "nosniff";
+      if (isOwn || this.#options.basePath !== undefined && response.status === 400) this.proxied--;
+      return response;
+    };
+  }
+
+  /** The observation of the n-th request that ended, counted from 1, as soon as it is there. */
+  async observation(n = 1): Promise<Observation> {
+    await until(() => this.observations.length >= n, `${n} requests were observed`);
+    return this.observations[n - 1] ?? fail();
+  }
+
+  /** What the exporter says at its metrics path. */
+  async scrape(): Promise<Scrape> {
+    const response = await fetch(this.url + (this.#options.metricsPath ?? "/metrics"));
+    return new Scrape(await response.text());
+  }
+
+  /** Sends a JSON body with `fetch`. */
+  post(path: string, body: unknown, init: RequestInit = {}): Promise<Response> {
+    return fetch(this.url + path, { method: "POST", body: JSON.stringify(body), ...init });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      const once = `each of ${this.proxied} requests is observed once`;
+      await until(() => this.observations.length >= this.proxied, once);
+      if (this.observations.length > this.proxied) fail(`It is not true that ${once}`);
+      if (this.openRequests.size > 0) fail(`${this.openRequests.size} requests are still open`);
+      const internalError = this.logLines.find((line) => line.includes("Internal error"));
+      if (this.#options.failsInside !== true && internalError !== undefined) fail(internalError);
+    } finally {
+      this.listener.abort();
+      await this.listener.shutdown();
+      this.#exporter.close();
+    }
+  }
+}
+
+/** Builds an exporter in front of an upstream. */
+export function startExporter(upstream: { url: string }, options: TestExporterOptions = {}): TestExporter {
+  return new TestExporter(upstream.url, options);
+}
+
+/** The same on either listener. */
+export async function startExporterOn(
+  server: WebServer,
+  upstream: { url: string },
+  options: TestExporterOptions = {},
+): Promise<TestExporter> {
+  if (server === "deno") return startExporter(upstream, options);
+  // It listens before there is a handler, since the exporter is built without waiting; nobody asks it before.
+  const handler = Promise.withResolvers<Handler>();
+  const listener = await listenNode(async (request, info) => (await handler.promise)(request, info), ANY_PORT);
+  return new TestExporter(upstream.url, options, (made) => {
+    handler.resolve(made);
+    return listener;
+  });
+}
+
+/** Metrics in the text format. */
+export class Scrape {
+  readonly text: string;
+  readonly #samples: { name: string; labels: Record<string, string>; value: number }[] = [];
+
+  constructor(text: string) {
+    this.text = text;
+    for (const [, name = "", labels = "", value = ""] of text.matchAll(/^([a-z]\w*)(?:{(.*)})? (\S+)$/gm)) {
+      const pairs = [...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)];
+      this.#samples.push({
+        name,
+        labels: Object.fromEntries(pairs.map(([, label, text]) => [label, text])),
+        value: Number(value.replace("Inf", "Infinity")),
+      });
+    }
+  }
+
+  /** The sum of the samples of this name that have these labels; `undefined` where there is none. */
+  value(name: string, labels: Record<string, string> = {}): number | undefined {
+    const values = this.#samples
+      .filter((sample) => sample.name === name)
+      .filter((sample) => Object.entries(labels).every(([label, value]) => sample.labels[label] === value))
+      .map((sample) => sample.value);
+    return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value);
+  }
+
+  /** Every value that a label has anywhere. */
+  labelValues(label: string): string[] {
+    const values = this.#samples.map(({ labels }) => labels[label]).filter((value) => value !== undefined);
+    return [...new Set(values)].sort();
+  }
+}
