@@ -130,12 +130,12 @@ export interface Observation {
   readonly traceId: string | undefined;
 }
 
-/** A measured request that has not ended. Its owner writes it, gauges and the status page read it. */
+/** A measured request that has not ended. Its owner updates it; gauges and the status page read it. */
 export interface OpenRequest {
   readonly api: Api;
   /** The model that the request names, once that is known. */
-  model: string | undefined;
-  /** No byte of the answer has come yet. */
+  readonly model: string | undefined;
+  /** No byte of the response has been received. */
   waiting: boolean;
 }
 

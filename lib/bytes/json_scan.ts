@@ -30,8 +30,6 @@ export interface Member {
 export interface ScannedObject {
   /** Index of its opening brace. */
   readonly start: number;
-  /** Index behind its closing brace; what follows is not looked at. */
-  readonly end: number;
   /** In the order in which they stand; a key may come twice. */
   readonly members: readonly Member[];
 }
@@ -48,7 +46,7 @@ export function scanObject(bytes: Uint8Array, from = 0): ScannedObject | undefin
   if (bytes[start] !== OBJECT_OPEN) return undefined;
   const members: Member[] = [];
   let at = skipSpace(bytes, start + 1);
-  if (bytes[at] === OBJECT_CLOSE) return { start, end: at + 1, members };
+  if (bytes[at] === OBJECT_CLOSE) return { start, members };
   while (bytes[at] === QUOTE) {
     const keyStart = at;
     const keyEnd = skipString(bytes, at);
@@ -59,7 +57,7 @@ export function scanObject(bytes: Uint8Array, from = 0): ScannedObject | undefin
     if (valueEnd === valueStart || valueEnd > bytes.length) return undefined;
     members.push({ key: keyOf(bytes, keyStart, keyEnd), keyStart, valueStart, valueEnd });
     at = skipSpace(bytes, valueEnd);
-    if (bytes[at] === OBJECT_CLOSE) return { start, end: at + 1, members };
+    if (bytes[at] === OBJECT_CLOSE) return { start, members };
     if (bytes[at] !== COMMA) return undefined;
     at = skipSpace(bytes, at + 1);
   }

@@ -1,100 +1,111 @@
 /**
- * Cuts a stream of bytes where its messages end: at line feeds (NDJSON) or at blank lines (SSE).
+ * Splits a stream of bytes at the ends of its messages: line feeds (NDJSON) or blank lines (server-sent events).
  *
  * @module
  */
 
 import { ByteQueue } from "./byte_queue.ts";
 
-/** What parts the messages of a stream: a line's end, or a blank line. */
+/** What ends a message. Lines end with `\n` or `\r\n`. */
 export type Separator = "line" | "blank_line";
 
-/**
- * Takes what a {@linkcode MessageSplitter} cuts. The arrays may share memory with what was pushed: what is kept must be
- * copied.
- */
-export interface SplitterSink {
-  /** One or more whole messages, with their ends. */
-  whole(messages: Uint8Array): void;
-  /** Bytes of a message that is over the limit, as they come; `begins` is true of the first of them. */
-  long(bytes: Uint8Array, begins: boolean): void;
+/** A part of a stream. */
+export interface Part {
+  /** One or more whole messages, their ends included; or part of one that is over the limit. */
+  readonly bytes: Uint8Array;
+  /** Set for part of a message over the limit. Absent: whole messages. */
+  readonly oversized?: "start" | "rest";
 }
 
 const LF = 10;
 const CR = 13;
-const NOTHING = new Uint8Array(0);
 
-/** Gathers bytes until messages are whole, up to a limit. Lines may end in `\n` or `\r\n`, and be cut anywhere. */
+/** Collects bytes until messages are whole, up to a limit per message. */
 export class MessageSplitter {
   readonly #separator: Separator;
   readonly #limitBytes: number;
-  readonly #sink: SplitterSink;
+  /** Bytes of the unfinished message. */
   readonly #held = new ByteQueue();
-  #isLong = false;
-  /** The last two bytes before the next push. */
-  #last = 0;
-  #lastButOne = 0;
+  #isOversized = false;
+  /** The two bytes before the next push. */
+  #before: readonly [number, number] = [LF, LF];
 
-  /** @param limitBytes Most bytes of one message that are held. */
-  constructor(separator: Separator, limitBytes: number, sink: SplitterSink) {
+  /** @param limitBytes Bytes that are held of one unfinished message. */
+  constructor(separator: Separator, limitBytes: number) {
     this.#separator = separator;
     this.#limitBytes = limitBytes;
-    this.#sink = sink;
   }
 
-  /** Takes the next bytes. */
-  push(bytes: Uint8Array): void {
-    const rest = this.#isLong ? this.#passLong(bytes) : 0;
-    if (!this.#isLong) this.#cut(bytes, rest);
-    this.#lastButOne = this.#byte(bytes, bytes.length - 2);
-    this.#last = this.#byte(bytes, bytes.length - 1);
+  /**
+   * Takes the next bytes of the stream.
+   *
+   * @returns What they completed, in order. Arrays may share memory with `bytes`: what is kept must be copied.
+   */
+  push(bytes: Uint8Array): Part[] {
+    const parts: Part[] = [];
+    let start = 0;
+    if (this.#isOversized) {
+      start = firstEnd(bytes, 0, this.#separator, this.#before);
+      this.#isOversized = start === 0;
+      parts.push({ bytes: this.#isOversized ? bytes : bytes.subarray(0, start), oversized: "rest" });
+    }
+    if (!this.#isOversized) {
+      const end = Math.max(start, lastEnd(bytes, bytes.length, this.#separator, this.#before));
+      if (end > start) parts.push({ bytes: this.#held.take(bytes.subarray(start, end)) });
+      this.#held.add(bytes.subarray(end));
+      if (this.#held.bytes > this.#limitBytes) {
+        this.#isOversized = true;
+        parts.push({ bytes: this.#held.take(), oversized: "start" });
+      }
+    }
+    if (bytes.length > 0) this.#before = [byteAt(bytes, bytes.length - 2, this.#before), bytes.at(-1) as number];
+    return parts;
   }
 
-  /** Ends the stream and returns the message that had no end, which is empty where there was none. */
+  /** Ends the stream and returns the message that has no end; empty where there is none. */
   end(): Uint8Array {
-    return this.#held.take(NOTHING);
+    return this.#held.take();
   }
+}
 
-  /** Returns the index at which the next message begins. */
-  #passLong(bytes: Uint8Array): number {
-    const end = this.#firstEnd(bytes);
-    this.#isLong = end === 0;
-    this.#sink.long(end === 0 ? bytes : bytes.subarray(0, end), false);
-    return end;
-  }
+/**
+ * Index after the first message that ends at or after an index; 0 where none does.
+ *
+ * @param before The two bytes in front of `bytes`. Default: the end of a message.
+ */
+export function firstEnd(
+  bytes: Uint8Array,
+  from: number,
+  separator: Separator,
+  before: readonly [number, number] = [LF, LF],
+): number {
+  let at = bytes.indexOf(LF, from);
+  while (at >= 0 && !isEnd(bytes, at, separator, before)) at = bytes.indexOf(LF, at + 1);
+  return at + 1;
+}
 
-  #cut(bytes: Uint8Array, start: number): void {
-    const end = Math.max(start, this.#lastEnd(bytes));
-    if (end > start) this.#sink.whole(this.#held.take(bytes.subarray(start, end)));
-    this.#held.add(bytes.subarray(end));
-    if (this.#held.bytes <= this.#limitBytes) return;
-    this.#isLong = true;
-    this.#sink.long(this.#held.take(NOTHING), true);
+/** Index after the last message that ends before an index; 0 where none does. */
+export function lastEnd(
+  bytes: Uint8Array,
+  until: number,
+  separator: Separator,
+  before: readonly [number, number] = [LF, LF],
+): number {
+  for (let at = until - 1; at >= 0; at--) {
+    at = bytes.lastIndexOf(LF, at);
+    if (at < 0 || isEnd(bytes, at, separator, before)) return at + 1;
   }
+  return 0;
+}
 
-  /** Index behind the last end of a message; 0 where there is none. */
-  #lastEnd(bytes: Uint8Array): number {
-    let at = bytes.lastIndexOf(LF);
-    while (at > 0 && !this.#endsMessage(bytes, at)) at = bytes.lastIndexOf(LF, at - 1);
-    return at >= 0 && this.#endsMessage(bytes, at) ? at + 1 : 0;
-  }
+/** Whether the line feed at an index ends a message. */
+function isEnd(bytes: Uint8Array, at: number, separator: Separator, before: readonly [number, number]): boolean {
+  if (separator === "line") return true;
+  const previous = byteAt(bytes, at - 1, before);
+  return previous === LF || previous === CR && byteAt(bytes, at - 2, before) === LF;
+}
 
-  /** Index behind the first end of a message; 0 where there is none. */
-  #firstEnd(bytes: Uint8Array): number {
-    let at = bytes.indexOf(LF);
-    while (at >= 0 && !this.#endsMessage(bytes, at)) at = bytes.indexOf(LF, at + 1);
-    return at + 1;
-  }
-
-  #endsMessage(bytes: Uint8Array, at: number): boolean {
-    if (this.#separator === "line") return true;
-    const before = this.#byte(bytes, at - 1);
-    return before === LF || before === CR && this.#byte(bytes, at - 2) === LF;
-  }
-
-  /** The byte at an index of what is pushed, from -2 on. */
-  #byte(bytes: Uint8Array, index: number): number {
-    if (index >= 0) return bytes[index] as number;
-    return index === -1 ? this.#last : this.#lastButOne;
-  }
+/** The byte at an index, which may be -1 or -2. */
+function byteAt(bytes: Uint8Array, index: number, before: readonly [number, number]): number {
+  return index >= 0 ? bytes[index] as number : before[index + 2] as number;
 }

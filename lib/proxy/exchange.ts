@@ -1,220 +1,170 @@
 /**
- * One request on its way: what is seen of it, until it becomes an {@linkcode Observation}.
+ * One request from its arrival to the {@linkcode Observation} that it becomes.
  *
  * @module
  */
 
-import { createFraming, type Framing, framingKind, type MessageSink } from "../reading/framing.ts";
-import {
-  emptyReport,
-  type Observation,
-  type Observe,
-  type OpenRequest,
-  type Outcome,
-  type UpstreamError,
-} from "../observation.ts";
-import { Reading } from "../reading/answer_reader.ts";
+import type { Observation, Observe, OpenRequest, Outcome, UpstreamError } from "../observation.ts";
+import { type Answer, AnswerReader, emptyAnswer } from "../reading/answer_reader.ts";
 import type { Endpoint } from "../reading/endpoints.ts";
-import type { Watcher } from "./tap.ts";
-import { upstreamErrorOf } from "./upstream_errors.ts";
+import { framingKind } from "../reading/framing.ts";
+import type { RequestBody } from "./request_body.ts";
+import type { BodyEnd, Watcher } from "./tap.ts";
+import { isAbort, upstreamErrorOf } from "./upstream_errors.ts";
 
-/** How the exchange of bytes with the client ended. */
-type End = "complete" | "broken" | "cancelled" | "unreachable";
-
-/** Status of a request whose client left before there was one, as nginx and Caddy have it. */
+/** Status of a request whose client disconnected before there was one, as in nginx and Caddy. */
 export const CLIENT_CLOSED_REQUEST = 499;
 
 /** What exchanges report to. */
 export interface ExchangeOptions {
-  /** Called once for each request, when it has ended. */
+  /** Called once per request, when it has ended. */
   readonly observe: Observe;
-  /** The measured requests that have not ended; an exchange enters itself and takes itself out. */
+  /** The measured requests that have not ended; an exchange adds and removes itself. */
   readonly openRequests: Set<OpenRequest>;
-  /** Called with an exception of our own code. The bytes went on all the same. */
+  /** Called with an exception of our own code; the bytes were forwarded all the same. */
   readonly internalError: (error: unknown) => void;
 }
 
-/** What of a request's head goes into its observation. */
+/** The part of a request's head that its observation has. */
 export interface RequestSummary {
   readonly method: string;
   readonly traceId: string | undefined;
 }
 
-/** Gathers what is seen of one request, and observes it exactly once. */
-export class Exchange implements Watcher, MessageSink {
-  readonly endpoint: Endpoint;
-  readonly #options: ExchangeOptions;
+/** Keeps clock, status and outcome of one request. Watches the response's body. */
+export class Exchange implements Watcher {
+  readonly #endpoint: Endpoint;
   readonly #request: RequestSummary;
+  readonly #options: ExchangeOptions;
   readonly #startedAt = Date.now();
   readonly #start = performance.now();
   readonly #open: OpenRequest | undefined;
+  #body: Pick<RequestBody, "bytes" | "model"> | undefined;
   #status = CLIENT_CLOSED_REQUEST;
   #isStreamed = false;
-  #framing: Framing | undefined;
-  #reading: Reading | undefined;
-  #firstOutputAt: number | undefined;
-  #lastOutputAt: number | undefined;
+  #reader: AnswerReader | undefined;
+  #responseBytes = 0;
   #upstreamError: UpstreamError | undefined;
-  #ended: End | undefined;
-  /** Body bytes received from the client. */
-  requestBytes = 0;
-  /** Body bytes passed to the client. */
-  responseBytes = 0;
+  #hasEnded = false;
 
   constructor(endpoint: Endpoint, request: RequestSummary, options: ExchangeOptions) {
-    this.endpoint = endpoint;
-    this.#options = options;
+    this.#endpoint = endpoint;
     this.#request = request;
+    this.#options = options;
     if (endpoint.api === undefined) return;
-    this.#open = { api: endpoint.api, model: undefined, waiting: true };
+    const model = (): string | undefined => this.#body?.model;
+    this.#open = {
+      api: endpoint.api,
+      get model(): string | undefined {
+        return model();
+      },
+      waiting: true,
+    };
     options.openRequests.add(this.#open);
   }
 
-  /** Takes an exception of our own code; the bytes go on all the same. */
-  get internalError(): (error: unknown) => void {
-    return this.#options.internalError;
+  /** The request's body is on its way upstream. Its fields are read again later: they may change until its end. */
+  onRequestBody(body: Pick<RequestBody, "bytes" | "model">): void {
+    this.#body = body;
   }
 
-  /** The model that the request names, as it is spelt there. */
-  named(model: string): void {
-    if (this.#open !== undefined) this.#open.model = model;
-  }
-
-  /** The response headers have come. */
-  answered(response: Response): void {
+  /** The response headers were received. Returns whether the body is a stream of messages. */
+  onResponse(response: Response): boolean {
     this.#status = response.status;
     if (this.#open !== undefined) this.#open.waiting = false;
-    const { dialect } = this.endpoint;
-    if (dialect === undefined || !response.ok || response.headers.has("content-encoding")) return;
+    const { dialect } = this.#endpoint;
+    if (dialect === undefined || !response.ok || response.headers.has("content-encoding")) return false;
     const kind = framingKind(response.headers.get("content-type"));
-    if (kind === undefined) return;
-    this.#isStreamed = kind !== "json";
-    this.#reading = new Reading(dialect);
-    this.#framing = createFraming(kind, this, dialect);
+    if (kind === undefined) return false;
+    this.#reader = new AnswerReader(kind, dialect);
+    return this.#isStreamed = kind !== "json";
   }
 
-  /** The answer comes as a stream of messages. */
-  get isStreamed(): boolean {
-    return this.#isStreamed;
-  }
-
-  chunk(bytes: Uint8Array, passed: number): void {
-    this.responseBytes += passed;
-    if (this.#framing === undefined) return;
-    try {
-      this.#framing.push(bytes, performance.now());
-    } catch (error) {
-      this.#options.internalError(error);
-    }
-  }
-
-  complete(): void {
-    this.#end("complete");
-  }
-
-  broken(error: unknown): void {
-    // `fetch` gets the signal of the client's leaving, now and then before the body's reader is told of it.
-    if (error instanceof DOMException && error.name === "AbortError") return this.cancelled();
-    this.#upstreamError = upstreamErrorOf(error);
-    this.#end("broken");
-  }
-
-  cancelled(): void {
-    this.#end("cancelled");
-  }
-
-  /** No response came; the client gets this status instead. */
-  unreachable(status: number, error: UpstreamError): void {
+  /** No response can be forwarded; the client gets this status instead. */
+  fail(status: number, error?: UpstreamError): void {
     this.#status = status;
     this.#upstreamError = error;
-    this.#end("unreachable");
+    this.end("complete");
   }
 
-  /** Our own code failed before a response came; the client gets this status instead. */
-  failed(status: number): void {
-    this.#status = status;
-    this.#end("complete");
-  }
-
-  message(message: unknown, at: number): boolean {
-    const hasOutput = this.#reading?.read(message) ?? false;
-    if (hasOutput) this.quiet(at);
-    return hasOutput;
-  }
-
-  quiet(at: number): void {
-    this.#firstOutputAt ??= at;
-    this.#lastOutputAt = at;
-  }
-
-  parseError(reason: Parameters<Reading["parseError"]>[0]): void {
-    // What broke off in the middle of a message is told by the outcome; that message is not at fault.
-    if (this.#ended === undefined || this.#ended === "complete") this.#reading?.parseError(reason);
-  }
-
-  #end(end: End): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = end;
-    const endedAt = performance.now();
-    if (this.#open !== undefined) this.#options.openRequests.delete(this.#open);
-    const framing = this.#framing;
-    if (framing === undefined) this.#observe(end, endedAt);
-    else {
-      Promise.try(() => framing.end())
-        .catch(this.#options.internalError)
-        .finally(() => this.#observe(end, endedAt));
-    }
-  }
-
-  #observe(end: End, endedAt: number): void {
+  chunk(bytes: Uint8Array, forwarded: number): void {
+    this.#responseBytes += forwarded;
     try {
-      this.#options.observe(this.#observation(end, endedAt));
+      this.#reader?.push(bytes, performance.now());
     } catch (error) {
       this.#options.internalError(error);
     }
   }
 
-  #observation(end: End, endedAt: number): Observation {
-    const { route, api, operation, hasUsage } = this.endpoint;
-    const reading = this.#reading;
+  end(bodyEnd: BodyEnd, error?: unknown): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    const endedAt = performance.now();
+    if (this.#open !== undefined) this.#options.openRequests.delete(this.#open);
+    const end = bodyEnd === "broken" && isAbort(error) ? "cancelled" : bodyEnd;
+    if (end === "broken") this.#upstreamError = upstreamErrorOf(error);
+    if (this.#reader === undefined) this.#observe(end, endedAt, emptyAnswer());
+    else this.#finish(this.#reader, end, endedAt);
+  }
+
+  async #finish(reader: AnswerReader, end: BodyEnd, endedAt: number): Promise<void> {
+    let answer: Answer = emptyAnswer();
+    try {
+      answer = await reader.end(end === "complete", endedAt);
+    } catch (error) {
+      this.#options.internalError(error);
+    }
+    this.#observe(end, endedAt, answer);
+  }
+
+  #observe(end: BodyEnd, endedAt: number, answer: Answer): void {
+    try {
+      this.#options.observe(this.#observation(end, endedAt, answer));
+    } catch (error) {
+      this.#options.internalError(error);
+    }
+  }
+
+  #observation(end: BodyEnd, endedAt: number, answer: Answer): Observation {
+    const { route, api, operation, hasUsage } = this.#endpoint;
     return {
       startedAt: this.#startedAt,
       route,
       method: this.#request.method,
       api,
       operation,
-      requestedModel: this.#open?.model,
+      requestedModel: this.#body?.model,
       status: this.#status,
-      outcome: this.#outcome(end),
+      outcome: this.#outcome(end, answer),
       streamed: this.#isStreamed,
       durationSeconds: (endedAt - this.#start) / 1000,
-      firstOutputSeconds: this.#since(this.#firstOutputAt),
-      lastOutputSeconds: this.#since(this.#lastOutputAt),
-      requestBytes: this.requestBytes,
-      responseBytes: this.responseBytes,
-      usageExpected: hasUsage === true && reading?.countless !== true,
-      report: reading?.report ?? emptyReport(),
-      parseErrors: reading?.parseErrors ?? {},
+      firstOutputSeconds: this.#sinceStart(answer.firstOutputAt),
+      lastOutputSeconds: this.#sinceStart(answer.lastOutputAt),
+      requestBytes: this.#body?.bytes ?? 0,
+      responseBytes: this.#responseBytes,
+      usageExpected: hasUsage === true && !answer.hasNoUsage,
+      report: answer.report,
+      parseErrors: answer.parseErrors,
       upstreamError: this.#upstreamError,
       traceId: this.#request.traceId,
     };
   }
 
-  /** Seconds from the request's arrival, for what came in a stream. */
-  #since(at: number | undefined): number | undefined {
+  /** Seconds from the request's arrival; streams only. */
+  #sinceStart(at: number | undefined): number | undefined {
     return this.#isStreamed && at !== undefined ? (at - this.#start) / 1000 : undefined;
   }
 
-  #outcome(end: End): Outcome {
-    if (end === "unreachable") return "upstream_unreachable";
+  #outcome(end: BodyEnd, answer: Answer): Outcome {
+    if (end === "complete" && this.#upstreamError !== undefined) return "upstream_unreachable";
     if (this.#status === CLIENT_CLOSED_REQUEST && end === "cancelled") return "client_closed";
     if (this.#status >= 500) return "server_error";
     if (this.#status >= 400) return "client_error";
-    if (this.#reading?.failed) return "stream_error";
-    // A client may leave as soon as it has what it wants; what it got was complete.
-    if (this.#reading?.terminal) return "ok";
+    if (answer.hasFailed) return "stream_error";
+    // A client may disconnect as soon as it has what it wants; what it got was complete.
+    if (answer.isTerminated) return "ok";
     if (end === "cancelled") return "client_closed";
     if (end === "broken") return "upstream_broken";
-    return this.#isStreamed || this.#reading?.unfinished ? "incomplete" : "ok";
+    return this.#isStreamed || answer.isUnfinished ? "incomplete" : "ok";
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The body of a request: passed on as it came, and read beside that as far as it is worth it.
+ * The body of a request: forwarded as it arrives, and parsed within bounds.
  *
  * @module
  */
@@ -7,169 +7,217 @@
 import { ByteQueue, join } from "../bytes/byte_queue.ts";
 import { describe } from "../errors.ts";
 import { type ClientRequest, contentLength } from "../http.ts";
-import { type Exchange } from "./exchange.ts";
-import { tap, type Turns, type Watcher } from "./tap.ts";
-import { readRequest } from "./stream_usage.ts";
+import type { Endpoint } from "../reading/endpoints.ts";
+import type { Bytes, LoopTicks } from "./gather.ts";
+import { parseRequest, type RequestFacts } from "./stream_usage.ts";
+import { type BodyEnd, tap, type Watcher } from "./tap.ts";
 
-/** Longest body that is read, in bytes. A longer one is passed on unread: its model is taken from the answer. */
+/** Maximum size of a body that is parsed, in bytes. A larger one is only forwarded; its model is the response's. */
 export const READ_LIMIT_BYTES = 8 * 1024 * 1024;
 
 /**
- * Most bytes of bodies that are held at once, of all requests whose answer has not begun. Beyond it bodies are passed
- * on unread, so that memory stays bounded when thousands wait.
+ * Maximum size of all bodies that are held at once, in bytes: those of requests whose response has not begun. Beyond it
+ * bodies are only forwarded, so that memory stays bounded when thousands of requests wait.
  */
 export const HELD_LIMIT_BYTES = 256 * 1024 * 1024;
 
-type ByteStream = ReadableStream<Uint8Array<ArrayBuffer>>;
+type ByteStream = ReadableStream<Bytes>;
 
-/** A body as it goes to the upstream. */
-export interface OutgoingBody {
-  /** `null`: the request has none. */
-  readonly body: Uint8Array<ArrayBuffer> | ByteStream | Blob | null;
-  /** Usage was asked for on the client's behalf; it has to be taken out of the answer. */
-  readonly hasAsked: boolean;
-  /** What is held of it until the answer begins. */
+/** A body on its way to the upstream. `bytes` and `model` change while it is streamed. */
+export interface RequestBody {
+  /** What is sent upstream; `null` where the request has no body. */
+  readonly body: Bytes | ByteStream | Blob | null;
+  /** Usage was requested on the client's behalf; it has to be hidden from the client. */
+  readonly hasRequestedUsage: boolean;
+  /** Bytes received from the client. */
+  readonly bytes: number;
+  /** The model that the request names, as it is spelled there; `undefined` where it is not known. */
+  readonly model: string | undefined;
+  /** Bytes held until the response begins: pass the body to {@linkcode RequestBodies.release} then. */
   readonly heldBytes: number;
 }
 
-/** A body cannot be read to its end: its client has left, or does not send HTTP. */
+/** The client disconnected before its body was complete, or violated HTTP. */
 export class UnreadableBody extends Error {
   override readonly name = "UnreadableBody";
+  /** Bytes received before that; the announced length where it is not known. */
+  readonly bytes: number;
+
+  constructor(cause: unknown, bytes: number) {
+    super(describe(cause), { cause });
+    this.bytes = bytes;
+  }
 }
 
-type WholeBody = OutgoingBody & { readonly body: Uint8Array<ArrayBuffer> };
+/** Options of {@linkcode RequestBodies}. */
+export interface RequestBodiesOptions {
+  /** Whether to request usage on streams that carry none by themselves. */
+  readonly openaiStreamUsage: boolean;
+  /** Shared by all taps. */
+  readonly ticks: LoopTicks;
+  /** Called with an exception of our own code; the body is forwarded all the same. */
+  readonly internalError: (error: unknown) => void;
+}
 
-/** Reads the bodies of requests. */
-export class BodyReader {
-  readonly #asksForUsage: boolean;
-  readonly #turns: Turns;
+/** Reads the bodies of all requests, and limits what is held of them. */
+export class RequestBodies {
+  readonly #options: RequestBodiesOptions;
   #heldBytes = 0;
 
-  /**
-   * @param asksForUsage Whether streams that carry no token counts by themselves are to be asked for them.
-   * @param turns Those of all taps.
-   */
-  constructor(asksForUsage: boolean, turns: Turns) {
-    this.#asksForUsage = asksForUsage;
-    this.#turns = turns;
+  constructor(options: RequestBodiesOptions) {
+    this.#options = options;
   }
 
   /**
-   * Makes of the client's body the upstream's, tells the exchange its size and the model that it names.
+   * Makes the upstream's body of the client's.
    *
-   * A body that tells its length goes on with that length, for which it has to be whole before it is sent; Ollama
-   * cannot begin before that either. One that comes in chunks of unknown number goes on in chunks, as they come, unless
-   * usage is to be asked for in it.
+   * A body with a length is forwarded with that length, for which it is held until it is whole; Ollama cannot begin
+   * earlier either. A chunked one is forwarded as it arrives, unless usage has to be requested in it.
    *
-   * @throws {UnreadableBody} Where the client leaves before its body is complete.
+   * @throws {UnreadableBody} Where the client disconnects before its body is complete.
    */
-  async read(request: ClientRequest, exchange: Exchange): Promise<OutgoingBody> {
+  async read(request: ClientRequest, endpoint: Endpoint): Promise<RequestBody> {
     const { headers } = request;
     const length = contentLength(headers);
-    if (length === 0 || length === undefined && !headers.has("transfer-encoding")) return untouched(null);
-    if (length !== undefined) exchange.requestBytes = length;
-    const { api, hasJsonRequest = false, asksForUsage = false } = exchange.endpoint;
-    const asks = asksForUsage && this.#asksForUsage;
-    const isReadable = api !== undefined && hasJsonRequest && !headers.has("content-encoding") &&
+    if (length === 0 || length === undefined && !headers.has("transfer-encoding")) return NO_BODY;
+    const { api, hasJsonRequest = false, asksForUsage = false } = endpoint;
+    const canRequestUsage = asksForUsage && this.#options.openaiStreamUsage;
+    const isParsed = api !== undefined && hasJsonRequest && !headers.has("content-encoding") &&
       this.#heldBytes + (length ?? 0) < HELD_LIMIT_BYTES;
-    if (isReadable && length !== undefined && length <= READ_LIMIT_BYTES) {
-      return this.#whole(await this.#receive(request, length), exchange, asks);
+    if (isParsed && length !== undefined && length <= READ_LIMIT_BYTES) {
+      return this.#held(await this.#receive(request, length), canRequestUsage);
     }
     // Not asked for before: with a stream of the body in between, `bytes()` costs half as much again.
     const { body } = request;
-    if (body === null) return untouched(null);
-    // Of `Deno.serve`'s own streams `fetch` knows the length. Others go through a tap, which counts what comes; without
-    // one V8 lets several hundred MiB of the buffers of `node:http` lie.
-    if (length !== undefined && request instanceof Request) return untouched(body);
-    if (length !== undefined) {
-      exchange.requestBytes = 0;
-      return untouched(new SizedBody(tap(body, new UploadWatcher(exchange), this.#turns), length));
-    }
-    if (!isReadable) return untouched(tap(body, new UploadWatcher(exchange), this.#turns));
-    return asks ? await this.#gather(body, exchange) : untouched(tap(body, new ModelWatcher(exchange), this.#turns));
+    if (body === null) return NO_BODY;
+    // `fetch` knows the length of `Deno.serve`'s own streams.
+    if (length !== undefined && request instanceof Request) return { ...NO_BODY, body, bytes: length };
+    if (length !== undefined) return this.#streamed(body, { length });
+    return isParsed && canRequestUsage ? await this.#collect(body) : this.#streamed(body, { isParsed });
   }
 
-  /** The answer to this body has begun, or there is none. */
-  release({ heldBytes }: OutgoingBody): void {
+  /** The response to this body has begun, or there is none. */
+  release({ heldBytes }: RequestBody): void {
     this.#heldBytes -= heldBytes;
   }
 
-  /** Reads a body to its end. It counts as held from the beginning, since memory fills while it comes. */
-  async #receive(request: ClientRequest, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  /** Receives a body to its end. It counts as held from the beginning, since memory fills while it arrives. */
+  async #receive(request: ClientRequest, length: number): Promise<Bytes> {
     this.#heldBytes += length;
     try {
-      return await received(request.bytes());
+      return await request.bytes();
+    } catch (cause) {
+      throw new UnreadableBody(cause, length);
     } finally {
       this.#heldBytes -= length;
     }
   }
 
-  #whole(bytes: Uint8Array<ArrayBuffer>, exchange: Exchange, asks: boolean): WholeBody {
-    const asking = read(bytes, exchange, asks);
-    const body = asking ?? bytes;
+  #held(received: Bytes, canRequestUsage: boolean): RequestBody & { readonly body: Bytes } {
+    const { model, withUsage } = this.#parse(received, canRequestUsage);
+    const body = withUsage ?? received;
     this.#heldBytes += body.length;
-    return { body, hasAsked: asking !== undefined, heldBytes: body.length };
+    const hasRequestedUsage = withUsage !== undefined;
+    return { body, hasRequestedUsage, bytes: received.length, model, heldBytes: body.length };
   }
 
-  /** Reads a body of unknown length up to the limits; it stays one of unknown length. */
-  async #gather(body: ByteStream, exchange: Exchange): Promise<OutgoingBody> {
+  /** Receives a chunked body up to the limits; it stays a chunked one. */
+  async #collect(body: ByteStream): Promise<RequestBody> {
     const reader = body.getReader();
-    const parts: Uint8Array<ArrayBuffer>[] = [];
+    const parts: Bytes[] = [];
+    let bytes = 0;
     try {
-      while (exchange.requestBytes <= READ_LIMIT_BYTES && this.#heldBytes <= HELD_LIMIT_BYTES) {
-        const { done, value } = await received(reader.read());
+      while (bytes <= READ_LIMIT_BYTES && this.#heldBytes <= HELD_LIMIT_BYTES) {
+        const { done, value } = await reader.read();
         if (done) {
-          const whole = this.#whole(join(parts), exchange, true);
-          return { ...whole, body: streamOf([whole.body]) };
+          const held = this.#held(join(parts), true);
+          return { ...held, body: streamOf([held.body]) };
         }
         parts.push(value);
-        exchange.requestBytes += value.length;
+        bytes += value.length;
         this.#heldBytes += value.length;
       }
+    } catch (cause) {
+      throw new UnreadableBody(cause, bytes);
     } finally {
-      this.#heldBytes -= exchange.requestBytes;
+      this.#heldBytes -= bytes;
     }
     reader.releaseLock();
-    return untouched(streamOf(parts, tap(body, new UploadWatcher(exchange), this.#turns)));
+    return this.#streamed(body, { received: parts });
+  }
+
+  #streamed(body: ByteStream, { received = [], isParsed = false, length }: StreamedOptions): RequestBody {
+    const readModel = isParsed ? (whole: Uint8Array) => this.#parse(whole, false).model : undefined;
+    const streamed = new StreamedBody(received.reduce((sum, part) => sum + part.length, 0), readModel);
+    const rest = tap(body, { watcher: streamed, ticks: this.#options.ticks });
+    streamed.body = length !== undefined
+      ? new SizedBody(rest, length)
+      : received.length === 0
+      ? rest
+      : streamOf(received, rest);
+    return streamed;
+  }
+
+  #parse(bytes: Uint8Array, canRequestUsage: boolean): RequestFacts {
+    try {
+      return parseRequest(bytes, canRequestUsage);
+    } catch (error) {
+      this.#options.internalError(error);
+      return { model: undefined, withUsage: undefined };
+    }
   }
 }
 
-/** What comes from the client, whose errors are told from ours. */
-async function received<T>(reading: Promise<T>): Promise<T> {
-  try {
-    return await reading;
-  } catch (cause) {
-    throw new UnreadableBody(describe(cause), { cause });
+const NO_BODY: RequestBody = { body: null, hasRequestedUsage: false, bytes: 0, model: undefined, heldBytes: 0 };
+
+interface StreamedOptions {
+  /** What was received of it already. */
+  readonly received?: readonly Bytes[];
+  /** Whether the model is read of it. */
+  readonly isParsed?: boolean;
+  /** Absent: it is chunked. */
+  readonly length?: number;
+}
+
+/** Counts the bytes of a body on its way, and reads the model of it when it is complete. */
+class StreamedBody implements RequestBody, Watcher {
+  body: RequestBody["body"] = null;
+  readonly hasRequestedUsage = false;
+  readonly heldBytes = 0;
+  bytes: number;
+  model: string | undefined;
+  readonly #readModel: ((whole: Uint8Array) => string | undefined) | undefined;
+  readonly #copy = new ByteQueue();
+
+  constructor(bytes: number, readModel: ((whole: Uint8Array) => string | undefined) | undefined) {
+    this.bytes = bytes;
+    this.#readModel = readModel;
+  }
+
+  chunk(bytes: Uint8Array): void {
+    this.bytes += bytes.length;
+    if (this.#readModel === undefined) return;
+    if (this.bytes <= READ_LIMIT_BYTES) this.#copy.add(bytes);
+    else this.#copy.clear();
+  }
+
+  end(end: BodyEnd): void {
+    const whole = this.#copy.take();
+    if (end === "complete") this.model = this.#readModel?.(whole);
   }
 }
 
-/** Tells the exchange the model, and returns the body that asks for usage, if there is one. */
-function read(bytes: Uint8Array, exchange: Exchange, asks: boolean): Uint8Array<ArrayBuffer> | undefined {
-  try {
-    const { model, asking } = readRequest(bytes, asks);
-    if (model !== undefined) exchange.named(model);
-    return asking;
-  } catch (error) {
-    exchange.internalError(error);
-    return undefined;
-  }
+/** A stream of the parts, followed by the rest of the stream that they were taken from. */
+function streamOf(parts: readonly Bytes[], rest?: ByteStream): ByteStream {
+  return ReadableStream.from(chunksOf(parts, rest));
 }
 
-function untouched(body: ByteStream | Blob | null): OutgoingBody {
-  return { body, hasAsked: false, heldBytes: 0 };
-}
-
-/** The parts, followed by what is left of the stream they were taken from. */
-async function* chunks(parts: Uint8Array<ArrayBuffer>[], rest?: ByteStream): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+async function* chunksOf(parts: readonly Bytes[], rest: ByteStream | undefined): AsyncGenerator<Bytes> {
   yield* parts;
   if (rest !== undefined) yield* rest;
 }
 
-function streamOf(parts: Uint8Array<ArrayBuffer>[], rest?: ByteStream): ByteStream {
-  return ReadableStream.from(chunks(parts, rest));
-}
-
-/** A stream of known length. As a plain stream `fetch` would send it in chunks, whatever `content-length` says. */
+/** A stream of known length: `fetch` would send a plain stream chunked, whatever `content-length` says. */
 class SizedBody extends Blob {
   readonly #stream: ByteStream;
   readonly #length: number;
@@ -186,37 +234,5 @@ class SizedBody extends Blob {
 
   override stream(): ByteStream {
     return this.#stream;
-  }
-}
-
-/** Counts the bytes of a body as they come. */
-class UploadWatcher implements Watcher {
-  protected readonly exchange: Exchange;
-
-  constructor(exchange: Exchange) {
-    this.exchange = exchange;
-  }
-
-  chunk(bytes: Uint8Array): void {
-    this.exchange.requestBytes += bytes.length;
-  }
-
-  complete(): void {}
-  broken(): void {}
-  cancelled(): void {}
-}
-
-/** Reads the model off a body that is already on its way. */
-class ModelWatcher extends UploadWatcher {
-  readonly #held = new ByteQueue();
-
-  override chunk(bytes: Uint8Array): void {
-    super.chunk(bytes);
-    if (this.exchange.requestBytes <= READ_LIMIT_BYTES) this.#held.add(bytes);
-    else this.#held.clear();
-  }
-
-  override complete(): void {
-    read(this.#held.take(new Uint8Array(0)), this.exchange, false);
   }
 }

@@ -1,44 +1,42 @@
 /**
- * Usage that nobody asked for: an OpenAI stream carries token counts only if the request asks for them. This asks, by
- * putting bytes into the request's body, and takes out of the answer what that adds to it. Nothing is encoded anew.
+ * Requests usage on OpenAI streams whose client did not, and hides it from the client: such a stream carries token
+ * counts only if the request asks for them (docs/ollama-api.md 3.1). Bytes are spliced in and out, never re-encoded.
  *
  * @module
  */
 
-import { join } from "../bytes/byte_queue.ts";
+import { EMPTY, join } from "../bytes/byte_queue.ts";
 import { ByteSearch } from "../bytes/byte_search.ts";
-import { MessageSplitter, type SplitterSink } from "../bytes/message_splitter.ts";
+import { firstEnd, lastEnd, MessageSplitter } from "../bytes/message_splitter.ts";
 import { type Member, type ScannedObject, scanObject, valueOf } from "../bytes/json_scan.ts";
 import type { Filter } from "./tap.ts";
 
-/** What a request to an inference endpoint says. */
+/** What the body of an inference request says. */
 export interface RequestFacts {
-  /** The model's name as it is spelt; `undefined` where there is none. */
+  /** The model's name as it is spelled; `undefined` where there is none. */
   readonly model: string | undefined;
-  /** The request in which usage is asked for; `undefined` where that is not needed, or not safe. */
-  readonly asking: Uint8Array<ArrayBuffer> | undefined;
+  /** The body with usage requested; `undefined` where that is not needed, or not safe. */
+  readonly withUsage: Uint8Array<ArrayBuffer> | undefined;
 }
 
-const NO_FACTS: RequestFacts = { model: undefined, asking: undefined };
-
 /**
- * Reads the body of a request.
+ * Parses the body of an inference request.
  *
- * @param bytes The whole body, uncompressed. It is read as Ollama does: keys without regard to case, of a key that
- * comes twice the last, bytes after the first value ignored (section 0, rule 9).
- * @param ask Whether usage is to be asked for where the client has not.
+ * @param bytes The whole body, uncompressed. It is parsed as Ollama does (docs/ollama-api.md 0): keys in any case, the
+ * last of a repeated key, bytes after the first value ignored.
+ * @param canRequestUsage Whether usage may be requested.
  */
-export function readRequest(bytes: Uint8Array, ask: boolean): RequestFacts {
+export function parseRequest(bytes: Uint8Array, canRequestUsage: boolean): RequestFacts {
   const body = scanObject(bytes);
-  if (body === undefined) return NO_FACTS;
+  if (body === undefined) return { model: undefined, withUsage: undefined };
   const model = last(bytes, body, "model");
   return {
     model: typeof model === "string" && model !== "" ? model : undefined,
-    asking: ask && last(bytes, body, "stream") === true ? askForUsage(bytes, body) : undefined,
+    withUsage: canRequestUsage && last(bytes, body, "stream") === true ? requestUsage(bytes, body) : undefined,
   };
 }
 
-/** The value that counts of a key: the last one that is not `null`, which Go passes over. */
+/** The value that counts of a key: the last one that is not `null`, which Go skips. */
 function last(bytes: Uint8Array, object: ScannedObject, key: string): unknown {
   const values = object.members.filter((member) => member.key === key).map((member) => valueOf(bytes, member));
   return values.findLast((value) => value !== null);
@@ -47,8 +45,8 @@ function last(bytes: Uint8Array, object: ScannedObject, key: string): unknown {
 const OPTIONS = "stream_options";
 const INCLUDE = "include_usage";
 
-/** The body with usage asked for; `undefined` where it is asked for already, or the body is not what it seems to be. */
-function askForUsage(bytes: Uint8Array, body: ScannedObject): Uint8Array<ArrayBuffer> | undefined {
+/** The body with usage requested; `undefined` where it is requested already, or the keys are ambiguous. */
+function requestUsage(bytes: Uint8Array, body: ScannedObject): Uint8Array<ArrayBuffer> | undefined {
   const [options, ...more] = body.members.filter((member) => member.key === OPTIONS);
   if (more.length > 0) return undefined;
   // The body has members: at least `stream`.
@@ -79,65 +77,48 @@ function splice(bytes: Uint8Array, start: number, end: number, middle: Uint8Arra
   return join([bytes.subarray(0, start), middle, bytes.subarray(end)]);
 }
 
-// Hiding.
-
-/** Longest event that is held until it is whole, in bytes. A longer one is passed on as it comes. */
+/** Maximum size of an event that is held until it is whole, in bytes. A larger one is forwarded as it arrives. */
 export const EVENT_LIMIT_BYTES = 8 * 1024 * 1024;
 
-const LF = 10;
-const CR = 13;
 const USAGE = new ByteSearch('"usage"');
 const NO_CHOICES = new ByteSearch('"choices":[]');
 const DATA = new TextEncoder().encode("data: ");
-const NOTHING = new Uint8Array(0);
 
 /**
- * Takes out of an event stream what asking for usage has put into it: the one event whose `choices` is empty, and, in
- * `/v1/completions`, the `usage` that every other event carries (sections 3.1, 3.2).
+ * Removes from an event stream what requesting usage has added: the one event whose `choices` is empty and, in
+ * `/v1/completions`, the `usage` of every other event (docs/ollama-api.md 3.1, 3.2).
  *
- * An event is passed on when it is whole. Ollama writes each in one piece, so that nothing is held in practice.
+ * An event is forwarded when it is whole. Ollama writes each in one piece, so that nothing is held in practice.
  */
-export class UsageFilter implements Filter, SplitterSink {
-  readonly #cutter = new MessageSplitter("blank_line", EVENT_LIMIT_BYTES, this);
-  #hidden = false;
-  /** What is to be passed on of the current push. */
-  #passed: Uint8Array[] = [];
+export class UsageFilter implements Filter {
+  readonly #splitter = new MessageSplitter("blank_line", EVENT_LIMIT_BYTES);
+  #hasHidden = false;
 
-  /** Takes bytes of the stream and returns those to be passed on; the result may share memory with `bytes`. */
   push(bytes: Uint8Array): Uint8Array {
-    this.#cutter.push(bytes);
-    return this.#take();
+    const parts = this.#splitter.push(bytes);
+    return concat(parts.flatMap(({ bytes, oversized }) => oversized === undefined ? this.#filter(bytes) : [bytes]));
   }
 
-  /** Ends the stream, politely or not, and returns what was held and is to be passed on. */
   end(): Uint8Array {
-    const rest = this.#cutter.end();
-    // An event that broke off is passed on unless it was going to be hidden.
-    const isUsage = !this.#hidden && isData(rest) && NO_CHOICES.in(rest) && scanObject(rest, DATA.length) === undefined;
-    if (!isUsage) this.#passed.push(this.#edit(rest));
-    return this.#take();
+    const rest = this.#splitter.end();
+    // An event that broke off is forwarded unless it was going to be hidden.
+    const isUsage = !this.#hasHidden && isData(rest) && NO_CHOICES.in(rest) &&
+      scanObject(rest, DATA.length) === undefined;
+    return isUsage ? EMPTY : this.#edit(rest);
   }
 
-  whole(events: Uint8Array): void {
-    // Everything up to the first event that tells usage passes in one piece.
+  /** Everything up to the first event with usage is forwarded in one piece. */
+  #filter(events: Uint8Array): Uint8Array[] {
+    const forwarded: Uint8Array[] = [];
     let start = 0;
     for (let at = USAGE.indexIn(events); at >= 0; at = USAGE.indexIn(events, start)) {
-      const event = eventStart(events, start, at);
-      const end = eventEnd(events, at);
-      this.#passed.push(events.subarray(start, event), this.#edit(events.subarray(event, end)));
+      const event = Math.max(start, lastEnd(events, at, "blank_line"));
+      const end = firstEnd(events, at, "blank_line");
+      forwarded.push(events.subarray(start, event), this.#edit(events.subarray(event, end)));
       start = end;
     }
-    this.#passed.push(events.subarray(start));
-  }
-
-  long(bytes: Uint8Array): void {
-    this.#passed.push(bytes);
-  }
-
-  #take(): Uint8Array {
-    const passed = this.#passed;
-    this.#passed = [];
-    return passed.length === 1 && passed[0] ? passed[0] : join(passed);
+    forwarded.push(events.subarray(start));
+    return forwarded;
   }
 
   #edit(event: Uint8Array): Uint8Array {
@@ -147,16 +128,38 @@ export class UsageFilter implements Filter, SplitterSink {
     const usage = object.members.find((member) => member.key === "usage");
     const choices = object.members.find((member) => member.key === "choices");
     if (usage === undefined || choices === undefined) return event;
-    if (isEmptyList(valueOf(event, choices))) {
-      if (this.#hidden) return event;
-      this.#hidden = true;
-      return NOTHING;
-    }
-    return without(event, object, usage);
+    if (!isEmptyList(valueOf(event, choices))) return without(event, object, usage);
+    if (this.#hasHidden) return event;
+    this.#hasHidden = true;
+    return EMPTY;
   }
 }
 
-/** The event consists of data, as all that Ollama writes. */
+/** A filter that forwards bytes unchanged once it has thrown. */
+export function failOpen(filter: Filter, internalError: (error: unknown) => void): Filter {
+  let hasFailed = false;
+  const attempt = (change: () => Uint8Array, fallback: Uint8Array): Uint8Array => {
+    if (hasFailed) return fallback;
+    try {
+      return change();
+    } catch (error) {
+      hasFailed = true;
+      internalError(error);
+      return fallback;
+    }
+  };
+  return {
+    push: (bytes) => attempt(() => filter.push(bytes), bytes),
+    end: () => attempt(() => filter.end(), EMPTY),
+  };
+}
+
+/** The parts in one piece; without a copy where there is one. */
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  return parts.length === 1 && parts[0] ? parts[0] : join(parts);
+}
+
+/** Whether the event begins with data, as all that Ollama writes do. */
 function isData(event: Uint8Array): boolean {
   return DATA.every((byte, index) => event[index] === byte);
 }
@@ -165,32 +168,12 @@ function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-/** The event without one member of its object, and without the comma that parted it from its neighbour. */
+/** The event without one member of its object, and without the comma between it and its neighbor. */
 function without(event: Uint8Array, object: ScannedObject, member: Member): Uint8Array {
   const index = object.members.indexOf(member);
   const before = object.members[index - 1];
   const after = object.members[index + 1];
   const start = before?.valueEnd ?? member.keyStart;
   const end = before === undefined && after !== undefined ? after.keyStart : member.valueEnd;
-  return splice(event, start, end, NOTHING);
-}
-
-/** Where the event begins that the byte at an index belongs to; events begin at `from`. */
-function eventStart(bytes: Uint8Array, from: number, index: number): number {
-  let at = bytes.lastIndexOf(LF, index);
-  while (at >= from) {
-    const before = bytes[at - 1] === CR ? at - 2 : at - 1;
-    if (before < from || bytes[before] === LF) return at + 1;
-    at = bytes.lastIndexOf(LF, at - 1);
-  }
-  return from;
-}
-
-/** Index behind the event that begins at an index, its blank line included. A blank line before it counts as one. */
-function eventEnd(bytes: Uint8Array, start: number): number {
-  for (let at = bytes.indexOf(LF, start); at >= 0; at = bytes.indexOf(LF, at + 1)) {
-    const before = bytes[at - 1] === CR ? at - 2 : at - 1;
-    if (before < start || bytes[before] === LF) return at + 1;
-  }
-  return bytes.length;
+  return splice(event, start, end, EMPTY);
 }

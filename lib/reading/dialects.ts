@@ -15,48 +15,49 @@ import {
   at,
   count,
   equals,
+  type FieldReader,
   filled,
   items,
   milliseconds,
   nanoseconds,
   present,
-  type Reader,
   sum,
   text,
   where,
 } from "./field_readers.ts";
 
 /**
- * Which messages need not be decoded once output has begun. Ollama writes all messages of a stream in one fixed form;
- * where the first message with output does not show `mark`, the form is another one and everything is parsed.
+ * Which messages need not be parsed once output has begun. Ollama writes all messages of a stream in one fixed form;
+ * where the first message with output does not contain `form`, the form is another one and everything is parsed.
  */
-export interface Quiet {
-  /** Stands in a message that carries output and nothing else of interest. */
-  readonly mark: string;
+export interface SkipRule {
+  /** Part of every message that carries output and nothing else of interest. */
+  readonly form: string;
   /** A message with any of these is parsed all the same. */
-  readonly alarms: ByteSearch;
+  readonly unless: ByteSearch;
 }
 
 /** Where the facts of a {@linkcode Report} stand in one API's messages. */
-export interface Dialect extends Readers {
+export interface Dialect extends FieldReaders {
   /** The message carries generated output: text, thinking or tool calls; not an empty delta or a bare role. */
-  readonly output?: Reader<boolean>;
+  readonly output?: FieldReader<boolean>;
   /** The message ends its stream as it should end. */
-  readonly terminal: Reader<boolean>;
+  readonly terminal: FieldReader<boolean>;
   /** The message tells of a failure after the status line had said 200. */
-  readonly failed: Reader<boolean>;
+  readonly failed: FieldReader<boolean>;
   /** A body that is one JSON message says that the answer was cut short. Absent: such a body is complete by its end. */
-  readonly unfinished?: Reader<boolean>;
+  readonly unfinished?: FieldReader<boolean>;
   /** The answer has no token counts and should have none, such as that to a request that only loads a model. */
-  readonly countless?: Reader<boolean>;
+  readonly hasNoUsage?: FieldReader<boolean>;
   /** Progress of a transfer. */
-  readonly progress?: Reader<Progress>;
-  readonly quiet?: Quiet;
+  readonly progress?: FieldReader<Progress>;
+  /** Absent: every message is parsed. */
+  readonly skip?: SkipRule;
   /** The answer consists of vectors, of which nothing is read. */
   readonly hasVectors?: boolean;
 }
 
-type Readers = { readonly [Field in keyof Omit<Report, "transferBytes">]?: Reader<Report[Field]> };
+type FieldReaders = { readonly [Field in keyof Omit<Report, "transferBytes">]?: FieldReader<Report[Field]> };
 
 /** Bytes of one layer that have been moved so far. */
 export interface Progress {
@@ -79,7 +80,7 @@ const FINISH_REASON: Readonly<Record<string, FinishReason>> = {
   unload: "unload",
 };
 
-function finishReason(...paths: string[]): Reader<FinishReason> {
+function finishReason(...paths: string[]): FieldReader<FinishReason> {
   const read = text(...paths);
   return (message) => {
     const reason = read(message);
@@ -114,8 +115,8 @@ export const NATIVE: Dialect = {
   failed: present("error"),
   // With `_debug_render_only` the answer is the rendered prompt, `done` stays false (section 2.3).
   unfinished: (message) => at(message, ["done"]) === false && !present("_debug_info")(message),
-  countless: any(equals("done_reason", "load", "unload"), present("_debug_info")),
-  quiet: { mark: '"done":false', alarms: new ByteSearch('"done":true', '"error"', '"tool_calls"') },
+  hasNoUsage: any(equals("done_reason", "load", "unload"), present("_debug_info")),
+  skip: { form: '"done":false', unless: new ByteSearch('"done":true', '"error"', '"tool_calls"') },
 };
 
 /** `/api/embed` and the older `/api/embeddings`, which says nothing but the vector (section 2.4). */
@@ -127,7 +128,7 @@ export const NATIVE_EMBED: Dialect = {
   loadSeconds: nanoseconds("load_duration"),
   terminal: () => false,
   failed: present("error"),
-  countless: (message) => {
+  hasNoUsage: (message) => {
     const vectors = at(message, ["embeddings"]);
     return Array.isArray(vectors) && vectors.length === 0;
   },
@@ -137,7 +138,7 @@ export const NATIVE_EMBED: Dialect = {
 const TIMINGS = {
   promptEvalSeconds: milliseconds("timings.prompt_ms"),
   evalSeconds: milliseconds("timings.predicted_ms"),
-} satisfies Readers;
+} satisfies FieldReaders;
 
 /** `/v1/chat/completions` (section 3.1). Usage stands in the last chunk, whose `choices` is empty. */
 export const OPENAI_CHAT: Dialect = {
@@ -163,9 +164,9 @@ export const OPENAI_CHAT: Dialect = {
   ),
   terminal: (message) => message === "[DONE]",
   failed: present("error"),
-  quiet: {
-    mark: '"finish_reason":null',
-    alarms: new ByteSearch('"finish_reason":"', '"tool_calls"', '"usage"', '"error"', "[DONE]"),
+  skip: {
+    form: '"finish_reason":null',
+    unless: new ByteSearch('"finish_reason":"', '"tool_calls"', '"usage"', '"error"', "[DONE]"),
   },
 };
 
@@ -208,9 +209,9 @@ export const OPENAI_RESPONSES: Dialect = {
   output: filled("delta"),
   terminal: equals("type", "response.completed", "response.incomplete", "response.failed"),
   failed: any(equals("type", "response.failed", "error"), equals("status", "failed")),
-  quiet: {
-    mark: '"type":"response.',
-    alarms: new ByteSearch('"response.completed"', '"response.incomplete"', '"response.failed"', '"error"'),
+  skip: {
+    form: '"type":"response.',
+    unless: new ByteSearch('"response.completed"', '"response.incomplete"', '"response.failed"', '"error"'),
   },
 };
 
@@ -229,9 +230,9 @@ export const ANTHROPIC: Dialect = {
   output: filled("delta.text", "delta.thinking", "delta.partial_json"),
   terminal: equals("type", "message_stop"),
   failed: equals("type", "error"),
-  quiet: {
-    mark: '"type":"content_block_delta"',
-    alarms: new ByteSearch('"message_delta"', '"message_stop"', '"tool_use"', '"error"'),
+  skip: {
+    form: '"type":"content_block_delta"',
+    unless: new ByteSearch('"message_delta"', '"message_stop"', '"tool_use"', '"error"'),
   },
 };
 

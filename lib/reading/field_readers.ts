@@ -14,7 +14,7 @@ const MILLISECONDS_PER_SECOND = 1e3;
  * Reads one fact from a message. `undefined`: the message does not carry it. `NaN`: it does, but not as a usable
  * number.
  */
-export type Reader<T> = (message: unknown) => T | undefined;
+export type FieldReader<T> = (message: unknown) => T | undefined;
 
 /** The value at a path, or `undefined` where the path leads nowhere. */
 export function at(message: unknown, path: readonly string[]): unknown {
@@ -26,7 +26,7 @@ export function at(message: unknown, path: readonly string[]): unknown {
   return value ?? undefined;
 }
 
-function first(paths: readonly string[]): Reader<unknown> {
+function first(paths: readonly string[]): FieldReader<unknown> {
   const keys = paths.map((path) => path.split("."));
   return (message) => {
     for (const path of keys) {
@@ -38,7 +38,7 @@ function first(paths: readonly string[]): Reader<unknown> {
 }
 
 /** A string that is not empty. */
-export function text(...paths: string[]): Reader<string> {
+export function text(...paths: string[]): FieldReader<string> {
   const read = first(paths);
   return (message) => {
     const value = read(message);
@@ -47,7 +47,7 @@ export function text(...paths: string[]): Reader<string> {
 }
 
 /** A count: an integer of at least 0 that a double can hold. */
-export function count(...paths: string[]): Reader<number> {
+export function count(...paths: string[]): FieldReader<number> {
   const read = first(paths);
   return (message) => {
     const value = read(message);
@@ -56,7 +56,7 @@ export function count(...paths: string[]): Reader<number> {
   };
 }
 
-function duration(unitsPerSecond: number, paths: readonly string[]): Reader<number> {
+function duration(unitsPerSecond: number, paths: readonly string[]): FieldReader<number> {
   const read = first(paths);
   return (message) => {
     const value = read(message);
@@ -67,17 +67,17 @@ function duration(unitsPerSecond: number, paths: readonly string[]): Reader<numb
 }
 
 /** A duration in nanoseconds, read as seconds. */
-export function nanoseconds(...paths: string[]): Reader<number> {
+export function nanoseconds(...paths: string[]): FieldReader<number> {
   return duration(NANOSECONDS_PER_SECOND, paths);
 }
 
 /** A duration in milliseconds, read as seconds. */
-export function milliseconds(...paths: string[]): Reader<number> {
+export function milliseconds(...paths: string[]): FieldReader<number> {
   return duration(MILLISECONDS_PER_SECOND, paths);
 }
 
 /** The sum of several counts; `undefined` where none of them is present. */
-export function sum(...terms: Reader<number>[]): Reader<number> {
+export function sum(...terms: FieldReader<number>[]): FieldReader<number> {
   return (message) => {
     let total: number | undefined;
     for (const term of terms) {
@@ -89,7 +89,7 @@ export function sum(...terms: Reader<number>[]): Reader<number> {
 }
 
 /** True where any of the paths holds a string or a list that is not empty. */
-export function filled(...paths: string[]): Reader<boolean> {
+export function filled(...paths: string[]): FieldReader<boolean> {
   const keys = paths.map((path) => path.split("."));
   return (message) =>
     keys.some((path) => {
@@ -99,23 +99,23 @@ export function filled(...paths: string[]): Reader<boolean> {
 }
 
 /** True where the path holds one of the values. */
-export function equals(path: string, ...values: unknown[]): Reader<boolean> {
+export function equals(path: string, ...values: unknown[]): FieldReader<boolean> {
   const read = first([path]);
   return (message) => values.includes(read(message));
 }
 
 /** True where the path holds anything but `null`. */
-export function present(path: string): Reader<boolean> {
+export function present(path: string): FieldReader<boolean> {
   const read = first([path]);
   return (message) => read(message) !== undefined;
 }
 
-export function any(...readers: Reader<boolean>[]): Reader<boolean> {
+export function any(...readers: FieldReader<boolean>[]): FieldReader<boolean> {
   return (message) => readers.some((read) => read(message));
 }
 
 /** The number of the list's items that have `key`, at any of the paths; `undefined` where there is none. */
-export function items(key: string, value: string | undefined, ...paths: string[]): Reader<number> {
+export function items(key: string, value: string | undefined, ...paths: string[]): FieldReader<number> {
   const read = first(paths);
   const path = key.split(".");
   return (message) => {
@@ -130,6 +130,6 @@ export function items(key: string, value: string | undefined, ...paths: string[]
 }
 
 /** The readings of one usage object, which only counts where `when` is true. */
-export function where<T>(when: Reader<boolean>, read: Reader<T>): Reader<T> {
+export function where<T>(when: FieldReader<boolean>, read: FieldReader<T>): FieldReader<T> {
   return (message) => when(message) ? read(message) : undefined;
 }

@@ -14,12 +14,12 @@ const COMMENT_LIMIT_CHARACTERS = 120;
 
 /** Files of lib/ that have no test of their own name, and the test that tests them. */
 const TESTED_BY: Record<string, string> = {
-  "lib/bytes/byte_queue.ts": "tests/lib/bytes/message_splitter_test.ts",
   "lib/errors.ts": "tests/lib/proxy/exchange_test.ts",
+  "lib/proxy/gather.ts": "tests/lib/proxy/tap_test.ts",
+  "lib/proxy/headers.ts": "tests/lib/proxy/proxy_test.ts",
   "lib/http.ts": "tests/lib/proxy/proxy_test.ts",
   "lib/metrics/model_labels.ts": "tests/lib/model_name_test.ts",
   "lib/ollama/ollama.ts": "tests/lib/ollama/state_test.ts",
-  "lib/proxy/upstream_errors.ts": "tests/lib/proxy/exchange_test.ts",
 };
 
 /** Members of global objects that read or change the state of the process. */

@@ -5,7 +5,8 @@ import { join } from "../../lib/bytes/byte_queue.ts";
 import { Exchange } from "../../lib/proxy/exchange.ts";
 import { Metrics } from "../../lib/metrics/request_metrics.ts";
 import { type Observation, type OpenRequest, OUTCOMES, type Report } from "../../lib/observation.ts";
-import { tap, Turns } from "../../lib/proxy/tap.ts";
+import { LoopTicks } from "../../lib/proxy/gather.ts";
+import { tap } from "../../lib/proxy/tap.ts";
 import { UsageFilter } from "../../lib/proxy/stream_usage.ts";
 import type { Endpoint } from "../../lib/reading/endpoints.ts";
 import { apiRequest } from "../support/api_requests.ts";
@@ -43,7 +44,7 @@ async function pass(
   };
   const options = { observe, openRequests: OPEN, internalError: reject };
   const exchange = new Exchange(endpoint, { method: "POST", traceId: undefined }, options);
-  exchange.answered(new Response(null, { headers: { "content-type": CONTENT_TYPES[kind] } }));
+  exchange.onResponse(new Response(null, { headers: { "content-type": CONTENT_TYPES[kind] } }));
   const source = chunks[Symbol.iterator]();
   const body: ReadableStream<Uint8Array<ArrayBuffer>> = new ReadableStream({
     type: "bytes",
@@ -54,12 +55,13 @@ async function pass(
       controller.byobRequest?.respond(0);
     },
   });
-  const bytes = await new Response(tap(body, exchange, new Turns(), hides ? new UsageFilter() : undefined)).bytes();
+  const filter = hides ? new UsageFilter() : undefined;
+  const bytes = await new Response(tap(body, { watcher: exchange, ticks: new LoopTicks(), filter })).bytes();
   return { bytes, observation: await promise };
 }
 
 function undecoded({ name, ...fixture }: Fixture): Fixture {
-  const { quiet: _, ...dialect } = fixture.endpoint.dialect ?? {};
+  const { skip: _, ...dialect } = fixture.endpoint.dialect ?? {};
   return { ...fixture, name, endpoint: { ...fixture.endpoint, dialect } as Endpoint };
 }
 

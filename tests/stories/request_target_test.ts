@@ -104,7 +104,7 @@ Deno.test("createProxy() lets no path out of the base path of OLLAMA_HOST", asyn
   for (const path of paths) {
     const { status, body } = await ask(exporter.port, `GET ${path}`);
     assertEquals([status, JSON.parse(body)], [400, {
-      error: "The request's path leads out of the base path of Ollama.",
+      error: "Request path escapes the base path of the Ollama URL",
     }], path);
   }
   assertEquals(fake.requestCount, 0);

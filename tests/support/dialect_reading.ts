@@ -5,40 +5,47 @@
  */
 
 import { assert } from "@std/assert";
-import { type Dialect } from "../../lib/reading/dialects.ts";
 import type { ParseErrorCounts, Report } from "../../lib/observation.ts";
-import { Reading } from "../../lib/reading/answer_reader.ts";
+import { type Answer, AnswerReader } from "../../lib/reading/answer_reader.ts";
+import type { Dialect } from "../../lib/reading/dialects.ts";
 import { endpointOf } from "../../lib/reading/endpoints.ts";
+import { bytesOf } from "./fixtures.ts";
 
-/** What an answer says, beside its report: absent is no. */
+/** What an answer says besides its report: absent is no. */
 export interface Said {
   readonly terminal?: true;
   readonly failed?: true;
   readonly unfinished?: true;
-  readonly countless?: true;
+  readonly noUsage?: true;
   readonly parseErrors?: ParseErrorCounts;
   /** Messages with output. Default: 0. */
   readonly outputs?: number;
 }
 
-/** Reads messages one after the other; one that is a text is `[DONE]`. */
-export function readAll(dialect: Dialect, messages: Iterable<unknown>): [Report, Said] {
-  const reading = new Reading(dialect);
-  let outputs = 0;
+/** Reads messages one after the other, none of them skipped; one that is a text is `[DONE]`. */
+export async function answerOf({ skip: _, ...dialect }: Dialect, messages: Iterable<unknown>): Promise<Answer> {
+  const reader = new AnswerReader("sse", dialect);
   for (const message of messages) {
-    if (reading.read(message)) outputs++;
+    reader.push(bytesOf(`data: ${message === "[DONE]" ? message : JSON.stringify(message)}\n\n`), 0);
   }
-  return [reading.report, saidOf(reading, outputs)];
+  return await reader.end(true, 0);
 }
 
-/** What a reading says beside its report. */
-export function saidOf(reading: Reading, outputs: number): Said {
+/** The report of the messages, and what they say besides it. */
+export async function readAll(dialect: Dialect, messages: readonly unknown[]): Promise<[Report, Said]> {
+  const answer = await answerOf(dialect, messages);
+  const outputs = messages.filter((message) => dialect.output?.(message)).length;
+  return [answer.report, saidOf(answer, outputs)];
+}
+
+/** What an answer says besides its report. */
+export function saidOf(answer: Answer, outputs: number): Said {
   return {
-    ...(reading.terminal && { terminal: true }),
-    ...(reading.failed && { failed: true }),
-    ...(reading.unfinished && { unfinished: true }),
-    ...(reading.countless && { countless: true }),
-    ...(Object.keys(reading.parseErrors).length > 0 && { parseErrors: reading.parseErrors }),
+    ...(answer.isTerminated && { terminal: true }),
+    ...(answer.hasFailed && { failed: true }),
+    ...(answer.isUnfinished && { unfinished: true }),
+    ...(answer.hasNoUsage && { noUsage: true }),
+    ...(Object.keys(answer.parseErrors).length > 0 && { parseErrors: answer.parseErrors }),
     ...(outputs > 0 && { outputs }),
   };
 }

@@ -1,102 +1,97 @@
 /**
- * Feeds framings, and says in the simplest way what must come out of them.
+ * Feeds bodies to answer readers, and says in the simplest way what must come of them.
  *
  * @module
  */
 
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import type { Dialect } from "../../lib/reading/dialects.ts";
-import { createFraming, type FramingHints, type FramingKind, type MessageSink } from "../../lib/reading/framing.ts";
-import type { ParseError, Report } from "../../lib/observation.ts";
-import { Reading } from "../../lib/reading/answer_reader.ts";
+import type { ByteSearch } from "../../lib/bytes/byte_search.ts";
+import type { ParseError } from "../../lib/observation.ts";
+import { type Answer, AnswerReader } from "../../lib/reading/answer_reader.ts";
+import type { Dialect, SkipRule } from "../../lib/reading/dialects.ts";
+import type { FramingKind } from "../../lib/reading/framing.ts";
 import { bytesOf, type Fixture, turn } from "./fixtures.ts";
 
-/** Reads as an exchange does, and keeps what it is given. The clock of these tests counts bytes. */
-export class Collector implements MessageSink {
-  readonly messages: unknown[] = [];
-  readonly reading: Reading | undefined;
-  firstOutputAt: number | undefined;
-  lastOutputAt: number | undefined;
-  quiets = 0;
-  parseErrors: ParseError[] = [];
-
-  constructor(dialect?: Dialect) {
-    this.reading = dialect && new Reading(dialect);
-  }
-
-  message(message: unknown, at: number): boolean {
-    this.messages.push(message);
-    const hasOutput = this.reading?.read(message) ?? false;
-    if (hasOutput) this.#output(at);
-    return hasOutput;
-  }
-
-  quiet(at: number): void {
-    this.quiets++;
-    this.#output(at);
-  }
-
-  parseError(reason: ParseError): void {
-    this.parseErrors.push(reason);
-    this.reading?.parseError(reason);
-  }
-
-  #output(at: number): void {
-    this.firstOutputAt ??= at;
-    this.lastOutputAt = at;
-  }
+/** What was read of a body. The clock of these tests counts bytes. */
+export interface Collected extends Answer {
+  /** Messages that were parsed, in order. */
+  readonly messages: readonly unknown[];
+  /** Reasons of parse errors, one for each. */
+  readonly reasons: readonly ParseError[];
+  /** Times that messages were skipped. */
+  readonly skips: number;
 }
 
-/** What the messages of an answer amount to. */
-export interface Result {
-  readonly report: Report;
-  readonly parseErrors: Partial<Record<ParseError, number>>;
-  readonly terminal: boolean;
-  readonly failed: boolean;
-  readonly unfinished: boolean;
-  readonly countless: boolean;
+/** What an answer is apart from the times of its output. */
+export type Result = Omit<Answer, "firstOutputAt" | "lastOutputAt">;
+
+/** The result of a body. */
+export function resultOf(answer: Answer): Result {
+  const { report, parseErrors, isTerminated, hasFailed, isUnfinished, hasNoUsage } = answer;
+  return { report, parseErrors, isTerminated, hasFailed, isUnfinished, hasNoUsage };
 }
 
-/** What a collector has read through its dialect. */
-export function resultOf({ reading }: Collector): Result {
-  assert(reading !== undefined);
-  const { report, parseErrors, terminal, failed, unfinished, countless } = reading;
-  return { report, parseErrors, terminal, failed, unfinished, countless };
-}
+/** A dialect that reads nothing of a message. */
+const NO_DIALECT: Dialect = { terminal: () => false, failed: () => false };
 
-/** How a body is fed to a framing. */
+/** How a body is fed. */
 export interface Feeding {
   readonly kind: FramingKind;
-  readonly hints?: FramingHints;
-  /** Lets the framing work after each chunk, as it can where chunks come one by one. Default: false. */
+  /** Default: one that reads nothing. */
+  readonly dialect?: Dialect;
+  /** Lets the reader work after each chunk, as it can where chunks come one by one. Default: false. */
   readonly slowly?: boolean;
 }
 
 /** Feeds chunks, in one array that is used again and again. */
-export async function feed(chunks: Iterable<Uint8Array>, sink: Collector, feeding: Feeding): Promise<Collector> {
-  const framing = createFraming(feeding.kind, sink, feeding.hints);
+export async function feed(chunks: Iterable<Uint8Array>, feeding: Feeding): Promise<Collected> {
+  const { kind, dialect = NO_DIALECT, slowly } = feeding;
+  const messages: unknown[] = [];
+  const terminal = (message: unknown): boolean | undefined => {
+    messages.push(message);
+    return dialect.terminal(message);
+  };
+  let skips = 0;
+  const onSkip = (): void => void skips++;
+  const reader = new AnswerReader(kind, {
+    ...dialect,
+    terminal,
+    ...dialect.skip && { skip: watched(dialect.skip, onSkip) },
+  });
   let at = 0;
   for (const chunk of chunks) {
     const reused = chunk.slice();
-    framing.push(reused, at += chunk.length);
+    reader.push(reused, at += chunk.length);
     reused.fill(0);
-    if (feeding.slowly) await turn();
+    if (slowly) await turn();
   }
-  await framing.end();
-  return sink;
+  const answer = await reader.end(true, at);
+  const counts = Object.entries(answer.parseErrors) as [ParseError, number][];
+  return { ...answer, messages, reasons: counts.flatMap(([reason, count]) => Array(count).fill(reason)), skips };
 }
 
-/** Feeds a fixture as it would be read: through its endpoint's dialect, which may pass over quiet messages. */
-export function read(fixture: Fixture, chunks: Iterable<Uint8Array>, slowly = false): Promise<Collector> {
+const LF = 10;
+
+/** A rule that reports when messages are skipped by it. */
+function watched({ form, unless }: SkipRule, onSkip: () => void): SkipRule {
+  const indexIn = (bytes: Uint8Array): number => {
+    const found = unless.indexIn(bytes);
+    if (found < 0 || bytes.lastIndexOf(LF, found) >= 0) onSkip();
+    return found;
+  };
+  return { form, unless: { indexIn } as unknown as ByteSearch };
+}
+
+/** Feeds a fixture through its endpoint's dialect, which may skip messages. */
+export function read(fixture: Fixture, chunks: Iterable<Uint8Array>, slowly = false): Promise<Collected> {
   const { kind, endpoint: { dialect } } = fixture;
   assert(dialect !== undefined);
-  return feed(chunks, new Collector(dialect), { kind, hints: dialect, slowly });
+  return feed(chunks, { kind, dialect, slowly });
 }
 
 /** All messages of a text. */
-export function messagesIn(kind: FramingKind, ...chunks: (string | Uint8Array)[]): Promise<Collector> {
-  const bytes = chunks.map((chunk) => typeof chunk === "string" ? bytesOf(chunk) : chunk);
-  return feed(bytes, new Collector(), { kind });
+export function messagesIn(kind: FramingKind, ...chunks: (string | Uint8Array)[]): Promise<Collected> {
+  return feed(chunks.map((chunk) => typeof chunk === "string" ? bytesOf(chunk) : chunk), { kind });
 }
 
 /** Cuts bytes into chunks of a size. */
@@ -135,28 +130,22 @@ export function piecesOf(kind: FramingKind, bytes: Uint8Array): Piece[] {
   return pieces;
 }
 
-/** What must come of a body, and the end of the first message with output. */
-export function expectedOf(
-  { kind, endpoint }: Fixture,
-  bytes: Uint8Array,
-): { result: Result; firstOutputEnd?: number } {
-  const collector = new Collector(endpoint.dialect);
+/** What must come of a body, fed message by message and without skipping any. */
+export async function expectedOf({ kind, endpoint }: Fixture, bytes: Uint8Array): Promise<Collected> {
+  const { skip: _, ...dialect } = endpoint.dialect ?? NO_DIALECT;
+  if (kind === "json") return await feed([bytes], { kind, dialect });
+  const reader = new AnswerReader("sse", dialect);
   for (const { text, end } of piecesOf(kind, bytes)) {
-    try {
-      collector.message(text === "[DONE]" ? text : JSON.parse(text), end);
-    } catch {
-      collector.parseError("invalid_json");
-    }
+    reader.push(bytesOf(text.split("\n").map((line) => `data: ${line}\n`).join("") + "\n"), end);
   }
-  const { firstOutputAt } = collector;
-  return { result: resultOf(collector), ...(firstOutputAt === undefined ? {} : { firstOutputEnd: firstOutputAt }) };
+  return { ...await reader.end(true, bytes.length), messages: [], reasons: [], skips: 0 };
 }
 
-/** What is passed over is not decoded, so that what is wrong with it is not counted; nothing else may differ. */
-export function assertSameResult(collector: Collector, expected: Result, what: string): void {
-  const { parseErrors, ...result } = resultOf(collector);
-  const { parseErrors: expectedErrors, ...expectedResult } = expected;
+/** What is skipped is not parsed, so that what is wrong with it is not counted; nothing else may differ. */
+export function assertSameResult(answer: Collected, expected: Answer, what: string): void {
+  const { parseErrors, ...result } = resultOf(answer);
+  const { parseErrors: expectedErrors, ...expectedResult } = resultOf(expected);
   assertEquals(result, expectedResult, what);
-  if (collector.quiets === 0) assertEquals(parseErrors, expectedErrors, what);
+  if (answer.skips === 0) assertEquals(parseErrors, expectedErrors, what);
   else assertLessOrEqual(parseErrors.invalid_json ?? 0, expectedErrors.invalid_json ?? 0, what);
 }

@@ -2,8 +2,8 @@
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { type OpenRequest, OUTCOMES } from "../../../lib/observation.ts";
-import { Reading } from "../../../lib/reading/answer_reader.ts";
 import { endpointOf } from "../../../lib/reading/endpoints.ts";
+import { answerOf, dialectOf } from "../../support/dialect_reading.ts";
 import { observationOf, random } from "../../support/fixtures.ts";
 import { API_LABELS, LABELS, metricsOf, scrape, scrapeOf } from "../../support/metrics_scrape.ts";
 
@@ -32,7 +32,11 @@ Deno.test("Metrics reads the open requests when it is scraped, and its gauges go
 });
 
 Deno.test("Metrics shows an open request under its model as soon as that is known", async () => {
-  const open: OpenRequest = { api: "chat", model: undefined, waiting: true };
+  const open: { -readonly [Key in keyof OpenRequest]: OpenRequest[Key] } = {
+    api: "chat",
+    model: undefined,
+    waiting: true,
+  };
   const metrics = metricsOf([observationOf({ report: { model: "llama3.2" } })], { openRequests: new Set([open]) });
   assertEquals((await scrape(metrics)).value("ollama_requests_waiting", { model: "unknown" }), 1);
   open.model = "llama3.2";
@@ -49,19 +53,18 @@ Deno.test("Metrics never exposes NaN, infinity or a negative number, whatever an
   for (let run = 0; run < 2000; run++) {
     const api = pick(["/api/chat", "/api/embed", "/v1/chat/completions", "/v1/messages", "/v1/responses"]);
     const endpoint = endpointOf("POST", api);
-    const reading = new Reading(endpoint.dialect ?? { terminal: () => false, failed: () => false });
     const fields = [
       ...["prompt_eval_count", "eval_count", "total_duration", "load_duration", "eval_duration"],
       ...["prompt_eval_duration", "prompt_eval_cached_count"],
     ];
     const usage = { prompt_tokens: pick(numbers), completion_tokens: pick(numbers), input_tokens: pick(numbers) };
-    reading.read({
+    const message = {
       model: pick(["llama3.2", "m", "\n", 7]),
       ...Object.fromEntries(fields.map((field) => [field, pick(numbers)])),
       usage: { ...usage, output_tokens: pick(numbers), cache_read_input_tokens: pick(numbers) },
       timings: { prompt_ms: pick(numbers), predicted_ms: pick(numbers) },
-    });
-    const { report, parseErrors } = reading;
+    };
+    const { report, parseErrors } = await answerOf(dialectOf(api), [message]);
     const outcome = pick(OUTCOMES);
     const firstOutputSeconds = pick([undefined, 0, 0.1]);
     const lastOutputSeconds = firstOutputSeconds === undefined ? undefined : firstOutputSeconds + pick([0, 1e-12, 5]);

@@ -1,10 +1,8 @@
 /** One request becomes one observation, whatever happens, and an exception of ours harms no stream. */
 
 import { assert, assertEquals } from "@std/assert";
-import { describe } from "../../../lib/errors.ts";
 import { CLIENT_CLOSED_REQUEST, Exchange } from "../../../lib/proxy/exchange.ts";
 import type { Observation, OpenRequest, Outcome } from "../../../lib/observation.ts";
-import { isBrokenUpload, upstreamErrorOf } from "../../../lib/proxy/upstream_errors.ts";
 import { type Endpoint, endpointOf } from "../../../lib/reading/endpoints.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
 import { bytesOf, turn } from "../../support/fixtures.ts";
@@ -31,7 +29,7 @@ class Course {
 
   /** The response headers come. */
   answer(contentType: string, status = 200): void {
-    this.exchange.answered(new Response(null, { status, headers: { "content-type": contentType } }));
+    this.exchange.onResponse(new Response(null, { status, headers: { "content-type": contentType } }));
   }
 
   /** A piece of the body comes. */
@@ -43,10 +41,10 @@ class Course {
   /** The one observation; everything that could make another one is tried first. */
   async outcome(): Promise<Outcome | undefined> {
     await turn();
-    this.exchange.complete();
-    this.exchange.cancelled();
-    this.exchange.broken(new Error("late"));
-    this.exchange.unreachable(502, "other");
+    this.exchange.end("complete");
+    this.exchange.end("cancelled");
+    this.exchange.end("broken", new Error("late"));
+    this.exchange.fail(502, "other");
     await turn();
     assertEquals([this.observations.length, this.openRequests.size], [1, 0]);
     return this.observations[0]?.outcome;
@@ -59,44 +57,55 @@ const FINAL = '{"model":"m","done":true}\n';
 
 /** Courses of a request to `/api/chat`, and what they are called. */
 const COURSES: [string, Outcome, (course: Course) => void][] = [
-  ["a stream with its final record", "ok", (c) => (c.answer(NDJSON), c.chunk(FINAL), c.exchange.complete())],
-  ["a stream without", "incomplete", (c) => (c.answer(NDJSON), c.chunk('{"done":false}\n'), c.exchange.complete())],
-  ["an empty stream", "incomplete", (c) => (c.answer(NDJSON), c.exchange.complete())],
+  ["a stream with its final record", "ok", (c) => (c.answer(NDJSON), c.chunk(FINAL), c.exchange.end("complete"))],
+  [
+    "a stream without",
+    "incomplete",
+    (c) => (c.answer(NDJSON), c.chunk('{"done":false}\n'), c.exchange.end("complete")),
+  ],
+  ["an empty stream", "incomplete", (c) => (c.answer(NDJSON), c.exchange.end("complete"))],
   [
     "an error in a stream",
     "stream_error",
-    (c) => (c.answer(NDJSON), c.chunk('{"error":"x"}\n'), c.exchange.complete()),
+    (c) => (c.answer(NDJSON), c.chunk('{"error":"x"}\n'), c.exchange.end("complete")),
   ],
-  ["one body", "ok", (c) => (c.answer(JSON_TYPE), c.chunk('{"done":true}'), c.exchange.complete())],
+  ["one body", "ok", (c) => (c.answer(JSON_TYPE), c.chunk('{"done":true}'), c.exchange.end("complete"))],
   [
     "one body that was cut short",
     "incomplete",
-    (c) => (c.answer(JSON_TYPE), c.chunk('{"done":false}'), c.exchange.complete()),
+    (c) => (c.answer(JSON_TYPE), c.chunk('{"done":false}'), c.exchange.end("complete")),
   ],
-  ["a body of another type", "ok", (c) => (c.answer("text/plain"), c.chunk("x"), c.exchange.complete())],
-  ["status 404", "client_error", (c) => (c.answer(JSON_TYPE, 404), c.exchange.complete())],
-  ["status 404, and the client leaves", "client_error", (c) => (c.answer(JSON_TYPE, 404), c.exchange.cancelled())],
-  ["status 499 of Ollama's own", "client_error", (c) => (c.answer(JSON_TYPE, 499), c.exchange.complete())],
-  ["status 503", "server_error", (c) => (c.answer(JSON_TYPE, 503), c.exchange.complete())],
-  ["the client leaves before headers", "client_closed", (c) => c.exchange.cancelled()],
+  ["a body of another type", "ok", (c) => (c.answer("text/plain"), c.chunk("x"), c.exchange.end("complete"))],
+  ["status 404", "client_error", (c) => (c.answer(JSON_TYPE, 404), c.exchange.end("complete"))],
+  ["status 404, and the client leaves", "client_error", (c) => (c.answer(JSON_TYPE, 404), c.exchange.end("cancelled"))],
+  ["status 499 of Ollama's own", "client_error", (c) => (c.answer(JSON_TYPE, 499), c.exchange.end("complete"))],
+  ["status 503", "server_error", (c) => (c.answer(JSON_TYPE, 503), c.exchange.end("complete"))],
+  ["the client leaves before headers", "client_closed", (c) => c.exchange.end("cancelled")],
   [
     "the client leaves in mid-stream",
     "client_closed",
-    (c) => (c.answer(NDJSON), c.chunk('{"done":'), c.exchange.cancelled()),
+    (c) => (c.answer(NDJSON), c.chunk('{"done":'), c.exchange.end("cancelled")),
   ],
   [
     "the client leaves, and the body breaks off before it is cancelled",
     "client_closed",
-    (c) => (c.answer(NDJSON), c.exchange.broken(new DOMException("The request has been cancelled.", "AbortError"))),
+    (
+      c,
+    ) => (c.answer(NDJSON),
+      c.exchange.end("broken", new DOMException("The request has been cancelled.", "AbortError"))),
   ],
-  ["the client leaves after the final record", "ok", (c) => (c.answer(NDJSON), c.chunk(FINAL), c.exchange.cancelled())],
-  ["the upstream breaks", "upstream_broken", (c) => (c.answer(NDJSON), c.exchange.broken(new Error("reset")))],
+  [
+    "the client leaves after the final record",
+    "ok",
+    (c) => (c.answer(NDJSON), c.chunk(FINAL), c.exchange.end("cancelled")),
+  ],
+  ["the upstream breaks", "upstream_broken", (c) => (c.answer(NDJSON), c.exchange.end("broken", new Error("reset")))],
   [
     "the upstream breaks after the final record",
     "ok",
-    (c) => (c.answer(NDJSON), c.chunk(FINAL), c.exchange.broken(new Error())),
+    (c) => (c.answer(NDJSON), c.chunk(FINAL), c.exchange.end("broken", new Error())),
   ],
-  ["no answer", "upstream_unreachable", (c) => c.exchange.unreachable(502, "connect")],
+  ["no answer", "upstream_unreachable", (c) => c.exchange.fail(502, "connect")],
 ];
 
 for (const [name, expected, run] of COURSES) {
@@ -113,11 +122,11 @@ Deno.test("Exchange has status 499 until there is another, and waits until then"
   const course = new Course();
   const [open] = course.openRequests;
   assertEquals([open?.waiting, open?.model, open?.api], [true, undefined, "chat"]);
-  course.exchange.named("llama3.2");
+  course.exchange.onRequestBody({ bytes: 0, model: "llama3.2" });
   course.answer(NDJSON);
   assertEquals([open?.waiting, open?.model], [false, "llama3.2"]);
   const left = new Course();
-  left.exchange.cancelled();
+  left.exchange.end("cancelled");
   assertEquals(left.observations[0]?.status, CLIENT_CLOSED_REQUEST);
 });
 
@@ -126,16 +135,18 @@ Deno.test("Exchange enters no request that is not measured among the open ones",
   assertEquals(course.openRequests.size, 0);
   course.answer(JSON_TYPE);
   course.chunk('{"model":"m","eval_count":5}');
-  course.exchange.complete();
+  course.exchange.end("complete");
   assertEquals([await course.outcome(), course.observations[0]?.report.outputTokens], ["ok", undefined]);
 });
 
-Deno.test("Exchange counts bytes that were passed, not those that came", () => {
+Deno.test("Exchange counts bytes that were forwarded, not those received", async () => {
   const course = new Course();
   course.answer(NDJSON);
   course.exchange.chunk(bytesOf("0123456789"), 4);
   course.exchange.chunk(bytesOf("0123456789"), 0);
-  assertEquals(course.exchange.responseBytes, 4);
+  course.exchange.end("complete");
+  await course.outcome();
+  assertEquals(course.observations[0]?.responseBytes, 4);
 });
 
 for (const contentType of [NDJSON, JSON_TYPE]) {
@@ -152,10 +163,10 @@ for (const contentType of [NDJSON, JSON_TYPE]) {
     course.answer(contentType);
     for (let i = 0; i < 100; i++) course.chunk(contentType === NDJSON ? '{"done":true}\n' : " ");
     course.chunk("{}");
-    course.exchange.complete();
+    course.exchange.end("complete");
     await course.outcome();
     assertEquals(course.errors.map(String), ["Error: our own"]);
-    assertEquals(course.exchange.responseBytes, contentType === NDJSON ? 1402 : 102);
+    assertEquals(course.observations[0]?.responseBytes, contentType === NDJSON ? 1402 : 102);
   });
 }
 
@@ -163,7 +174,7 @@ Deno.test("Exchange reports what the consumer of its observation throws", async 
   const course = new Course(undefined, () => {
     throw new Error("consumer");
   });
-  course.exchange.cancelled();
+  course.exchange.end("cancelled");
   assertEquals(await course.outcome(), "client_closed");
   assertEquals(course.errors.map(String), ["Error: consumer"]);
 });
@@ -188,41 +199,4 @@ Deno.test("an exception in an observer stops no byte, is logged once and counted
   assertEquals(metrics.value("ollama_exporter_internal_errors_total"), 1);
   assertEquals(metrics.value("ollama_requests_in_flight") ?? 0, 0);
   assertEquals(metrics.value("ollama_requests_total"), 2);
-});
-
-const SENDING = "error sending request from 127.0.0.1:5 for http://h/connect/reset?tls=invalid (127.0.0.1:9): ";
-
-Deno.test("upstreamErrorOf() tells where a connection failed, whatever the client has written into its URL", () => {
-  const rows: [string, string][] = [
-    ["client error (Connect): tcp connect error: Connection refused (os error 111)", "connect"],
-    ["client error (Connect): dns error: failed to lookup address information", "connect"],
-    ["client error (Connect): received corrupt message of type InvalidContentType", "connect"],
-    ["client error (SendRequest): connection closed before message completed", "reset"],
-    ["client error (SendRequest): connection error: Connection reset by peer (os error 104)", "reset"],
-    ["client error (SendRequest): invalid HTTP version parsed", "protocol"],
-    ["client error (SendRequest): invalid content-length parsed", "protocol"],
-    ["client error (SendRequest): message head is too large", "protocol"],
-    ["client error (SendRequest): something new", "other"],
-  ];
-  for (const [text, expected] of rows) {
-    const error = new TypeError("fetch failed", { cause: new Error(SENDING + text) });
-    assertEquals(upstreamErrorOf(error), expected, text);
-  }
-  assertEquals(upstreamErrorOf(new TypeError("error reading a body from connection")), "reset");
-  assertEquals(upstreamErrorOf(new Error("invalid status 600")), "protocol");
-  assertEquals(upstreamErrorOf("?"), "other");
-});
-
-Deno.test("isBrokenUpload() knows the client's failure from the upstream's", () => {
-  const cause = (text: string): Error => new TypeError("fetch failed", { cause: new Error(text) });
-  assert(isBrokenUpload(cause("Cannot read request body as underlying resource unavailable")));
-  assert(!isBrokenUpload(cause(`${SENDING}client error (SendRequest): connection closed before message completed`)));
-});
-
-Deno.test("describe() joins the messages of an error and its causes, and comes to an end", () => {
-  const endless = new Error("a");
-  endless.cause = endless;
-  assertEquals(describe(endless), "a: a: a: a");
-  assertEquals(describe(new Error("a", { cause: "b" })), "a: b");
-  assertEquals(describe("text"), "text");
 });

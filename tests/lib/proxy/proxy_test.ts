@@ -4,6 +4,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { Handler } from "../../../lib/http.ts";
 import { listen } from "../../../lib/listen/deno_listener.ts";
 import type { Outcome, UpstreamError } from "../../../lib/observation.ts";
+import { UPSTREAM_ERROR_TEXT } from "../../../lib/proxy/upstream_errors.ts";
 import { type FakeOllamaOptions, startFakeOllama } from "../../fake_ollama/mod.ts";
 import {
   answering,
@@ -30,7 +31,7 @@ function freePort(): number {
 
 Deno.test("createProxy() answers 502 in the shape of the API while Ollama is away", async () => {
   await using exporter = startExporter({ url: `http://127.0.0.1:${freePort()}` });
-  const message = "ollama-exporter: Ollama cannot be reached: no connection could be made.";
+  const message = "ollama-exporter: Connection to Ollama failed";
   const openai = { error: { message, type: "api_error", param: null, code: null } };
   const rows: [string, unknown][] = [
     ["POST /api/chat", { error: message }],
@@ -85,7 +86,7 @@ for (const [name, behaviour, reason] of NO_ANSWERS) {
     await using exporter = startExporter(fake);
     const response = await ask(exporter.port, "POST /api/chat", [], JSON.stringify(CHAT));
     assertEquals([response.status, response.end], [502, "complete"]);
-    assertStringIncludes(JSON.parse(response.body).error, "ollama-exporter: Ollama");
+    assertEquals(JSON.parse(response.body).error, `ollama-exporter: ${UPSTREAM_ERROR_TEXT[reason]}`);
     const { outcome, upstreamError, responseBytes } = await exporter.observation();
     assertEquals([outcome, upstreamError, responseBytes], ["upstream_unreachable", reason, 0]);
     // Nothing is tried twice: a prompt that is evaluated again costs minutes.

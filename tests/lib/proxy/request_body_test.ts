@@ -2,17 +2,15 @@
 
 import { assert, assertEquals, assertLessOrEqual, assertRejects, assertStrictEquals } from "@std/assert";
 import { type ClientRequest, contentLength } from "../../../lib/http.ts";
-import { Exchange } from "../../../lib/proxy/exchange.ts";
-import type { OpenRequest } from "../../../lib/observation.ts";
 import {
-  BodyReader,
   HELD_LIMIT_BYTES,
-  type OutgoingBody,
   READ_LIMIT_BYTES,
+  RequestBodies,
+  type RequestBody,
   UnreadableBody,
 } from "../../../lib/proxy/request_body.ts";
-import { Turns } from "../../../lib/proxy/tap.ts";
-import { endpointOf } from "../../../lib/reading/endpoints.ts";
+import { LoopTicks } from "../../../lib/proxy/gather.ts";
+import { type Endpoint, endpointOf } from "../../../lib/reading/endpoints.ts";
 import { bytesOf, turn } from "../../support/fixtures.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -82,50 +80,46 @@ async function collect(stream: ByteStream): Promise<Uint8Array<ArrayBuffer>> {
   return await new Response(stream).bytes();
 }
 
-const OPEN = new Set<OpenRequest>();
-
-function exchangeOf(path = CHAT): Exchange {
-  OPEN.clear();
-  return new Exchange(endpointOf("POST", path), { method: "POST", traceId: undefined }, {
-    observe(): void {},
-    openRequests: OPEN,
+/** What reads bodies; an exception of ours fails the test. */
+function bodies(openaiStreamUsage = true): RequestBodies {
+  return new RequestBodies({
+    openaiStreamUsage,
+    ticks: new LoopTicks(),
     internalError(error): void {
       throw error;
     },
   });
 }
 
-function modelNamed(): string | undefined {
-  return [...OPEN][0]?.model;
+function endpointAt(path = CHAT): Endpoint {
+  return endpointOf("POST", path);
 }
 
-async function textOf({ body }: OutgoingBody): Promise<string> {
+async function textOf({ body }: RequestBody): Promise<string> {
   assert(!(body instanceof Blob));
   return await new Response(body).text();
 }
 
-Deno.test("BodyReader asks for usage in a body of known length, which goes on with another length", async () => {
-  const exchange = exchangeOf();
-  const outgoing = await new BodyReader(true, new Turns()).read(whole(STREAMED), exchange);
+Deno.test("RequestBodies asks for usage in a body of known length, which goes on with another length", async () => {
+  const outgoing = await bodies().read(whole(STREAMED), endpointAt());
   assert(outgoing.body instanceof Uint8Array);
   assertEquals(await textOf(outgoing), ASKED);
-  assert(outgoing.hasAsked);
+  assert(outgoing.hasRequestedUsage);
   assertEquals(outgoing.heldBytes, ASKED.length);
-  assertEquals(exchange.requestBytes, STREAMED.length);
-  assertEquals(modelNamed(), "llama3.2");
+  assertEquals(outgoing.bytes, STREAMED.length);
+  assertEquals(outgoing.model, "llama3.2");
 });
 
-Deno.test("BodyReader asks for usage in a body that comes in chunks, which goes on in chunks", async () => {
-  const exchange = exchangeOf();
-  const outgoing = await new BodyReader(true, new Turns()).read(
+Deno.test("RequestBodies asks for usage in a body that comes in chunks, which goes on in chunks", async () => {
+  const outgoing = await bodies().read(
     chunked(STREAMED.slice(0, 5), STREAMED.slice(5)),
-    exchange,
+    endpointAt(),
   );
   assert(outgoing.body instanceof ReadableStream);
   assertEquals(await textOf(outgoing), ASKED);
-  assert(outgoing.hasAsked);
-  assertEquals(exchange.requestBytes, STREAMED.length);
-  assertEquals(modelNamed(), "llama3.2");
+  assert(outgoing.hasRequestedUsage);
+  assertEquals(outgoing.bytes, STREAMED.length);
+  assertEquals(outgoing.model, "llama3.2");
 });
 
 /** Requests whose body goes on as it is, and the model that is read of it all the same. */
@@ -140,14 +134,13 @@ const UNASKED: Record<string, { body?: string; path?: string; asks?: boolean; mo
 };
 
 for (const [name, { body = STREAMED, path, asks = true, model }] of Object.entries(UNASKED)) {
-  Deno.test(`BodyReader leaves a body alone ${name}, and reads its model`, async () => {
+  Deno.test(`RequestBodies leaves a body alone ${name}, and reads its model`, async () => {
     for (const request of [whole(body), chunked(...body)]) {
-      const exchange = exchangeOf(path);
-      const outgoing = await new BodyReader(asks, new Turns()).read(request, exchange);
+      const outgoing = await bodies(asks).read(request, endpointAt(path));
       assertEquals(await textOf(outgoing), body);
-      assert(!outgoing.hasAsked);
-      assertEquals(exchange.requestBytes, bytesOf(body).length);
-      assertEquals(modelNamed(), model);
+      assert(!outgoing.hasRequestedUsage);
+      assertEquals(outgoing.bytes, bytesOf(body).length);
+      assertEquals(outgoing.model, model);
     }
   });
 }
@@ -162,114 +155,113 @@ const UNREAD: Record<string, { request: () => ClientRequest; path?: string }> = 
 };
 
 /** The body goes on as it comes, with the length that the client told. */
-function assertUnread({ body, hasAsked, heldBytes }: OutgoingBody, { headers }: ClientRequest): Blob {
+function assertUnread({ body, hasRequestedUsage, heldBytes }: RequestBody, { headers }: ClientRequest): Blob {
   assert(body instanceof Blob);
-  assertEquals([body.size, hasAsked, heldBytes], [Number(headers.get("content-length")), false, 0]);
+  assertEquals([body.size, hasRequestedUsage, heldBytes], [Number(headers.get("content-length")), false, 0]);
   return body;
 }
 
 for (const [name, { request, path }] of Object.entries(UNREAD)) {
-  Deno.test(`BodyReader passes a body ${name} on as it comes`, async () => {
-    const exchange = exchangeOf(path);
+  Deno.test(`RequestBodies passes a body ${name} on as it comes`, async () => {
     const client = request();
-    const outgoing = await new BodyReader(true, new Turns()).read(client, exchange);
+    const outgoing = await bodies().read(client, endpointAt(path));
     const sent = assertUnread(outgoing, client);
-    assertEquals(exchange.requestBytes, 0);
+    assertEquals(outgoing.bytes, 0);
     assertEquals(await new Response(sent.stream()).bytes(), await request().bytes());
-    assertEquals([exchange.requestBytes, modelNamed()], [sent.size, undefined]);
+    assertEquals([outgoing.bytes, outgoing.model], [sent.size, undefined]);
     // `fetch` knows the length of the runtime's own.
     const { method, url, headers, body } = request();
     const own = new Request(url, { method, headers, body });
-    assertStrictEquals((await new BodyReader(true, new Turns()).read(own, exchangeOf(path))).body, own.body);
+    assertStrictEquals((await bodies().read(own, endpointAt(path))).body, own.body);
   });
 }
 
-Deno.test("BodyReader makes no body of a request that has none", async () => {
+Deno.test("RequestBodies makes no body of a request that has none", async () => {
   const none = { ...whole(""), body: null };
-  assertEquals((await new BodyReader(true, new Turns()).read(none, exchangeOf())).body, null);
+  assertEquals((await bodies().read(none, endpointAt())).body, null);
   // Deno.serve gives a body to a POST that announces none.
-  assertEquals((await new BodyReader(true, new Turns()).read(uploadOf([], {}).request, exchangeOf())).body, null);
+  assertEquals((await bodies().read(uploadOf([], {}).request, endpointAt())).body, null);
 });
 
-Deno.test("BodyReader reads a body that is as long as the limit", async () => {
+Deno.test("RequestBodies reads a body that is as long as the limit", async () => {
   const body = bytesOf(STREAMED.replace("}", `,"x":"${"x".repeat(READ_LIMIT_BYTES - STREAMED.length - 7)}"}`));
   assertEquals(body.length, READ_LIMIT_BYTES);
-  assert((await new BodyReader(true, new Turns()).read(whole(body), exchangeOf())).hasAsked);
+  assert((await bodies().read(whole(body), endpointAt())).hasRequestedUsage);
 });
 
-Deno.test("BodyReader passes a body in chunks on as it comes where it need not be changed", async () => {
+Deno.test("RequestBodies passes a body in chunks on as it comes where it need not be changed", async () => {
   const { request, send } = uploadOf([bytesOf('{"model":')], { "transfer-encoding": "chunked" }, true);
-  const { body } = await new BodyReader(true, new Turns()).read(request, exchangeOf("/api/chat"));
+  const outgoing = await bodies().read(request, endpointAt("/api/chat"));
+  const { body } = outgoing;
   assert(body instanceof ReadableStream);
   const reader = body.getReader();
   assertEquals((await reader.read()).value, bytesOf('{"model":'));
-  assertEquals(modelNamed(), undefined);
+  assertEquals(outgoing.model, undefined);
   send('"m"}');
   assertEquals((await reader.read()).value, bytesOf('"m"}'));
   await reader.cancel();
 });
 
-Deno.test("BodyReader gives up on a body in chunks that is over the limit, and loses no byte of it", async () => {
+Deno.test("RequestBodies gives up on a body in chunks that is over the limit, and loses no byte of it", async () => {
   function* chunks(): Generator<Uint8Array<ArrayBuffer>> {
     yield bytesOf(STREAMED.replace("}", ',"x":"'));
     for (let index = 0; index < 40; index++) yield new Uint8Array(MEBIBYTE / 2).fill(97 + index % 26);
     yield bytesOf('"}');
   }
   const { request, taken } = uploadOf(chunks(), { "transfer-encoding": "chunked" });
-  const exchange = exchangeOf();
-  const outgoing = await new BodyReader(true, new Turns()).read(request, exchange);
-  assertEquals([outgoing.hasAsked, outgoing.heldBytes], [false, 0]);
+  const outgoing = await bodies().read(request, endpointAt());
+  assertEquals([outgoing.hasRequestedUsage, outgoing.heldBytes], [false, 0]);
   assertLessOrEqual(taken(), READ_LIMIT_BYTES / (MEBIBYTE / 2) + 3);
   assert(outgoing.body instanceof ReadableStream);
   const sent = await new Response(outgoing.body).text();
   assert(sent === await new Response(ReadableStream.from(chunks())).text());
-  assertEquals(exchange.requestBytes, sent.length);
+  assertEquals(outgoing.bytes, sent.length);
 });
 
-Deno.test("BodyReader holds bodies up to a limit for all of them, until their answers begin", async () => {
-  const reader = new BodyReader(true, new Turns());
+Deno.test("RequestBodies holds bodies up to a limit for all of them, until their answers begin", async () => {
+  const reader = bodies();
   const room = STREAMED.replace("}", `,"x":"${"x".repeat(READ_LIMIT_BYTES - 100)}"}`);
-  const held: OutgoingBody[] = [];
+  const held: RequestBody[] = [];
   for (let bytes = 0; bytes + READ_LIMIT_BYTES < HELD_LIMIT_BYTES; bytes += READ_LIMIT_BYTES) {
-    const outgoing = await reader.read(whole(room), exchangeOf());
+    const outgoing = await reader.read(whole(room), endpointAt());
     // Only the number is of interest: the test does not hold them.
     held.push({ ...outgoing, body: null });
   }
-  const asks = async () => (await reader.read(whole(room), exchangeOf())).hasAsked;
-  assert(held.every(({ hasAsked }) => hasAsked));
-  const last = await reader.read(whole(room), exchangeOf());
+  const asks = async () => (await reader.read(whole(room), endpointAt())).hasRequestedUsage;
+  assert(held.every(({ hasRequestedUsage }) => hasRequestedUsage));
+  const last = await reader.read(whole(room), endpointAt());
   held.push(last);
   assert(!await asks());
   for (const outgoing of held) reader.release(outgoing);
   assert(await asks());
 });
 
-Deno.test("BodyReader counts bodies as held while they come, so that many slow ones cannot fill the memory", async () => {
-  const reader = new BodyReader(true, new Turns());
+Deno.test("RequestBodies counts bodies as held while they come, so that many slow ones cannot fill the memory", async () => {
+  const reader = bodies();
   const slow = () => uploadOf([], { "content-length": String(READ_LIMIT_BYTES) }, true);
   const uploads = Array.from({ length: HELD_LIMIT_BYTES / READ_LIMIT_BYTES - 1 }, slow);
   const reads = uploads.map(({ request }) =>
-    assertRejects(() => reader.read(request, exchangeOf()), UnreadableBody, "left")
+    assertRejects(() => reader.read(request, endpointAt()), UnreadableBody, "left")
   );
   const next = slow().request;
-  assertUnread(await reader.read(next, exchangeOf()), next);
+  assertUnread(await reader.read(next, endpointAt()), next);
   for (const { send } of uploads) send(undefined);
   await Promise.all(reads);
-  assert((await reader.read(whole(STREAMED), exchangeOf())).hasAsked);
+  assert((await reader.read(whole(STREAMED), endpointAt())).hasRequestedUsage);
 });
 
-Deno.test("BodyReader rejects where the client leaves before its body is complete, and holds nothing then", async () => {
-  const reader = new BodyReader(true, new Turns());
+Deno.test("RequestBodies rejects where the client leaves before its body is complete, and holds nothing then", async () => {
+  const reader = bodies();
   for (let round = 0; round < HELD_LIMIT_BYTES / READ_LIMIT_BYTES + 1; round++) {
     for (const headers of [{ "content-length": String(READ_LIMIT_BYTES) }, { "transfer-encoding": "chunked" }]) {
       const upload = uploadOf([new Uint8Array(READ_LIMIT_BYTES)], headers as Record<string, string>, true);
-      const read = assertRejects(() => reader.read(upload.request, exchangeOf()), UnreadableBody, "The client left");
+      const read = assertRejects(() => reader.read(upload.request, endpointAt()), UnreadableBody, "The client left");
       while (upload.taken() === 0) await turn();
       upload.send(undefined);
       await read;
     }
   }
-  assert((await reader.read(whole(STREAMED), exchangeOf())).hasAsked);
+  assert((await reader.read(whole(STREAMED), endpointAt())).hasRequestedUsage);
 });
 
 /** STREAMED with a member that makes it as long as this. */
@@ -278,26 +270,27 @@ function padded(length: number): string {
   return before.padEnd(length - after.length, "x") + after;
 }
 
-Deno.test("BodyReader reads a body in chunks that is as long as the limit, and no longer one", async () => {
+Deno.test("RequestBodies reads a body in chunks that is as long as the limit, and no longer one", async () => {
   for (const excess of [0, 1]) {
     const body = padded(READ_LIMIT_BYTES + excess);
-    assertEquals((await new BodyReader(true, new Turns()).read(chunked(body), exchangeOf())).hasAsked, excess === 0);
-    await textOf(await new BodyReader(true, new Turns()).read(chunked(body), exchangeOf("/api/chat")));
-    assertEquals(modelNamed(), excess === 0 ? "llama3.2" : undefined);
+    assertEquals((await bodies().read(chunked(body), endpointAt())).hasRequestedUsage, excess === 0);
+    const outgoing = await bodies().read(chunked(body), endpointAt("/api/chat"));
+    await textOf(outgoing);
+    assertEquals(outgoing.model, excess === 0 ? "llama3.2" : undefined);
   }
 });
 
-Deno.test("BodyReader holds as much as the limit says, and not a byte more", async () => {
+Deno.test("RequestBodies holds as much as the limit says, and not a byte more", async () => {
   const isRead = async (request: ClientRequest, heldBytes: number): Promise<boolean> => {
-    const reader = new BodyReader(true, new Turns());
+    const reader = bodies();
     const lengths = Array(HELD_LIMIT_BYTES / READ_LIMIT_BYTES).fill(READ_LIMIT_BYTES);
     lengths[0] -= HELD_LIMIT_BYTES - heldBytes;
     const uploads = lengths.map((length) => uploadOf([], { "content-length": String(length) }, true));
-    const reads = uploads.map(({ request }) => assertRejects(() => reader.read(request, exchangeOf()), UnreadableBody));
-    const { hasAsked } = await reader.read(request, exchangeOf());
+    const reads = uploads.map(({ request }) => assertRejects(() => reader.read(request, endpointAt()), UnreadableBody));
+    const { hasRequestedUsage } = await reader.read(request, endpointAt());
     for (const { send } of uploads) send(undefined);
     await Promise.all(reads);
-    return hasAsked;
+    return hasRequestedUsage;
   };
   const room = HELD_LIMIT_BYTES - STREAMED.length;
   assertEquals([await isRead(whole(STREAMED), room - 1), await isRead(whole(STREAMED), room)], [true, false]);

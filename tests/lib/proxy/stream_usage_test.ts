@@ -1,7 +1,7 @@
 /** What is read of a request's body, and how usage is asked for in it: by bytes put in, and nothing else changed. */
 
 import { assert, assertEquals } from "@std/assert";
-import { readRequest } from "../../../lib/proxy/stream_usage.ts";
+import { parseRequest } from "../../../lib/proxy/stream_usage.ts";
 import { bytesOf } from "../../support/fixtures.ts";
 import { JsonWriter } from "../../support/random_json.ts";
 
@@ -9,7 +9,7 @@ const SEEDS = 400;
 const ASKED = '"stream_options":{"include_usage":true}';
 
 function read(body: string, ask = true): { model: string | undefined; asking: string | undefined } {
-  const { model, asking } = readRequest(bytesOf(body), ask);
+  const { model, withUsage: asking } = parseRequest(bytesOf(body), ask);
   return { model, asking: asking && new TextDecoder("utf-8", { ignoreBOM: true }).decode(asking) };
 }
 
@@ -63,7 +63,7 @@ const ASKING: Record<string, readonly [body: string, asking: string]> = {
 };
 
 for (const [name, [body, asking]] of Object.entries(ASKING)) {
-  Deno.test(`readRequest() asks for usage in a body that ${name}`, () => {
+  Deno.test(`parseRequest() requests usage in a body that ${name}`, () => {
     assertEquals(read(body).asking, asking);
     assertEquals(read(body, false).asking, undefined);
   });
@@ -99,7 +99,7 @@ const UNTOUCHED: Record<string, string> = {
 };
 
 for (const [name, body] of Object.entries(UNTOUCHED)) {
-  Deno.test(`readRequest() asks for nothing in a body that ${name}`, () => {
+  Deno.test(`parseRequest() requests nothing in a body that ${name}`, () => {
     assertEquals(read(body).asking, undefined);
   });
 }
@@ -126,7 +126,7 @@ const MODELS: Record<string, string | undefined> = {
 };
 
 for (const [body, model] of Object.entries(MODELS)) {
-  Deno.test(`readRequest() reads the model ${model} of ${JSON.stringify(body)}`, () => {
+  Deno.test(`parseRequest() reads the model ${model} of ${JSON.stringify(body)}`, () => {
     assertEquals(read(body).model, model);
     assertEquals(read(body, false).model, model);
   });
@@ -154,7 +154,7 @@ function assertSpliced(before: Uint8Array, after: Uint8Array): void {
   assert(before.length - start - end <= LONGEST_OUT && after.length - start - end <= LONGEST_IN);
 }
 
-Deno.test("readRequest() asks in random bodies such that nothing but the asking differs", () => {
+Deno.test("parseRequest() asks in random bodies such that nothing but the asking differs", () => {
   for (let seed = 1; seed <= SEEDS; seed++) {
     const writer = new JsonWriter(seed);
     const [before, after] = writer.pick(OPTIONS);
@@ -164,26 +164,26 @@ Deno.test("readRequest() asks in random bodies such that nothing but the asking 
     if (has) members.splice(writer.below(members.length + 1), 0, `"stream_options":${before}`);
     const body = `${writer.space()}{${members.join(`${writer.space()},`)}}`;
     const bytes = bytesOf(body);
-    const { asking } = readRequest(bytes, true);
+    const { withUsage: asking } = parseRequest(bytes, true);
     assert(asking !== undefined, body);
     const asked = JSON.parse(new TextDecoder().decode(asking));
     assertEquals(asked, { ...JSON.parse(body), stream_options: has ? after : { include_usage: true } }, body);
     assertSpliced(bytes, asking);
     // Asking once more changes nothing, and a body that is cut is left alone.
-    assertEquals(readRequest(asking, true).asking, undefined);
-    assertEquals(readRequest(bytes.subarray(0, bytes.length - 1), true).asking, undefined);
+    assertEquals(parseRequest(asking, true).withUsage, undefined);
+    assertEquals(parseRequest(bytes.subarray(0, bytes.length - 1), true).withUsage, undefined);
   }
 });
 
-Deno.test("readRequest() leaves the bytes that it is given alone", () => {
+Deno.test("parseRequest() leaves the bytes that it is given alone", () => {
   const bytes = bytesOf('{"stream":true,"stream_options":{"include_usage":false}}');
   const copy = bytes.slice();
-  assert(readRequest(bytes, true).asking !== undefined);
+  assert(parseRequest(bytes, true).withUsage !== undefined);
   assertEquals(bytes, copy);
 });
 
-Deno.test("readRequest() passes bytes on that are no UTF-8", () => {
+Deno.test("parseRequest() passes bytes on that are no UTF-8", () => {
   const [before, after] = [bytesOf('{"stream":true,"a":"'), bytesOf('"}')];
-  const { asking } = readRequest(Uint8Array.from([...before, 0xff, 0xc3, 0x28, ...after]), true);
+  const { withUsage: asking } = parseRequest(Uint8Array.from([...before, 0xff, 0xc3, 0x28, ...after]), true);
   assertEquals(asking, Uint8Array.from([...bytesOf(`{${ASKED},"stream":true,"a":"`), 0xff, 0xc3, 0x28, ...after]));
 });

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertExists, assertRejects, assertStrictEquals } from "@std/assert";
 import { join } from "../../../lib/bytes/byte_queue.ts";
-import { type Filter, GATHER_BYTES, READ_BYTES, tap as tapOf, Turns, type Watcher } from "../../../lib/proxy/tap.ts";
+import { GATHER_BYTES, LoopTicks, READ_BYTES } from "../../../lib/proxy/gather.ts";
+import { type BodyEnd, type Filter, tap as tapOf, type Watcher } from "../../../lib/proxy/tap.ts";
 import { bytesOf, random, turn } from "../../support/fixtures.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -23,16 +24,8 @@ class Witness implements Watcher {
     return join(this.#seen);
   }
 
-  complete(): void {
-    this.events.push("complete");
-  }
-
-  broken(error: unknown): void {
-    this.events.push(`broken: ${error}`);
-  }
-
-  cancelled(): void {
-    this.events.push("cancelled");
+  end(end: BodyEnd, error?: unknown): void {
+    this.events.push(error === undefined ? end : `${end}: ${error}`);
   }
 }
 
@@ -84,9 +77,9 @@ class Source {
 
 /** A tap among others. */
 const tap = (body: ReadableStream<Bytes>, watcher: Watcher, filter?: Filter): ReadableStream<Bytes> =>
-  tapOf(body, watcher, TURNS, filter);
+  tapOf(body, { watcher, ticks: TICKS, filter });
 
-const TURNS = new Turns();
+const TICKS = new LoopTicks();
 
 async function turns(count: number): Promise<void> {
   for (let index = 0; index < count; index++) await turn();

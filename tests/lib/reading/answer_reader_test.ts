@@ -2,9 +2,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { Report } from "../../../lib/observation.ts";
-import { Reading, TRANSFER_DIGESTS_LIMIT } from "../../../lib/reading/answer_reader.ts";
+import { TRANSFER_DIGESTS_LIMIT } from "../../../lib/reading/answer_reader.ts";
 import { ENDPOINTS } from "../../../lib/reading/endpoints.ts";
-import { dialectOf, readAll, type Said } from "../../support/dialect_reading.ts";
+import { answerOf, dialectOf, readAll, type Said } from "../../support/dialect_reading.ts";
 import { reportOf } from "../../support/fixtures.ts";
 
 /** One message for each dialect in which all numbers are `value`, and the fields that read them. */
@@ -64,11 +64,11 @@ function assertSane(report: Report, what: string): void {
   }
 }
 
-Deno.test("Reading.read() leaves out and counts every number that is none, and never gives NaN", () => {
+Deno.test("AnswerReader leaves out and counts every number that is none, and never gives NaN", async () => {
   for (const [path, message, fields] of NUMBERS) {
     for (const value of ODD_VALUES) {
       const what = `${path} with ${JSON.stringify(value)}`;
-      const [report, said] = readAll(dialectOf(path), [message(value)]);
+      const [report, said] = await readAll(dialectOf(path), [message(value)]);
       assertSane(report, what);
       for (const field of fields) assertEquals(report[field], undefined, `${what}: ${field}`);
       assertEquals(said.parseErrors, { invalid_value: fields.length }, what);
@@ -76,22 +76,26 @@ Deno.test("Reading.read() leaves out and counts every number that is none, and n
   }
 });
 
-Deno.test("Reading.read() takes null for absent, and keeps what an earlier message said", () => {
+Deno.test("AnswerReader takes null for absent, and keeps what an earlier message said", async () => {
   for (const [path, message, fields] of NUMBERS) {
-    const good = readAll(dialectOf(path), [message(7)]);
+    const good = await readAll(dialectOf(path), [message(7)]);
     assertEquals(good[1].parseErrors, undefined, path);
     for (const field of fields) assert(typeof good[0][field] === "number", `${path}: ${field}`);
-    const [report, said] = readAll(dialectOf(path), [message(null)]);
+    const [report, said] = await readAll(dialectOf(path), [message(null)]);
     assertEquals([fields.map((field) => report[field]), said.parseErrors], [fields.map(() => undefined), undefined]);
-    assertEquals(readAll(dialectOf(path), [message(7), message(null), {}])[0], good[0], path);
-    assertEquals(readAll(dialectOf(path), [message(7), message("x")])[0], good[0], path);
-    assertEquals(readAll(dialectOf(path), [message(6), message(7)])[0], good[0], `${path}: the later one counts`);
+    assertEquals((await readAll(dialectOf(path), [message(7), message(null), {}]))[0], good[0], path);
+    assertEquals((await readAll(dialectOf(path), [message(7), message("x")]))[0], good[0], path);
+    assertEquals(
+      (await readAll(dialectOf(path), [message(6), message(7)]))[0],
+      good[0],
+      `${path}: the later one counts`,
+    );
   }
 });
 
-Deno.test("Reading.read() takes fractions for durations and not for counts", () => {
+Deno.test("AnswerReader takes fractions for durations and not for counts", async () => {
   const message = { eval_count: 1.5, eval_duration: 1.5 };
-  assertEquals(readAll(dialectOf("/api/chat"), [message]), [reportOf({ evalSeconds: 1.5e-9 }), {
+  assertEquals(await readAll(dialectOf("/api/chat"), [message]), [reportOf({ evalSeconds: 1.5e-9 }), {
     parseErrors: { invalid_value: 1 },
   }]);
 });
@@ -129,43 +133,42 @@ function* oddMessages(): Generator<unknown> {
   }
 }
 
-Deno.test("Reading.read() gets over messages of every wrong shape, in any order", () => {
+Deno.test("AnswerReader gets over messages of every wrong shape, in any order", async () => {
   const paths = [...ENDPOINTS.filter(({ dialect }) => dialect !== undefined).map(({ route }) => route), "/v1/new"];
   for (const path of paths) {
-    const together = new Reading(dialectOf(path));
     for (const message of oddMessages()) {
       const what = `${path} with ${JSON.stringify(message)}`;
-      const reading = new Reading(dialectOf(path));
-      assertEquals(typeof reading.read(message), "boolean", what);
-      together.read(message);
-      assertSane(reading.report, what);
-      assert(reading.report.model === undefined || typeof reading.report.model === "string", what);
-      for (const flag of ["terminal", "failed", "unfinished", "countless"] as const) {
-        assertEquals(typeof reading[flag], "boolean", `${what}: ${flag}`);
+      const answer = await answerOf(dialectOf(path), [message]);
+      assertSane(answer.report, what);
+      assert(answer.report.model === undefined || typeof answer.report.model === "string", what);
+      for (const flag of ["isTerminated", "hasFailed", "isUnfinished", "hasNoUsage"] as const) {
+        assertEquals(typeof answer[flag], "boolean", `${what}: ${flag}`);
       }
     }
-    assertSane(together.report, path);
+    assertSane((await answerOf(dialectOf(path), oddMessages())).report, path);
   }
 });
 
-Deno.test("Reading.read() takes no model's name from what is no text", () => {
+Deno.test("AnswerReader takes no model's name from what is no text", async () => {
   for (const model of [7, null, true, {}, ["m"], ""]) {
-    assertEquals(readAll(dialectOf("/api/chat"), [{ model }])[0], reportOf({}), JSON.stringify(model));
+    assertEquals((await readAll(dialectOf("/api/chat"), [{ model }]))[0], reportOf({}), JSON.stringify(model));
   }
 });
 
 // Transfers.
 
 /** What comes of progress messages, each `[digest, completed]`. */
-function transferred(...progress: [digest: unknown, completed: unknown][]): [bytes: number | undefined, Said] {
-  const [{ transferBytes }, said] = readAll(
+async function transferred(
+  ...progress: [digest: unknown, completed: unknown][]
+): Promise<[bytes: number | undefined, Said]> {
+  const [{ transferBytes }, said] = await readAll(
     dialectOf("/api/pull"),
     progress.map(([digest, completed]) => ({ status: "pulling", digest, completed, total: 1000 })),
   );
   return [transferBytes, said];
 }
 
-Deno.test("Reading.read() counts each byte of a transfer once, by digest", () => {
+Deno.test("AnswerReader counts each byte of a transfer once, by digest", async () => {
   const rows: [string, [unknown, unknown][], number | undefined][] = [
     ["cumulative", [["a", 10], ["a", 25], ["a", 25], ["a", 100]], 100],
     ["two digests in turn", [["a", 10], ["b", 5], ["a", 20], ["b", 50]], 70],
@@ -176,19 +179,19 @@ Deno.test("Reading.read() counts each byte of a transfer once, by digest", () =>
     ["no digest", [[undefined, 10], ["", 10], [7, 10], [null, 10]], undefined],
     ["a digest called as a member of objects", [["__proto__", 10], ["constructor", 5]], 15],
   ];
-  for (const [what, progress, bytes] of rows) assertEquals(transferred(...progress), [bytes, {}], what);
+  for (const [what, progress, bytes] of rows) assertEquals(await transferred(...progress), [bytes, {}], what);
 });
 
-Deno.test("Reading.read() leaves out and counts progress that is no count", () => {
+Deno.test("AnswerReader leaves out and counts progress that is no count", async () => {
   for (const completed of [-1, 1.5, "10", 1e308, [], {}]) {
-    const [bytes, said] = transferred(["a", 10], ["a", completed], ["a", 40]);
+    const [bytes, said] = await transferred(["a", 10], ["a", completed], ["a", 40]);
     assertEquals([bytes, said.parseErrors], [40, { invalid_value: 1 }], JSON.stringify(completed));
   }
 });
 
-Deno.test("Reading.read() keeps no more digests of a transfer than their limit", () => {
+Deno.test("AnswerReader keeps no more digests of a transfer than their limit", async () => {
   const progress = Array.from({ length: TRANSFER_DIGESTS_LIMIT }, (_, index): [string, number] => [`${index}`, 1]);
-  assertEquals(transferred(...progress), [TRANSFER_DIGESTS_LIMIT, {}]);
-  assertEquals(transferred(...progress, ["more", 1]), [TRANSFER_DIGESTS_LIMIT, {}]);
-  assertEquals(transferred(...progress, ["more", 1], ["0", 3]), [TRANSFER_DIGESTS_LIMIT + 2, {}]);
+  assertEquals(await transferred(...progress), [TRANSFER_DIGESTS_LIMIT, {}]);
+  assertEquals(await transferred(...progress, ["more", 1]), [TRANSFER_DIGESTS_LIMIT, {}]);
+  assertEquals(await transferred(...progress, ["more", 1], ["0", 3]), [TRANSFER_DIGESTS_LIMIT + 2, {}]);
 });

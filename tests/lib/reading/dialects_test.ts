@@ -1,10 +1,9 @@
 /** What each dialect makes of Ollama's answers. */
 
 import { assertEquals } from "@std/assert";
-import { createFraming } from "../../../lib/reading/framing.ts";
 import type { Report } from "../../../lib/observation.ts";
-import { Reading } from "../../../lib/reading/answer_reader.ts";
 import { dialectOf, readAll, type Said, saidOf } from "../../support/dialect_reading.ts";
+import { feed } from "../../support/framing_feed.ts";
 import { readFixtures, reportOf } from "../../support/fixtures.ts";
 
 /** The figures of all native answers, unless their name says otherwise. */
@@ -33,8 +32,8 @@ const EXPECTED: Record<string, readonly [Partial<Report>, Said]> = {
   "chat.json": [NATIVE, { ...END, outputs: 1 }],
   "chat_cached.json": [{ ...NATIVE, cachedTokens: 20 }, { ...END, outputs: 1 }],
   "chat_incomplete.json": [MODEL, { unfinished: true, outputs: 1 }],
-  "chat_load.json": [{ ...MODEL, finishReason: "load" }, { ...END, countless: true }],
-  "chat_unload.json": [{ ...MODEL, finishReason: "unload" }, { ...END, countless: true }],
+  "chat_load.json": [{ ...MODEL, finishReason: "load" }, { ...END, noUsage: true }],
+  "chat_unload.json": [{ ...MODEL, finishReason: "unload" }, { ...END, noUsage: true }],
   "chat_thinking.json": [{ ...NATIVE, outputTokens: 7 }, { ...END, outputs: 1 }],
   "chat_tools.json": [{ ...NATIVE, ...TOOLS, outputTokens: 6 }, { ...END, outputs: 1 }],
   "chat_stream.ndjson": [NATIVE, STREAM],
@@ -64,8 +63,8 @@ const EXPECTED: Record<string, readonly [Partial<Report>, Said]> = {
 
   "generate.json": [NATIVE, { ...END, outputs: 1 }],
   "generate_incomplete.json": [MODEL, { unfinished: true, outputs: 1 }],
-  "generate_load.json": [{ ...MODEL, finishReason: "load" }, { ...END, countless: true }],
-  "generate_unload.json": [{ ...MODEL, finishReason: "unload" }, { ...END, countless: true }],
+  "generate_load.json": [{ ...MODEL, finishReason: "load" }, { ...END, noUsage: true }],
+  "generate_unload.json": [{ ...MODEL, finishReason: "unload" }, { ...END, noUsage: true }],
   "generate_stream.ndjson": [NATIVE, STREAM],
   "generate_stream_big_context.ndjson": [NATIVE, STREAM],
   "generate_stream_error.ndjson": [MODEL, { failed: true, outputs: 2 }],
@@ -78,7 +77,7 @@ const EXPECTED: Record<string, readonly [Partial<Report>, Said]> = {
     { model: "nomic-embed-text", promptTokens: 26, totalSeconds: 0.065124417, loadSeconds: 0.052 },
     {},
   ],
-  "embed_load.json": [{ model: "nomic-embed-text" }, { countless: true }],
+  "embed_load.json": [{ model: "nomic-embed-text" }, { noUsage: true }],
   "embeddings.json": [{}, {}],
   "embeddings_empty.json": [{}, {}],
 
@@ -138,28 +137,19 @@ Deno.test("Dialects give the figures of every fixture", async () => {
   const fixtures = readFixtures();
   assertEquals(Object.keys(EXPECTED).sort(), fixtures.map(({ name }) => name).sort(), "the table has a row for each");
   for (const { name, kind, endpoint, bytes } of fixtures) {
-    const reading = new Reading(dialectOf(endpoint.route));
-    let outputs = 0;
-    const framing = createFraming(kind, {
-      message(message): boolean {
-        if (reading.read(message)) outputs++;
-        return false;
-      },
-      quiet(): void {},
-      parseError: (reason) => reading.parseError(reason),
-    });
-    framing.push(bytes, 0);
-    await framing.end();
+    const { skip: _, ...dialect } = dialectOf(endpoint.route);
+    const collected = await feed([bytes], { kind, dialect });
+    const outputs = collected.messages.filter((message) => dialect.output?.(message)).length;
     const [fields, said] = EXPECTED[name] ?? [];
-    assertEquals(reading.report, reportOf(fields ?? {}), name);
-    assertEquals(saidOf(reading, outputs), said, name);
+    assertEquals(collected.report, reportOf(fields ?? {}), name);
+    assertEquals(saidOf(collected, outputs), said, name);
   }
 });
 
 /** Messages that the fixtures do not have, and what comes of them: the path, what it is, the messages. */
 const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Report>, said: Said][] = [
   ["/api/chat", "a render for debugging", [{ model: "m", done: false, _debug_info: {} }], { model: "m" }, {
-    countless: true,
+    noUsage: true,
   }],
   ["/api/chat", "a reason that nobody knows", [{ done: true, done_reason: "moon" }], { finishReason: "other" }, END],
   ["/api/chat", "a reason called constructor", [{ done_reason: "constructor" }], { finishReason: "other" }, {}],
@@ -269,8 +259,8 @@ const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Re
   }, {}],
 ];
 
-Deno.test("Dialects give the figures of what no fixture has", () => {
+Deno.test("Dialects give the figures of what no fixture has", async () => {
   for (const [path, what, messages, fields, said] of MORE) {
-    assertEquals(readAll(dialectOf(path), messages), [reportOf(fields), said], `${path}: ${what}`);
+    assertEquals(await readAll(dialectOf(path), messages), [reportOf(fields), said], `${path}: ${what}`);
   }
 });

@@ -4,12 +4,12 @@ import {
   at,
   count,
   equals,
+  type FieldReader,
   filled,
   items,
   milliseconds,
   nanoseconds,
   present,
-  type Reader,
   sum,
   text,
   where,
@@ -32,7 +32,7 @@ const MESSAGE = {
 };
 
 /** Readers, and what they find in the message. */
-const READINGS: [what: string, reader: Reader<unknown>, value: unknown][] = [
+const READINGS: [what: string, reader: FieldReader<unknown>, value: unknown][] = [
   ["text", text("name"), "m"],
   ["the first path that is present", text("absent", "nothing", "name"), "m"],
   ["an empty text, which is present", text("empty", "name"), undefined],

@@ -15,17 +15,18 @@ Deno.test("readFixtures() finds fixtures of all framings and of every dialect", 
   assertLess(40, STREAMS.length);
 });
 
-Deno.test("createFraming() gives the same report at every chunk size, at once or one by one", async () => {
+Deno.test("AnswerReader gives the same report at every chunk size, at once or one by one", async () => {
   for (const fixture of FIXTURES) {
     const { name, bytes } = fixture;
-    const { result, firstOutputEnd } = expectedOf(fixture, bytes);
+    const expected = await expectedOf(fixture, bytes);
     for (const size of spread(100, bytes.length)) {
       const what = `${name} in chunks of ${size} bytes`;
-      assertSameResult(await read(fixture, cut(bytes, size)), result, what);
+      assertSameResult(await read(fixture, cut(bytes, size)), expected, what);
       if (size > 40 && size % 7 !== 0) continue;
       const slowly = await read(fixture, cut(bytes, size), true);
-      assertSameResult(slowly, result, what);
-      const firstOutputAt = firstOutputEnd && Math.min(Math.ceil(firstOutputEnd / size) * size, bytes.length);
+      assertSameResult(slowly, expected, what);
+      const firstOutputAt = expected.firstOutputAt &&
+        Math.min(Math.ceil(expected.firstOutputAt / size) * size, bytes.length);
       assertEquals(slowly.firstOutputAt, firstOutputAt, `${what}: when output began`);
     }
   }
@@ -41,10 +42,10 @@ function assertPart(part: Report, whole: Report, what: string): void {
   }
 }
 
-Deno.test("createFraming() gives the messages before the cut for an answer that is cut off at any byte", async () => {
+Deno.test("AnswerReader gives the messages before the cut for an answer that is cut off at any byte", async () => {
   for (const fixture of FIXTURES) {
     const { name, bytes } = fixture;
-    const whole = expectedOf(fixture, bytes).result;
+    const whole = await expectedOf(fixture, bytes);
     const cuts = bytes.length < 1500 ? Array.from(bytes, (_, index) => index) : [
       ...spread(200, bytes.length - 1),
       ...Array.from({ length: 300 }, (_, index) => bytes.length - 1 - index),
@@ -55,20 +56,20 @@ Deno.test("createFraming() gives the messages before the cut for an answer that 
       const slowly = length % 5 === 0;
       const collector = await read(fixture, cut(prefix, slowly ? 97 : length || 1), slowly);
       const result = resultOf(collector);
-      assertSameResult(collector, expectedOf(fixture, prefix).result, what);
+      assertSameResult(collector, await expectedOf(fixture, prefix), what);
       assertPart(result.report, whole.report, what);
-      assert(!result.terminal || whole.terminal, `${what}: the end`);
+      assert(!result.isTerminated || whole.isTerminated, `${what}: the end`);
     }
   }
 });
 
-Deno.test("createFraming() reads lines that end in CR LF as those that end in LF, at every chunk size", async () => {
+Deno.test("AnswerReader reads lines that end in CR LF as those that end in LF, at every chunk size", async () => {
   for (const fixture of STREAMS) {
-    const { result } = expectedOf(fixture, fixture.bytes);
+    const expected = await expectedOf(fixture, fixture.bytes);
     const bytes = bytesOf(new TextDecoder().decode(fixture.bytes).replaceAll("\n", "\r\n"));
     for (const size of [...Array.from({ length: 40 }, (_, index) => index + 1), 256, 1000, bytes.length]) {
       const collector = await read(fixture, cut(bytes, size), size > 3);
-      assertSameResult(collector, result, `${fixture.name} with CR LF in chunks of ${size} bytes`);
+      assertSameResult(collector, expected, `${fixture.name} with CR LF in chunks of ${size} bytes`);
     }
   }
 });
@@ -91,12 +92,12 @@ const GARBAGE = [
   "0x1",
 ];
 
-Deno.test("createFraming() counts random garbage between the messages, cut anywhere, and reads the rest", async () => {
+Deno.test("AnswerReader counts random garbage between the messages, cut anywhere, and reads the rest", async () => {
   const next = random(42);
   const integer = (bound: number): number => Math.floor(next() * bound);
   for (const fixture of STREAMS) {
     const { kind, name, bytes } = fixture;
-    const { result } = expectedOf(fixture, bytes);
+    const expected = await expectedOf(fixture, bytes);
     const separator = kind === "sse" ? "\n\n" : "\n";
     const pieces = new TextDecoder().decode(bytes).split(separator).filter((piece) => piece !== "");
     for (let run = 0; run < 40; run++) {
@@ -114,9 +115,9 @@ Deno.test("createFraming() counts random garbage between the messages, cut anywh
         rest = rest.subarray(size);
       }
       const collector = await read(fixture, chunks, run % 3 > 0);
-      const errors = garbage + (result.parseErrors.invalid_json ?? 0);
-      const expected = { ...result, parseErrors: errors === 0 ? {} : { invalid_json: errors } };
-      assertSameResult(collector, expected, `${name}, run ${run}`);
+      const errors = garbage + (expected.parseErrors.invalid_json ?? 0);
+      const dirtied = { ...expected, parseErrors: errors === 0 ? {} : { invalid_json: errors } };
+      assertSameResult(collector, dirtied, `${name}, run ${run}`);
     }
   }
 });

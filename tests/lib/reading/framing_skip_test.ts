@@ -2,16 +2,16 @@
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { ByteSearch } from "../../../lib/bytes/byte_search.ts";
-import type { Quiet } from "../../../lib/reading/dialects.ts";
+import type { Dialect } from "../../../lib/reading/dialects.ts";
 import { type FramingKind, MESSAGE_LIMIT_BYTES } from "../../../lib/reading/framing.ts";
 import { bytesOf, readFixtures } from "../../support/fixtures.ts";
-import { Collector, cut, feed, piecesOf, read, type Result, resultOf, spread } from "../../support/framing_feed.ts";
+import { cut, feed, piecesOf, read, type Result, resultOf, spread } from "../../support/framing_feed.ts";
 
 const FIXTURES = readFixtures();
 /** Those in which output is followed by messages that are passed over. */
 const QUIET_STREAMS = FIXTURES.filter(({ name }) => /^(chat|generate)_stream/.test(name));
 
-Deno.test("createFraming() passes over the middle of native streams whose chunks come one by one", async () => {
+Deno.test("AnswerReader skips the middle of native streams whose chunks come one by one", async () => {
   for (const fixture of QUIET_STREAMS) {
     if (fixture.name.includes("unknown_fields")) continue;
     const lines = piecesOf("ndjson", fixture.bytes);
@@ -19,8 +19,8 @@ Deno.test("createFraming() passes over the middle of native streams whose chunks
     const collector = await read(fixture, chunks, true);
     const { text = "" } = lines.at(-1) ?? {};
     assertEquals(collector.messages[0], JSON.parse(lines[0]?.text ?? ""), fixture.name);
-    assertEquals(collector.quiets + collector.messages.length, lines.length, fixture.name);
-    assertLess(0, collector.quiets, fixture.name);
+    assertEquals(collector.skips + collector.messages.length, lines.length, fixture.name);
+    assertLess(0, collector.skips, fixture.name);
     if (/"done":true|"error"/.test(text)) assertEquals(collector.messages.at(-1), JSON.parse(text), fixture.name);
   }
 });
@@ -31,7 +31,7 @@ const SPACED = '{"model": "m", "message": {"role": "assistant", "content": "Hi"}
 /** Streams in which something happens after output has begun: what must be found in them. */
 const EVENTS: [file: string, event: string, found: (result: Result) => boolean][] = [
   ["chat", '{"model":"m","message":{"content":"","tool_calls":[{"function":{}}]},"done":false}', hasToolCall],
-  ["chat", '{"error":"stopped"}', ({ failed }) => failed],
+  ["chat", '{"error":"stopped"}', ({ hasFailed }) => hasFailed],
   ["chat", '{"model":"m","message":{"content":"error tool_calls"},"done":true,"eval_count":7}', hasSeven],
   ["generate", '{"model":"m","response":"","done":true,"done_reason":"length","eval_count":7}', hasSeven],
   [
@@ -45,16 +45,16 @@ const EVENTS: [file: string, event: string, found: (result: Result) => boolean][
     ({ report }) => report.finishReason === "length",
   ],
   ["openai_chat", '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":7}}', hasSeven],
-  ["openai_chat", '{"error":{"message":"stopped"}}', ({ failed }) => failed],
-  ["openai_chat", "[DONE]", ({ terminal }) => terminal],
+  ["openai_chat", '{"error":{"message":"stopped"}}', ({ hasFailed }) => hasFailed],
+  ["openai_chat", "[DONE]", ({ isTerminated }) => isTerminated],
   ["responses", '{"response":{"usage":{"output_tokens":7}},"type":"response.completed"}', hasSeven],
   ["responses", '{"response":{"usage":{"output_tokens":7}},"type":"response.incomplete"}', hasSeven],
-  ["responses", '{"response":{"status":"failed"},"type":"response.failed"}', ({ failed }) => failed],
-  ["responses", '{"message":"stopped","type":"error"}', ({ failed }) => failed],
+  ["responses", '{"response":{"status":"failed"},"type":"response.failed"}', ({ hasFailed }) => hasFailed],
+  ["responses", '{"message":"stopped","type":"error"}', ({ hasFailed }) => hasFailed],
   ["messages", '{"type":"content_block_start","content_block":{"type":"tool_use"}}', hasToolCall],
   ["messages", '{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":7}}', hasSeven],
-  ["messages", '{"type":"message_stop"}', ({ terminal }) => terminal],
-  ["messages", '{"type":"error","error":{"type":"overloaded_error"}}', ({ failed }) => failed],
+  ["messages", '{"type":"message_stop"}', ({ isTerminated }) => isTerminated],
+  ["messages", '{"type":"error","error":{"type":"overloaded_error"}}', ({ hasFailed }) => hasFailed],
 ];
 
 function hasToolCall({ report }: Result): boolean {
@@ -80,7 +80,7 @@ function streamOf(kind: FramingKind, messages: string[]): Uint8Array {
   );
 }
 
-Deno.test("createFraming() never misses what happens in the middle of a stream, at any chunk size", async () => {
+Deno.test("AnswerReader never misses what happens in the middle of a stream, at any chunk size", async () => {
   for (const [file, event, found] of EVENTS) {
     const fixture = FIXTURES.find(({ name }) => name.startsWith(`${file}_stream`));
     const output = OUTPUT[file];
@@ -92,48 +92,47 @@ Deno.test("createFraming() never misses what happens in the middle of a stream, 
         const collector = await read(fixture, cut(bytes, size), true);
         assert(found(resultOf(collector)), `${event}, ${after} messages before the end, in chunks of ${size} bytes`);
         assertEquals(resultOf(collector).parseErrors, {});
-        if (size < 80) assertLess(0, collector.quiets, `${file}: nothing was passed over`);
+        if (size < 80) assertLess(0, collector.skips, `${file}: nothing was passed over`);
       }
     }
   }
 });
 
-Deno.test("createFraming() decodes everything where the first output does not come in the usual form", async () => {
+Deno.test("AnswerReader decodes everything where the first output does not come in the usual form", async () => {
   const fixture = FIXTURES.find(({ name }) => name === "chat_stream.ndjson");
   assert(fixture !== undefined);
   const done = '{"model": "m", "message": {"content": ""}, "done": true, "eval_count": 7}';
   const bytes = streamOf("ndjson", [SPACED, SPACED, '{"error" : "stopped"}', SPACED, done]);
   for (let size = 1; size <= bytes.length; size++) {
     const collector = await read(fixture, cut(bytes, size), true);
-    assertEquals(collector.quiets, 0);
+    assertEquals(collector.skips, 0);
     assertEquals(collector.messages.length, 5);
-    assert(hasSeven(resultOf(collector)) && resultOf(collector).failed);
+    assert(hasSeven(resultOf(collector)) && resultOf(collector).hasFailed);
   }
 });
 
-Deno.test("createFraming() decodes everything until output begins", async () => {
+Deno.test("AnswerReader decodes everything until output begins", async () => {
   const fixture = FIXTURES.find(({ name }) => name === "chat_stream.ndjson");
   assert(fixture !== undefined);
   const empty = CHAT.replace("Hi", "");
   const chunks = [empty, empty, empty, CHAT, empty, CHAT].map((message) => bytesOf(`${message}\n`));
   const collector = await read(fixture, chunks, true);
   assertEquals(collector.messages.map((message) => JSON.stringify(message)), [empty, empty, empty, CHAT]);
-  assertEquals(collector.quiets, 2);
+  assertEquals(collector.skips, 2);
   assertEquals(collector.firstOutputAt, 3 * empty.length + CHAT.length + 4);
 });
 
-Deno.test("createFraming() lets quiet messages be followed by one that is too long, and by others", async () => {
-  const quiet: Quiet = { mark: '"q"', alarms: new ByteSearch('"done":true') };
-  const sink = new class extends Collector {
-    override message(message: unknown, at: number): boolean {
-      super.message(message, at);
-      return true;
-    }
-  }();
+Deno.test("AnswerReader reads on after skipped messages, one that is too long, and others", async () => {
+  const dialect: Dialect = {
+    terminal: () => false,
+    failed: () => false,
+    output: () => true,
+    skip: { form: '"q"', unless: new ByteSearch('"done":true') },
+  };
   const long = "x".repeat(MESSAGE_LIMIT_BYTES);
   const chunks = ['{"q":1}\n', '{"q":2}\n"', long, '"\n{"q":3}\n', '{"done":tr', 'ue}\n{"q":4}\n'];
-  await feed(chunks.map(bytesOf), sink, { kind: "ndjson", hints: { quiet }, slowly: true });
-  assertEquals(sink.parseErrors, ["too_long"]);
-  assertEquals(sink.messages, [{ q: 1 }, { done: true }, { q: 4 }]);
-  assertEquals(sink.quiets, 2);
+  const collected = await feed(chunks.map(bytesOf), { kind: "ndjson", dialect, slowly: true });
+  assertEquals(collected.reasons, ["too_long"]);
+  assertEquals(collected.messages, [{ q: 1 }, { done: true }, { q: 4 }]);
+  assertEquals(collected.skips, 2);
 });

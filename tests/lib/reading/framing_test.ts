@@ -1,9 +1,10 @@
-/** The framings give the same messages however a body is cut, and never throw. */
+/** The same messages are read however a body is cut. */
 
-import { assertEquals, assertLess } from "@std/assert";
-import { createFraming, type FramingKind, framingKind, MESSAGE_LIMIT_BYTES } from "../../../lib/reading/framing.ts";
+import { assertEquals, assertLess, assertRejects } from "@std/assert";
+import { AnswerReader } from "../../../lib/reading/answer_reader.ts";
+import { type FramingKind, framingKind, MESSAGE_LIMIT_BYTES } from "../../../lib/reading/framing.ts";
 import { bytesOf, turn } from "../../support/fixtures.ts";
-import { Collector, cut, feed, messagesIn } from "../../support/framing_feed.ts";
+import { cut, feed, messagesIn } from "../../support/framing_feed.ts";
 
 Deno.test("framingKind() goes by the media type, whatever its case and parameters", () => {
   const kinds: [string | null, FramingKind | undefined][] = [
@@ -22,30 +23,30 @@ Deno.test("framingKind() goes by the media type, whatever its case and parameter
   for (const [contentType, kind] of kinds) assertEquals(framingKind(contentType), kind, `${contentType}`);
 });
 
-Deno.test("createFraming() takes a JSON body as one message, of any JSON type", async () => {
+Deno.test("AnswerReader takes a JSON body as one message, of any JSON type", async () => {
   for (const value of [{ a: [1] }, [1, 2], "text", 17, true, null]) {
     const bytes = bytesOf(`\r\n ${JSON.stringify(value)} \n`);
     for (let size = 1; size <= bytes.length; size++) {
-      const { messages, parseErrors } = await messagesIn("json", ...cut(bytes, size));
-      assertEquals([messages, parseErrors], [[value], []], JSON.stringify(value));
+      const { messages, reasons } = await messagesIn("json", ...cut(bytes, size));
+      assertEquals([messages, reasons], [[value], []], JSON.stringify(value));
     }
   }
 });
 
-Deno.test("createFraming() finds nothing in an empty body, and no fault either", async () => {
+Deno.test("AnswerReader finds nothing in an empty body, and no fault either", async () => {
   for (const kind of ["json", "ndjson", "sse"] as const) {
     for (
       const chunks of [[], [""], ["", ""], ...(kind === "json" ? [] : [["\n"], ["\r\n", "\r", "\n"], ["\n\n", "\n"]])]
     ) {
-      const { messages, parseErrors } = await messagesIn(kind, ...chunks);
-      assertEquals([messages, parseErrors], [[], []], `${kind} ${JSON.stringify(chunks)}`);
+      const { messages, reasons } = await messagesIn(kind, ...chunks);
+      assertEquals([messages, reasons], [[], []], `${kind} ${JSON.stringify(chunks)}`);
     }
   }
 });
 
-Deno.test("createFraming() counts a JSON body that is none", async () => {
+Deno.test("AnswerReader counts a JSON body that is none", async () => {
   for (const body of ["{", "<html></html>", '{"a":1}{"b":2}', "\u0000", " "]) {
-    assertEquals((await messagesIn("json", body)).parseErrors, ["invalid_json"], body);
+    assertEquals((await messagesIn("json", body)).reasons, ["invalid_json"], body);
   }
 });
 
@@ -78,7 +79,7 @@ const NDJSON_BODIES: [what: string, body: string, messages: unknown[]][] = [
   ["separators of other kinds", '{"a":"\u2028\u2029\u0085"}\n', [{ a: "\u2028\u2029\u0085" }]],
 ];
 
-Deno.test("createFraming() cuts a body into its messages at every chunk size", async () => {
+Deno.test("AnswerReader cuts a body into its messages at every chunk size", async () => {
   const bodies = [
     ...SSE_BODIES.map((row) => ["sse", ...row] as const),
     ...NDJSON_BODIES.map((row) => ["ndjson", ...row] as const),
@@ -87,14 +88,14 @@ Deno.test("createFraming() cuts a body into its messages at every chunk size", a
     const bytes = bytesOf(body);
     for (let size = 1; size <= bytes.length; size++) {
       for (const slowly of [false, true]) {
-        const collector = await feed(cut(bytes, size), new Collector(), { kind, slowly });
-        assertEquals([collector.messages, collector.parseErrors], [messages, []], `${kind}, ${what}, by ${size} bytes`);
+        const collector = await feed(cut(bytes, size), { kind, slowly });
+        assertEquals([collector.messages, collector.reasons], [messages, []], `${kind}, ${what}, by ${size} bytes`);
       }
     }
   }
 });
 
-Deno.test("createFraming() replaces bytes that are no UTF-8, as the client would", async () => {
+Deno.test("AnswerReader replaces bytes that are no UTF-8, as the client would", async () => {
   const bytes = Uint8Array.of(...bytesOf('{"a":"'), 0xff, 0xc3, ...bytesOf('"}\n{"b":1}\n'));
   for (let size = 1; size <= bytes.length; size++) {
     assertEquals((await messagesIn("ndjson", ...cut(bytes, size))).messages, [{ a: "\ufffd\ufffd" }, { b: 1 }]);
@@ -106,38 +107,38 @@ function messageOf(length: number): string {
   return `{"a":"${"x".repeat(length - 8)}"}`;
 }
 
-Deno.test("createFraming() reads a message as long as the limit, and the next one", async () => {
+Deno.test("AnswerReader reads a message as long as the limit, and the next one", async () => {
   // Names of fields belong to the event, and the line feed before its blank line.
   const message = messageOf(MESSAGE_LIMIT_BYTES - "event: x\r\ndata: \r\n".length);
   for (const size of [16 * 1024, 1_000_003, 2 * MESSAGE_LIMIT_BYTES]) {
     for (const [kind, body, count] of [...bodiesOf(message), ...bodiesOf(messageOf(MESSAGE_LIMIT_BYTES)).slice(0, 2)]) {
-      const { messages, parseErrors } = await messagesIn(kind, ...cut(bytesOf(body), size));
-      assertEquals(parseErrors, [], `${kind} in chunks of ${size} bytes`);
+      const { messages, reasons } = await messagesIn(kind, ...cut(bytesOf(body), size));
+      assertEquals(reasons, [], `${kind} in chunks of ${size} bytes`);
       assertEquals(messages.length, count);
       assertEquals(typeof messages[0], "object");
     }
   }
 });
 
-Deno.test("createFraming() reads a longer body whose vectors it leaves out", async () => {
+Deno.test("AnswerReader reads a longer body whose vectors it leaves out", async () => {
   const vector = `[${"-0.0123,".repeat(100_000)}1e-7]`;
   const body = bytesOf(`{"model":"m","embeddings":[${Array(15).fill(vector).join(",")}],"prompt_eval_count":7}`);
   assertLess(MESSAGE_LIMIT_BYTES, body.length);
   for (const size of [16 * 1024, body.length]) {
-    const hints = { hasVectors: true };
-    const { messages, parseErrors } = await feed(cut(body, size), new Collector(), { kind: "json", hints });
+    const dialect = { terminal: () => false, failed: () => false, hasVectors: true };
+    const { messages, reasons } = await feed(cut(body, size), { kind: "json", dialect });
     assertEquals(messages, [{ model: "m", embeddings: Array(15).fill([]), prompt_eval_count: 7 }]);
-    assertEquals(parseErrors, []);
+    assertEquals(reasons, []);
   }
 });
 
-Deno.test("createFraming() counts a longer message once, forgets it and reads the next one", async () => {
+Deno.test("AnswerReader counts a longer message once, forgets it and reads the next one", async () => {
   const message = messageOf(MESSAGE_LIMIT_BYTES + 1);
   for (const size of [16 * 1024, 1_000_003, MESSAGE_LIMIT_BYTES, MESSAGE_LIMIT_BYTES + 1, 2 * MESSAGE_LIMIT_BYTES]) {
     for (const [kind, body, count] of bodiesOf(message)) {
       const slowly = size > MESSAGE_LIMIT_BYTES;
-      const collector = await feed(cut(bytesOf(body), size), new Collector(), { kind, slowly });
-      assertEquals(collector.parseErrors, ["too_long"], `${kind} in chunks of ${size} bytes`);
+      const collector = await feed(cut(bytesOf(body), size), { kind, slowly });
+      assertEquals(collector.reasons, ["too_long"], `${kind} in chunks of ${size} bytes`);
       assertEquals(collector.messages, count > 1 ? [{ b: 1 }, { c: 2 }] : []);
     }
   }
@@ -156,7 +157,7 @@ function bodiesOf(message: string): [kind: FramingKind, body: string, count: num
   ];
 }
 
-Deno.test("createFraming() goes on after a message that was too long, wherever its end is cut", async () => {
+Deno.test("AnswerReader goes on after a message that was too long, wherever its end is cut", async () => {
   const long = "x".repeat(MESSAGE_LIMIT_BYTES + 100);
   const ends: [FramingKind, string][] = [
     ["ndjson", 'x\n{"b":1}\n'],
@@ -167,55 +168,69 @@ Deno.test("createFraming() goes on after a message that was too long, wherever i
   ];
   for (const [kind, end] of ends) {
     for (let at = 0; at <= end.length; at++) {
-      const { messages, parseErrors } = await messagesIn(kind, long, end.slice(0, at), end.slice(at));
-      assertEquals([messages, parseErrors], [[{ b: 1 }], ["too_long"]], `${kind} ${JSON.stringify(end)} at ${at}`);
+      const { messages, reasons } = await messagesIn(kind, long, end.slice(0, at), end.slice(at));
+      assertEquals([messages, reasons], [[{ b: 1 }], ["too_long"]], `${kind} ${JSON.stringify(end)} at ${at}`);
     }
   }
 });
 
-Deno.test("createFraming() counts each of several messages that are too long", async () => {
+Deno.test("AnswerReader counts each of several messages that are too long", async () => {
   const long = "x".repeat(MESSAGE_LIMIT_BYTES + 1);
   for (const kind of ["ndjson", "sse"] as const) {
     const end = kind === "sse" ? "\n\n" : "\n";
     const lines = ["1", long, long, "2", long].map((line) => kind === "sse" ? `data: ${line}` : line);
     const body = bytesOf(lines.join(end));
-    const { messages, parseErrors } = await messagesIn(kind, ...cut(body, 65_536));
-    assertEquals([messages, parseErrors], [[1, 2], ["too_long", "too_long", "too_long"]]);
+    const { messages, reasons } = await messagesIn(kind, ...cut(body, 65_536));
+    assertEquals([messages, reasons], [[1, 2], ["too_long", "too_long", "too_long"]]);
   }
 });
 
-Deno.test("createFraming() keeps no more than the limit of a message that never ends", async () => {
+Deno.test("AnswerReader holds no more than the limit of a message that never ends", async () => {
   for (const kind of ["json", "ndjson", "sse"] as const) {
-    const sink = new Collector();
-    const framing = createFraming(kind, sink);
+    const reader = new AnswerReader(kind, { terminal: () => false, failed: () => false });
     const chunk = new Uint8Array(1024 * 1024).fill(120);
     const before = Deno.memoryUsage();
-    for (let index = 0; index < 256; index++) framing.push(chunk, index);
+    for (let index = 0; index < 256; index++) reader.push(chunk, index);
     const grown = Deno.memoryUsage().external - before.external;
-    await framing.end();
+    const { parseErrors } = await reader.end(true, 256);
     assertLess(grown, 64 * 1024 * 1024, kind);
-    assertEquals(sink.parseErrors, ["too_long"], kind);
+    assertEquals(parseErrors, { too_long: 1 }, kind);
   }
 });
 
-Deno.test("createFraming() rejects its end, and nothing else, where the sink throws", async () => {
+Deno.test("AnswerReader.end() rejects where the dialect throws, and push() does not", async () => {
   for (const kind of ["json", "ndjson", "sse"] as const) {
-    const sink = new class extends Collector {
-      override message(): boolean {
-        throw new Error("from the sink");
-      }
-    }();
-    const framing = createFraming(kind, sink);
+    const terminal = (): boolean => {
+      throw new Error("from the dialect");
+    };
+    const reader = new AnswerReader(kind, { terminal, failed: () => false });
     for (let index = 0; index < 5; index++) {
-      framing.push(bytesOf(kind === "sse" ? "data: 1\n\n" : "1\n"), index);
+      reader.push(bytesOf(kind === "sse" ? "data: 1\n\n" : kind === "json" ? "1" : "1\n"), index);
       await turn();
     }
-    let message;
-    try {
-      await framing.end();
-    } catch (error) {
-      message = (error as Error).message;
-    }
-    assertEquals(message, kind === "json" ? undefined : "from the sink");
+    await assertRejects(() => reader.end(true, 5), Error, "from the dialect");
   }
+});
+
+Deno.test("AnswerReader.end() does not count a last message that broke off as a parse error", async () => {
+  for (const [kind, body] of [["json", '{"a":'], ["ndjson", 'x\n{"a":'], ["sse", 'data: x\n\ndata: {"a":']] as const) {
+    for (const isComplete of [true, false]) {
+      const reader = new AnswerReader(kind, { terminal: () => false, failed: () => false });
+      reader.push(bytesOf(body), 0);
+      const { parseErrors } = await reader.end(isComplete, 0);
+      assertEquals(
+        parseErrors.invalid_json ?? 0,
+        (isComplete ? 1 : 0) + (kind === "json" ? 0 : 1),
+        `${kind}, ${isComplete}`,
+      );
+    }
+  }
+});
+
+Deno.test("AnswerReader gives output the time at which its bytes arrived, whenever they are parsed", async () => {
+  const dialect = { terminal: () => false, failed: () => false, output: (message: unknown) => message !== 0 };
+  const reader = new AnswerReader("ndjson", dialect);
+  for (const [at, line] of [[1, "0\n"], [2, "\n1\n"], [3, "2\n"], [4, "0\n"]] as const) reader.push(bytesOf(line), at);
+  const { firstOutputAt, lastOutputAt } = await reader.end(true, 5);
+  assertEquals([firstOutputAt, lastOutputAt], [2, 3]);
 });

@@ -1,0 +1,168 @@
+/**
+ * Reads a body, and gathers small chunks for as long as each turn of the event loop brings another one.
+ *
+ * A read of a `fetch` body returns one chunk of the wire, which is one token, and each chunk that is forwarded costs a
+ * system call. Where tokens come one by one, gathering delays them by microseconds; where the loop is busy it halves
+ * the work (bench/RESULTS.md).
+ *
+ * @module
+ */
+
+import { setImmediate } from "node:timers";
+import { ByteQueue } from "../bytes/byte_queue.ts";
+
+/** Initial size of the buffer that a body is read into: some tokens. A read that fills it doubles it. */
+const MIN_READ_BYTES = 1024;
+/** Maximum size of a read. */
+export const READ_BYTES = 128 * 1024;
+
+/** Maximum size of what is gathered; a chunk that does not fit completes it. */
+export const GATHER_BYTES = 4 * 1024;
+
+/**
+ * Turns of the event loop without another chunk that end gathering. The first one ends before the connection has been
+ * asked for more.
+ */
+const GATHER_TICKS = 2;
+
+/** Bytes of a stream's own. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What a read brought. */
+export interface Gathered {
+  /** Not written to again; empty only at the end. */
+  readonly bytes: Bytes;
+  /** Absent: more may come. */
+  readonly end?: { readonly how: "complete" } | { readonly how: "broken"; readonly error: unknown };
+}
+
+/** Counts turns of the event loop for readers that gather: one call a turn for all of them, none where none waits. */
+export class LoopTicks {
+  #waiting: GatheringReader[] = [];
+
+  /** Calls `tick()` after each turn for as long as it returns `true`. */
+  add(reader: GatheringReader): void {
+    this.#waiting.push(reader);
+    if (this.#waiting.length === 1) setImmediate(this.#tick);
+  }
+
+  readonly #tick = (): void => {
+    const ticked = this.#waiting;
+    this.#waiting = [];
+    for (const reader of ticked) if (reader.tick()) this.add(reader);
+  };
+}
+
+/** A reader of one body. While nobody waits for it, at most one read of the body is under way. */
+export class GatheringReader {
+  readonly #reader: ReadableStreamBYOBReader | ReadableStreamDefaultReader<Bytes>;
+  readonly #ticks: LoopTicks;
+  /** Passed to each read of the body and returned with what was read. */
+  #buffer = new ArrayBuffer(MIN_READ_BYTES);
+  readonly #queue = new ByteQueue();
+  #isReading = false;
+  /** The first chunk does not wait for others. */
+  #isFirst = true;
+  /** Turns since the last chunk; `undefined` while no tick is scheduled. */
+  #turns: number | undefined;
+  #end: Gathered["end"];
+  /** Resolves the read that is waited for. */
+  #resolve: ((gathered: Gathered) => void) | undefined;
+
+  /**
+   * @param body Body of a `fetch` response or of a request.
+   * @param ticks Shared by all readers.
+   */
+  constructor(body: ReadableStream<Bytes>, ticks: LoopTicks) {
+    this.#reader = readerOf(body);
+    this.#ticks = ticks;
+  }
+
+  /** Returns what comes next. One read at a time; none after the end. */
+  read(): Promise<Gathered> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      if (this.#end !== undefined || this.#queue.bytes >= GATHER_BYTES) return this.#deliver();
+      this.#schedule();
+      this.#readBody();
+    });
+  }
+
+  /** Cancels the body. */
+  cancel(reason: unknown): Promise<void> {
+    return this.#reader.cancel(reason);
+  }
+
+  /** A turn of the event loop has passed. Returns whether to wait for another one. */
+  tick(): boolean {
+    const isGathering = this.#resolve !== undefined && this.#queue.bytes > 0;
+    this.#turns = isGathering ? (this.#turns ?? 0) + 1 : undefined;
+    if (this.#turns === undefined) return false;
+    if (this.#turns < GATHER_TICKS) return true;
+    this.#turns = undefined;
+    this.#deliver();
+    return false;
+  }
+
+  #readBody(): void {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    read(this.#reader, this.#buffer).then(this.#take, this.#break);
+  }
+
+  readonly #take = ({ done, value }: ReadableStreamReadResult<Bytes>): void => {
+    this.#isReading = false;
+    if (done) return this.#finish({ how: "complete" });
+    const isWhole = this.#isFirst || this.#queue.bytes + value.length > GATHER_BYTES;
+    this.#isFirst = false;
+    if (this.#resolve !== undefined && isWhole) this.#deliver(value);
+    else this.#queue.add(value);
+    this.#buffer = nextBuffer(value);
+    if (this.#resolve === undefined) return;
+    if (this.#turns !== undefined) this.#turns = 0;
+    this.#schedule();
+    this.#readBody();
+  };
+
+  readonly #break = (error: unknown): void => this.#finish({ how: "broken", error });
+
+  #finish(end: Exclude<Gathered["end"], undefined>): void {
+    this.#end = end;
+    if (this.#resolve !== undefined) this.#deliver();
+  }
+
+  #schedule(): void {
+    if (this.#turns !== undefined || this.#queue.bytes === 0) return;
+    this.#turns = 0;
+    this.#ticks.add(this);
+  }
+
+  /** Resolves the read with what was gathered, and with a last chunk, whose memory is used again. */
+  #deliver(last?: Bytes): void {
+    const bytes = last !== undefined && this.#queue.bytes === 0 ? last.slice() : this.#queue.take(last);
+    const resolve = this.#resolve;
+    this.#resolve = undefined;
+    resolve?.(this.#end === undefined ? { bytes } : { bytes, end: this.#end });
+  }
+}
+
+/** A body that came together with its head is no byte stream in `Deno.serve`, and cannot be read into a buffer. */
+function readerOf(body: ReadableStream<Bytes>): ReadableStreamBYOBReader | ReadableStreamDefaultReader<Bytes> {
+  try {
+    return body.getReader({ mode: "byob" });
+  } catch {
+    return body.getReader();
+  }
+}
+
+function read(
+  reader: ReadableStreamBYOBReader | ReadableStreamDefaultReader<Bytes>,
+  buffer: ArrayBuffer,
+): Promise<ReadableStreamReadResult<Bytes>> {
+  return reader instanceof ReadableStreamBYOBReader ? reader.read(new Uint8Array(buffer)) : reader.read();
+}
+
+/** The buffer of a read, to be used for the next one; a larger one where it was filled. */
+function nextBuffer({ buffer, length }: Bytes): ArrayBuffer {
+  return length === buffer.byteLength && length < READ_BYTES ? new ArrayBuffer(2 * length) : buffer;
+}
