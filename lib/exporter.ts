@@ -1,5 +1,5 @@
 /**
- * The parts of the exporter, put together.
+ * Assembles the parts of the exporter.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { createStatus } from "./status/status.ts";
 
 /** Options of {@linkcode createExporter}. */
 export interface ExporterOptions {
-  /** Where Ollama is: scheme, host, port, and a base path if it has one. */
+  /** Base URL of Ollama: scheme, host, port, and a base path if it has one. */
   readonly upstream: URL;
   /** Version of the exporter. */
   readonly version: string;
@@ -26,7 +26,7 @@ export interface ExporterOptions {
   readonly probeTimeoutMs: number;
   readonly openaiStreamUsage: boolean;
   readonly allowedHosts: readonly string[];
-  /** Guards the own paths; absent: they are open. */
+  /** Guards the admin endpoints. Absent: they are open. */
   readonly guard?: Guard;
   /** Sends requests upstream. */
   readonly fetch: Fetch;
@@ -34,7 +34,7 @@ export interface ExporterOptions {
   readonly observers?: readonly Observe[];
 }
 
-/** An exporter that nothing calls yet. */
+/** An exporter, ready to be called by listeners. */
 export interface Exporter {
   readonly handlers: Handlers;
   readonly ollama: Ollama;
@@ -43,13 +43,13 @@ export interface Exporter {
   readonly openRequests: ReadonlySet<OpenRequest>;
   /** Logs and counts an exception of our own code. */
   readonly internalError: (error: unknown) => void;
-  /** Ends the status page's streams, which otherwise have no end: before listeners are told to shut down. */
+  /** Ends the status page's streams, which have no end of their own. Call it before listeners shut down. */
   endViewers(): void;
-  /** Closes the connections to Ollama that are kept for reuse. */
+  /** Closes idle connections to Ollama. */
   close(): void;
 }
 
-/** Puts an exporter together. */
+/** Creates an exporter. */
 export function createExporter(options: ExporterOptions): Exporter {
   const { upstream, log, fetch, metricsPath, allowedHosts, guard } = options;
   const pooled = Deno.createHttpClient({ http2: false });
@@ -111,7 +111,7 @@ export function createExporter(options: ExporterOptions): Exporter {
   };
 }
 
-/** One consumer for several, of which none can keep an observation from the others. */
+/** One consumer for several; what one of them throws does not keep the observation from the others. */
 function all(internalError: (error: unknown) => void, consumers: readonly Observe[]): Observe {
   return (observation) => {
     for (const consume of consumers) {

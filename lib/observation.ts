@@ -1,12 +1,12 @@
 /**
- * The words that all modules share: one proxied request becomes one {@linkcode Observation}.
+ * Types shared by all modules: one proxied request becomes one {@linkcode Observation}.
  *
  * Before an Observation nothing knows Prometheus, after it nothing knows HTTP. Absent is `undefined`, never 0 or -1.
  *
  * @module
  */
 
-/** The measured inference endpoints, as the `api` label names them. */
+/** Values of the `api` label: the measured inference endpoints. */
 export const APIS = [
   "chat",
   "generate",
@@ -27,106 +27,106 @@ export const OPERATIONS = ["pull", "push", "create"] as const;
 /** An operation that moves model data. */
 export type Operation = typeof OPERATIONS[number];
 
-/** How a request can end. Exactly one of them is true of each request. */
+/** How requests end; each in exactly one of these ways. */
 export const OUTCOMES = [
-  /** A complete answer. */
+  /** A complete response. */
   "ok",
   /** Status 4xx. */
   "client_error",
   /** Status 5xx from the upstream. */
   "server_error",
-  /** An error message inside a stream that had begun with status 200. */
+  /** An error message within a stream that began with status 200. */
   "stream_error",
-  /** The stream ended politely, but without its terminal marker. */
+  /** The stream ended cleanly but without its terminal message. */
   "incomplete",
-  /** The client left before the answer was complete. */
+  /** The client disconnected before the response was complete. */
   "client_closed",
-  /** No connection to the upstream, or it broke before the response headers: the client got a 502. */
+  /** No connection to the upstream, or it broke before the response headers: the client got 502. */
   "upstream_unreachable",
-  /** The connection to the upstream broke inside the body: the client's response was broken off too. */
+  /** The connection to the upstream broke within the body: so did the client's response. */
   "upstream_broken",
 ] as const;
 /** How a request ended. */
 export type Outcome = typeof OUTCOMES[number];
 
-/** Why a model stopped, in one vocabulary for all APIs. */
+/** Why a model stopped generating, in one vocabulary for all APIs. */
 export const FINISH_REASONS = ["stop", "length", "tool_calls", "load", "unload", "other"] as const;
-/** Why a model stopped. */
+/** Why a model stopped generating. */
 export type FinishReason = typeof FINISH_REASONS[number];
 
-/** Why a frame of a response could not be read. Its bytes were passed on all the same. */
+/** Why a response message could not be parsed. It was forwarded unchanged. */
 export const PARSE_ERRORS = ["too_long", "invalid_json", "invalid_value"] as const;
-/** Why a frame of a response could not be read. */
+/** Why a response message could not be parsed. */
 export type ParseError = typeof PARSE_ERRORS[number];
-/** How many frames could not be read, by reason; a reason that did not occur may be left out. */
+/** Number of messages that could not be parsed, by reason; a reason that did not occur may be absent. */
 export type ParseErrorCounts = Readonly<Partial<Record<ParseError, number>>>;
 
-/** Where a connection to the upstream failed. */
+/** How a connection to the upstream failed. */
 export const UPSTREAM_ERRORS = ["connect", "reset", "protocol", "other"] as const;
-/** Where a connection to the upstream failed. */
+/** How a connection to the upstream failed. */
 export type UpstreamError = typeof UPSTREAM_ERRORS[number];
 
-/** What the upstream's own messages say about an answer. A field is `undefined` where no message carried it. */
+/** What the upstream's messages report. A field is `undefined` where no message had it. */
 export interface Report {
-  /** The model's name as the answer spells it. */
+  /** The model's name as the response spells it. */
   model: string | undefined;
   finishReason: FinishReason | undefined;
-  /** Tokens of the prompt, those served from the cache included. */
+  /** Prompt tokens, including cached ones. */
   promptTokens: number | undefined;
-  /** Those of the prompt's tokens that were served from the cache. 0 is a statement, `undefined` is none. */
+  /** Prompt tokens served from the cache. 0: none was; `undefined`: not reported. */
   cachedTokens: number | undefined;
-  /** Tokens generated, thinking and tool calls included. */
+  /** Generated tokens, including thinking and tool calls. */
   outputTokens: number | undefined;
-  /** Tool calls in the answer. */
+  /** Number of tool calls. */
   toolCalls: number | undefined;
-  /** From the upstream's receipt of the request to its last event. */
+  /** Seconds from the upstream's receipt of the request to its last event. */
   totalSeconds: number | undefined;
-  /** Until a runner was ready: waiting in the queue and loading the model. */
+  /** Seconds until a runner was ready: waiting in the queue and loading the model. */
   loadSeconds: number | undefined;
-  /** Evaluation of that part of the prompt that was not cached. */
+  /** Seconds of evaluating the part of the prompt that was not cached. */
   promptEvalSeconds: number | undefined;
-  /** Generation of the output. */
+  /** Seconds of generating the output. */
   evalSeconds: number | undefined;
-  /** Bytes moved by a pull, push or create, each digest counted once. */
+  /** Bytes transferred by a pull, push or create, each digest counted once. */
   transferBytes: number | undefined;
 }
 
-/** One request, from its arrival to its end. Made once for each request, when it ends. */
+/** One request from its arrival to its end. Made once per request, when it ends. */
 export interface Observation {
-  /** When the request came, in milliseconds of the Unix epoch. */
+  /** When the request arrived, in milliseconds since the Unix epoch. */
   readonly startedAt: number;
-  /** Path template out of a closed list, or `other`. */
+  /** Path template from a closed list, or `other`. */
   readonly route: string;
-  /** HTTP method as it came: any token, so not yet fit for a label. */
+  /** HTTP method as received: any token, so not yet fit for a label. */
   readonly method: string;
   /** Set for the measured inference endpoints only. */
   readonly api: Api | undefined;
   /** Set for transfers only. */
   readonly operation: Operation | undefined;
-  /** The model that the request named, as spelt there; `undefined` if it was not read. */
+  /** The model that the request names, as it is spelled there; `undefined` where it was not read. */
   readonly requestedModel: string | undefined;
-  /** Status that the client got; 499 where it left before there was one. */
+  /** Status that the client got; 499 where it disconnected before there was one. */
   readonly status: number;
   readonly outcome: Outcome;
-  /** The answer came as a stream of messages. */
+  /** The response was a stream of messages. */
   readonly streamed: boolean;
-  /** From the request's arrival to the last byte of its answer, or to its failure. */
+  /** From arrival to the last byte of the response, or to the failure. */
   readonly durationSeconds: number;
-  /** From arrival to the first chunk with output; streams only. */
+  /** From arrival to the first chunk with output. Streams only. */
   readonly firstOutputSeconds: number | undefined;
-  /** From arrival to the last chunk with output; streams only. */
+  /** From arrival to the last chunk with output. Streams only. */
   readonly lastOutputSeconds: number | undefined;
   /** Body bytes received from the client. */
   readonly requestBytes: number;
-  /** Body bytes passed to the client. */
+  /** Body bytes forwarded to the client. */
   readonly responseBytes: number;
-  /** The answer is one that carries token counts when it is complete. */
+  /** The response has token counts if it is complete. */
   readonly usageExpected: boolean;
   readonly report: Readonly<Report>;
-  /** How many frames could not be read. */
+  /** Messages that could not be parsed. */
   readonly parseErrors: ParseErrorCounts;
   readonly upstreamError: UpstreamError | undefined;
-  /** Trace that the request belongs to, 32 hexadecimal digits (W3C Trace Context, `traceparent`). */
+  /** Trace id of the request, 32 hexadecimal digits (W3C Trace Context, `traceparent`). */
   readonly traceId: string | undefined;
 }
 
@@ -139,10 +139,10 @@ export interface OpenRequest {
   waiting: boolean;
 }
 
-/** A consumer of observations. It is called once for each request; what it throws is logged and goes no further. */
+/** Consumes observations: called once per request. What it throws is logged and counted. */
 export type Observe = (observation: Observation) => void;
 
-/** An empty report, for requests whose answer says nothing. */
+/** A report in which nothing is reported. */
 export function emptyReport(): Report {
   return {
     model: undefined,

@@ -1,15 +1,15 @@
 /**
- * A search for any of a few short strings in bytes, quick enough to be done on every chunk.
+ * Searches bytes for any of a few short strings, fast enough for every chunk.
  *
  * @module
  */
 
-/** Finds any of several ASCII strings in bytes, looking at a fraction of them (Horspool's search, for a set). */
+/** Finds any of several ASCII strings in bytes, reading a fraction of them (Horspool's algorithm for a set). */
 export class ByteSearch {
   readonly #needles: readonly Uint8Array[];
   /** Length of the shortest needle. */
   readonly #window: number;
-  /** By the last byte of the window: how far the window can move at once; 0 where a needle's beginning ends in it. */
+  /** By the last byte of the window: how far it can move; 0 where the start of a needle may end in it. */
   readonly #moves: Uint8Array;
 
   /** @param needles At least one, none of them empty nor longer than 255 bytes. */
@@ -26,12 +26,12 @@ export class ByteSearch {
     }
   }
 
-  /** Whether any needle is in these bytes. */
+  /** Whether the bytes contain any needle. */
   in(bytes: Uint8Array): boolean {
     return this.indexIn(bytes) >= 0;
   }
 
-  /** Where the first needle begins that is in these bytes, from an index on; -1 where there is none. */
+  /** Index of the first needle at or after an index; -1 where there is none. */
   indexIn(bytes: Uint8Array, from = 0): number {
     const length = bytes.length;
     for (let last = from + this.#window - 1; last < length;) {

@@ -1,5 +1,5 @@
 /**
- * Finds members of a JSON object in its bytes, without decoding what is around them.
+ * Finds the members of a JSON object in its bytes, without decoding the rest.
  *
  * @module
  */
@@ -13,16 +13,16 @@ const OBJECT_CLOSE = 0x7d;
 const ARRAY_OPEN = 0x5b;
 const ARRAY_CLOSE = 0x5d;
 
-/** Longest key that is decoded; a longer one is none that anybody asks for, not even with each letter escaped. */
+/** Maximum size of a key that is decoded: the keys that are looked up are shorter, even with each letter escaped. */
 export const KEY_LIMIT_BYTES = 128;
 
-/** A member of an object: its key, and where key and value stand. */
+/** A member of an object: its key, and the positions of key and value. */
 export interface Member {
-  /** The key in lower case, as Go matches keys without regard to case (section 0, rule 9). */
+  /** The key in lower case: Go matches keys in any case (docs/ollama-api.md 0). Empty where it is over the limit. */
   readonly key: string;
   readonly keyStart: number;
   readonly valueStart: number;
-  /** Index behind the value. */
+  /** Index after the value. */
   readonly valueEnd: number;
 }
 
@@ -30,14 +30,13 @@ export interface Member {
 export interface ScannedObject {
   /** Index of its opening brace. */
   readonly start: number;
-  /** In the order in which they stand; a key may come twice. */
+  /** In order; a key may occur twice. */
   readonly members: readonly Member[];
 }
 
 /**
- * The members of the object that begins at an index, white space before it allowed.
- *
- * Only what is needed to find members is checked. What is said of a body that is no JSON is of no use, but harmless.
+ * The object that begins at an index, optionally after white space. Only what delimits members is checked: the result
+ * for bytes that are not JSON is useless but harmless.
  *
  * @returns `undefined` where there is no whole object.
  */
@@ -64,7 +63,7 @@ export function scanObject(bytes: Uint8Array, from = 0): ScannedObject | undefin
   return undefined;
 }
 
-/** The value of a member, decoded; `undefined` where it is no JSON. */
+/** The value of a member, parsed; `undefined` where it is not JSON. */
 export function valueOf(bytes: Uint8Array, { valueStart, valueEnd }: Member): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(bytes.subarray(valueStart, valueEnd)));
@@ -76,7 +75,7 @@ export function valueOf(bytes: Uint8Array, { valueStart, valueEnd }: Member): un
 function keyOf(bytes: Uint8Array, start: number, end: number): string {
   if (end - start > KEY_LIMIT_BYTES) return "";
   const key = valueOf(bytes, { key: "", keyStart: start, valueStart: start, valueEnd: end });
-  // Upper case first: Go also folds letters whose upper case is an ASCII letter.
+  // Upper case first: Go also folds letters whose upper case is ASCII.
   return typeof key === "string" ? key.toUpperCase().toLowerCase() : "";
 }
 
@@ -86,7 +85,7 @@ function skipSpace(bytes: Uint8Array, at: number): number {
   return at;
 }
 
-/** Index behind the string that begins here; behind all bytes where it does not end. */
+/** Index after the string that begins here; beyond the bytes where it does not end. */
 function skipString(bytes: Uint8Array, start: number): number {
   let at = bytes.indexOf(QUOTE, start + 1);
   while (at >= 0) {
@@ -98,7 +97,7 @@ function skipString(bytes: Uint8Array, start: number): number {
   return bytes.length + 1;
 }
 
-/** Index behind the value that begins here; behind all bytes where it does not end. */
+/** Index after the value that begins here; beyond the bytes where it does not end. */
 function skipValue(bytes: Uint8Array, start: number): number {
   let depth = 0;
   let at = start;

@@ -1,5 +1,5 @@
 /**
- * Leaves out the vectors of an answer with embeddings, which are nearly all of it and of which nothing is measured.
+ * Drops the vectors of a response with embeddings: they are nearly all of it, and nothing of them is measured.
  *
  * @module
  */
@@ -11,15 +11,15 @@ const ZERO = 0x30;
 const NINE = 0x39;
 
 /**
- * Empties the arrays of numbers in JSON that comes in pieces. A string with `[` and a digit in it would be cut as well;
- * the answers of the embedding APIs have none: names of models, and vectors in base64.
+ * Empties the arrays of numbers in JSON that arrives in chunks. A string that contains `[` and a digit would be cut as
+ * well; the embedding APIs have none: their strings are model names and vectors in base64.
  */
 export class VectorSkipper {
   #isInVector = false;
-  /** The last byte opened an array, of what is not known yet. */
+  /** The last byte opened an array whose items are not known yet. */
   #hasOpened = false;
 
-  /** Returns the pieces of these bytes that are no numbers of a vector. They share memory with `bytes`. */
+  /** Returns the parts of these bytes that are not numbers of a vector. They share memory with `bytes`. */
   push(bytes: Uint8Array): Uint8Array[] {
     const kept: Uint8Array[] = [];
     let at = 0;
@@ -36,13 +36,13 @@ export class VectorSkipper {
     return kept;
   }
 
-  /** Index of the bracket that closes the vector, or that of the end. */
+  /** Index of the bracket that closes the vector; the length where there is none. */
   #vectorEnd(bytes: Uint8Array, from: number): number {
     const at = bytes.indexOf(ARRAY_CLOSE, from);
     return at < 0 ? bytes.length : at;
   }
 
-  /** Index behind the next bracket that opens an array, or that of the end. */
+  /** Index after the next bracket that opens an array; the length where there is none. */
   #arrayStart(bytes: Uint8Array, from: number): number {
     const at = bytes.indexOf(ARRAY_OPEN, from);
     this.#hasOpened = at >= 0;

@@ -43,7 +43,7 @@ const BAD_GATEWAY = 502;
 /** Methods that may be repeated (RFC 9110, 9.2.1). */
 const SAFE_METHODS = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** Creates the handler that forwards. It returns 502 where Ollama does not respond, and rejects if our own code fails. */
+/** Creates the handler that forwards. It returns 502 if Ollama does not respond, rejects if our own code fails. */
 export function createProxy(options: ProxyOptions): Handler {
   const base = options.upstream.pathname.replace(/\/$/, "");
   const ticks = new LoopTicks();

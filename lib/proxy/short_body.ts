@@ -1,29 +1,25 @@
 /**
- * Bodies that are so short that they are read before they are passed on: what is there as a whole goes out together
- * with its head, at a fraction of what a stream costs.
+ * Reads short bodies before they are forwarded: a body that is there as a whole is sent together with its head, at a
+ * fraction of what a stream costs.
  *
  * @module
  */
 
 import { setImmediate } from "node:timers";
+import type { Bytes } from "./gather.ts";
 
-/** Longest body that is read before it is passed on, in bytes. Of longer ones the stream is no longer what costs. */
+/** Maximum size of a body that is read before it is forwarded, in bytes. With larger ones the bytes are what costs. */
 export const SHORT_BODY_BYTES = 16 * 1024;
 
-type Bytes = Uint8Array<ArrayBuffer>;
-
-/**
- * Turns of the event loop in which a body has to come that was sent together with its head. What takes longer is
- * awaited by the client, who has the head by then.
- */
+/** Turns of the event loop within which a body arrives that was sent together with its head. */
 const TURNS = 2;
 
 /**
- * Reads a body of known length, if it is there.
+ * Reads a body of known length if it is there.
  *
- * @param body The body of a `fetch` response.
- * @param length How long the body is, in bytes.
- * @returns The whole body; or, where not all of it is there, a stream of it.
+ * @param body Body of a `fetch` response.
+ * @param length Size of the body, in bytes.
+ * @returns The whole body, or a stream of it where not all of it is there.
  */
 export async function receive(body: ReadableStream<Bytes>, length: number): Promise<Bytes | ReadableStream<Bytes>> {
   if (length === 0) {
@@ -45,7 +41,7 @@ function turns(count: number): Promise<undefined> {
   });
 }
 
-/** The stream of a body of which one read is under way. */
+/** The stream of a body of which one read is pending. */
 function continued(
   reader: ReadableStreamBYOBReader,
   reading: Promise<ReadableStreamReadResult<Bytes>>,

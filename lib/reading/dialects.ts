@@ -1,9 +1,9 @@
 /**
- * Where each fact stands in each API: Ollama's routes, and one declarative table per dialect.
+ * The position of each fact in the messages of each API, as one declarative table per dialect.
  *
- * A dialect knows neither HTTP nor Prometheus. It reads messages (JSON values) and fills a {@linkcode Report}. Sections
- * in the comments are those of Ollama's API as its server implements it; both the fields of release 0.33 and those that
- * later releases added are read, and all of them are optional.
+ * A dialect knows neither HTTP nor Prometheus. It reads messages (JSON values) and fills a {@linkcode Report}. The
+ * fields of release 0.33 and of later ones are read; all of them are optional. Sections are those of
+ * docs/ollama-api.md.
  *
  * @module
  */
@@ -37,35 +37,35 @@ export interface SkipRule {
   readonly unless: ByteSearch;
 }
 
-/** Where the facts of a {@linkcode Report} stand in one API's messages. */
+/** Readers of the fields of a {@linkcode Report}, and of what else one API's messages say. */
 export interface Dialect extends FieldReaders {
-  /** The message carries generated output: text, thinking or tool calls; not an empty delta or a bare role. */
+  /** Whether the message has generated output: text, thinking or tool calls, but not an empty delta or a bare role. */
   readonly output?: FieldReader<boolean>;
-  /** The message ends its stream as it should end. */
+  /** Whether the message is the terminal one of its stream. */
   readonly terminal: FieldReader<boolean>;
-  /** The message tells of a failure after the status line had said 200. */
+  /** Whether the message reports a failure, after status 200. */
   readonly failed: FieldReader<boolean>;
-  /** A body that is one JSON message says that the answer was cut short. Absent: such a body is complete by its end. */
+  /** Whether a body of one JSON message reports that generation was cut short. Absent: such a body is complete. */
   readonly unfinished?: FieldReader<boolean>;
-  /** The answer has no token counts and should have none, such as that to a request that only loads a model. */
+  /** Whether the response rightly has no token counts, such as that to a request that only loads a model. */
   readonly hasNoUsage?: FieldReader<boolean>;
   /** Progress of a transfer. */
   readonly progress?: FieldReader<Progress>;
   /** Absent: every message is parsed. */
   readonly skip?: SkipRule;
-  /** The answer consists of vectors, of which nothing is read. */
+  /** The response consists of vectors, of which nothing is read. */
   readonly hasVectors?: boolean;
 }
 
 type FieldReaders = { readonly [Field in keyof Omit<Report, "transferBytes">]?: FieldReader<Report[Field]> };
 
-/** Bytes of one layer that have been moved so far. */
+/** Bytes of one layer moved so far. */
 export interface Progress {
   readonly digest: string;
   readonly completedBytes: number;
 }
 
-/** What the APIs call it, and what we call it. Whatever else an API says is `other`. */
+/** Finish reasons of the APIs in one vocabulary. Any other is `other`. */
 const FINISH_REASON: Readonly<Record<string, FinishReason>> = {
   stop: "stop",
   end_turn: "stop",
@@ -89,9 +89,7 @@ function finishReason(...paths: string[]): FieldReader<FinishReason> {
   };
 }
 
-// Dialects.
-
-/** `/api/chat` and `/api/generate` (section 2). All figures stand in the last frame, all of them left out where 0. */
+/** `/api/chat` and `/api/generate` (2). All figures are in the last message, each omitted where it is 0. */
 export const NATIVE: Dialect = {
   model: text("model"),
   finishReason: finishReason("done_reason"),
@@ -113,13 +111,13 @@ export const NATIVE: Dialect = {
   ),
   terminal: equals("done", true),
   failed: present("error"),
-  // With `_debug_render_only` the answer is the rendered prompt, `done` stays false (section 2.3).
+  // With `_debug_render_only` the response is the rendered prompt, and `done` stays false (2.3).
   unfinished: (message) => at(message, ["done"]) === false && !present("_debug_info")(message),
   hasNoUsage: any(equals("done_reason", "load", "unload"), present("_debug_info")),
   skip: { form: '"done":false', unless: new ByteSearch('"done":true', '"error"', '"tool_calls"') },
 };
 
-/** `/api/embed` and the older `/api/embeddings`, which says nothing but the vector (section 2.4). */
+/** `/api/embed` and the older `/api/embeddings`, whose response is the vector alone (2.4). */
 export const NATIVE_EMBED: Dialect = {
   hasVectors: true,
   model: text("model"),
@@ -134,13 +132,13 @@ export const NATIVE_EMBED: Dialect = {
   },
 };
 
-/** The `timings` object of release 0.35.1 and later (section 10), in the dialects that have it. */
+/** The `timings` object of releases since 0.35.1 (10), in the dialects that have it. */
 const TIMINGS = {
   promptEvalSeconds: milliseconds("timings.prompt_ms"),
   evalSeconds: milliseconds("timings.predicted_ms"),
 } satisfies FieldReaders;
 
-/** `/v1/chat/completions` (section 3.1). Usage stands in the last chunk, whose `choices` is empty. */
+/** `/v1/chat/completions` (3.1). Usage is in the last chunk, whose `choices` is empty. */
 export const OPENAI_CHAT: Dialect = {
   ...TIMINGS,
   model: text("model"),
@@ -148,7 +146,7 @@ export const OPENAI_CHAT: Dialect = {
   promptTokens: count("usage.prompt_tokens"),
   cachedTokens: count("usage.prompt_tokens_details.cached_tokens"),
   outputTokens: count("usage.completion_tokens"),
-  // A call may come in fragments; only its first one has the name.
+  // A call may be split into fragments; only the first has the name.
   toolCalls: items(
     "function.name",
     undefined,
@@ -170,7 +168,7 @@ export const OPENAI_CHAT: Dialect = {
   },
 };
 
-/** `/v1/completions` (section 3.2): while streaming, every chunk but the last carries a usage of zeros. */
+/** `/v1/completions` (3.2): in a stream, every chunk but the last has a usage of zeros. */
 const COUNTED = (message: unknown): boolean => count("usage.total_tokens")(message) !== 0;
 export const OPENAI_COMPLETIONS: Dialect = {
   ...OPENAI_CHAT,
@@ -179,7 +177,7 @@ export const OPENAI_COMPLETIONS: Dialect = {
   outputTokens: where(COUNTED, count("usage.completion_tokens")),
 };
 
-/** `/v1/embeddings` (section 3.3). */
+/** `/v1/embeddings` (3.3). */
 export const OPENAI_EMBEDDINGS: Dialect = {
   hasVectors: true,
   model: text("model"),
@@ -188,7 +186,7 @@ export const OPENAI_EMBEDDINGS: Dialect = {
   failed: present("error"),
 };
 
-/** `/v1/responses` (section 3.5): the facts stand in `response` of the last event, or at the top of a single body. */
+/** `/v1/responses` (3.5): the facts are in `response` of the last event, or at the top level of a single body. */
 export const OPENAI_RESPONSES: Dialect = {
   ...TIMINGS,
   model: text("response.model", "model"),
@@ -216,8 +214,8 @@ export const OPENAI_RESPONSES: Dialect = {
 };
 
 /**
- * `/v1/messages` (section 3.6). The usage of `message_start` is an estimate and stands under `message`, where it is not
- * read; that of `message_delta` is the truth. `input_tokens` leave out what came from the cache (section 10).
+ * `/v1/messages` (3.6). The usage of `message_start`, under `message`, is an estimate and not read; that of
+ * `message_delta` is exact. `input_tokens` excludes cached tokens (10).
  */
 export const ANTHROPIC: Dialect = {
   model: text("message.model", "model"),
@@ -236,7 +234,7 @@ export const ANTHROPIC: Dialect = {
   },
 };
 
-/** `pull`, `push` and `create` (section 2.5). */
+/** `pull`, `push` and `create` (2.5). */
 export const TRANSFER: Dialect = {
   terminal: equals("status", "success"),
   failed: present("error"),
@@ -247,7 +245,7 @@ export const TRANSFER: Dialect = {
   },
 };
 
-/** Routes under `/v1/` that we do not know: their tokens are counted where they say them. */
+/** Unknown routes under `/v1/`: their tokens are counted where they report them. */
 export const USAGE_ONLY: Dialect = {
   model: text("model"),
   promptTokens: count("usage.prompt_tokens", "usage.input_tokens"),

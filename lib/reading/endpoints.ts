@@ -1,5 +1,5 @@
 /**
- * Routes of Ollama, and how each is measured.
+ * Ollama's routes, and how each is measured. Sections are those of docs/ollama-api.md.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import {
   USAGE_ONLY,
 } from "./dialects.ts";
 
-/** One of Ollama's routes, and how it is measured if it is. */
+/** One of Ollama's routes. */
 export interface Endpoint {
   /** Path template, the value of the `route` label. */
   readonly route: string;
@@ -26,17 +26,17 @@ export interface Endpoint {
   readonly api?: Api;
   /** Set for transfers. */
   readonly operation?: Operation;
-  /** How to read its answers. Absent: bytes and times are all that is measured. */
+  /** How its responses are read. Absent: only bytes and times are measured. */
   readonly dialect?: Dialect;
-  /** A complete answer carries token counts. */
+  /** A complete response has token counts. */
   readonly hasUsage?: boolean;
-  /** The request's body is JSON and names the model. */
+  /** The request's body is JSON that names the model. */
   readonly hasJsonRequest?: boolean;
-  /** A stream carries token counts only if the request asks for them. */
+  /** A stream has token counts only if the request asks for them. */
   readonly asksForUsage?: boolean;
 }
 
-/** Every route that is measured, in the order of the README's table. They are measured for POST only. */
+/** The measured routes, in the order of the README's table. Only POST is measured. */
 export const ENDPOINTS: readonly Endpoint[] = [
   inference("/api/chat", "chat", NATIVE),
   inference("/api/generate", "generate", NATIVE),
@@ -46,7 +46,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   { ...inference("/v1/completions", "openai_completions", OPENAI_COMPLETIONS), asksForUsage: true },
   inference("/v1/embeddings", "openai_embeddings", OPENAI_EMBEDDINGS),
   inference("/v1/responses", "openai_responses", OPENAI_RESPONSES),
-  // Text without usage, whatever its content type says (section 3.7): there is nothing to read.
+  // Text without usage, whatever its content type (3.7): there is nothing to read.
   { route: "/v1/audio/transcriptions", api: "openai_transcriptions" },
   inference("/v1/messages", "anthropic_messages", ANTHROPIC),
   { route: "/api/pull", operation: "pull", dialect: TRANSFER },
@@ -58,7 +58,7 @@ function inference(route: string, api: Api, dialect: Dialect): Endpoint {
   return { route, api, dialect, hasUsage: true, hasJsonRequest: true };
 }
 
-/** Ollama's other routes (section 1). A segment that begins with a colon stands for any one segment. */
+/** Ollama's other routes (1). A segment that begins with a colon matches any one segment. */
 const OTHER_ROUTES = [
   "/",
   "/api/version",
@@ -79,7 +79,7 @@ const OTHER_ROUTES = [
   "/v1/models/:model",
 ] as const;
 
-/** The `route` of every path that is none of Ollama's. */
+/** Every path that is not one of Ollama's. */
 const OTHER: Endpoint = { route: "other" };
 const OTHER_V1: Endpoint = { route: "other", dialect: USAGE_ONLY };
 
@@ -91,8 +91,8 @@ const UNMEASURED = new Map<string, Endpoint>(
 /**
  * The endpoint of a request.
  *
- * @param method HTTP method; only a POST is measured.
- * @param path Path as it is sent to the upstream, percent-decoded, without the upstream's own base path and the query.
+ * @param method HTTP method; only POST is measured.
+ * @param path Path as it is sent upstream, percent-decoded, without base path and query.
  */
 export function endpointOf(method: string, path: string): Endpoint {
   if (method === "POST") {
@@ -104,7 +104,7 @@ export function endpointOf(method: string, path: string): Endpoint {
   return path.startsWith("/v1/") ? OTHER_V1 : OTHER;
 }
 
-/** The path with its last segment taken for a parameter, as the templates of this list have it. */
+/** The path with its last segment replaced by the parameter of its template; empty where there is none. */
 function template(path: string): string {
   const cut = path.lastIndexOf("/") + 1;
   if (cut === path.length) return "";

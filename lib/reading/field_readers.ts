@@ -1,8 +1,8 @@
 /**
- * Readers of single facts in a message, to write dialects with.
+ * Readers of single fields of a message: the vocabulary of dialects.
  *
- * A path is written with dots; a number in it is an index. Of several paths the first that is present counts. What is
- * `null` is not present.
+ * Paths are separated by dots; a number is an index. Of several paths the first that is present counts. `null` is not
+ * present.
  *
  * @module
  */
@@ -10,13 +10,10 @@
 const NANOSECONDS_PER_SECOND = 1e9;
 const MILLISECONDS_PER_SECOND = 1e3;
 
-/**
- * Reads one fact from a message. `undefined`: the message does not carry it. `NaN`: it does, but not as a usable
- * number.
- */
+/** Reads one field of a message. `undefined`: the message does not have it. `NaN`: its value is not a usable number. */
 export type FieldReader<T> = (message: unknown) => T | undefined;
 
-/** The value at a path, or `undefined` where the path leads nowhere. */
+/** The value at a path; `undefined` where there is none. */
 export function at(message: unknown, path: readonly string[]): unknown {
   let value = message;
   for (const key of path) {
@@ -37,7 +34,7 @@ function first(paths: readonly string[]): FieldReader<unknown> {
   };
 }
 
-/** A string that is not empty. */
+/** Reads a non-empty string. */
 export function text(...paths: string[]): FieldReader<string> {
   const read = first(paths);
   return (message) => {
@@ -46,7 +43,7 @@ export function text(...paths: string[]): FieldReader<string> {
   };
 }
 
-/** A count: an integer of at least 0 that a double can hold. */
+/** Reads a count: a safe integer of at least 0. */
 export function count(...paths: string[]): FieldReader<number> {
   const read = first(paths);
   return (message) => {
@@ -66,17 +63,17 @@ function duration(unitsPerSecond: number, paths: readonly string[]): FieldReader
   };
 }
 
-/** A duration in nanoseconds, read as seconds. */
+/** Reads a duration in nanoseconds, as seconds. */
 export function nanoseconds(...paths: string[]): FieldReader<number> {
   return duration(NANOSECONDS_PER_SECOND, paths);
 }
 
-/** A duration in milliseconds, read as seconds. */
+/** Reads a duration in milliseconds, as seconds. */
 export function milliseconds(...paths: string[]): FieldReader<number> {
   return duration(MILLISECONDS_PER_SECOND, paths);
 }
 
-/** The sum of several counts; `undefined` where none of them is present. */
+/** Adds several counts; `undefined` where none of them is present. */
 export function sum(...terms: FieldReader<number>[]): FieldReader<number> {
   return (message) => {
     let total: number | undefined;
@@ -88,7 +85,7 @@ export function sum(...terms: FieldReader<number>[]): FieldReader<number> {
   };
 }
 
-/** True where any of the paths holds a string or a list that is not empty. */
+/** Whether any of the paths has a non-empty string or list. */
 export function filled(...paths: string[]): FieldReader<boolean> {
   const keys = paths.map((path) => path.split("."));
   return (message) =>
@@ -98,23 +95,29 @@ export function filled(...paths: string[]): FieldReader<boolean> {
     });
 }
 
-/** True where the path holds one of the values. */
+/** Whether the path has one of the values. */
 export function equals(path: string, ...values: unknown[]): FieldReader<boolean> {
   const read = first([path]);
   return (message) => values.includes(read(message));
 }
 
-/** True where the path holds anything but `null`. */
+/** Whether the path has a value other than `null`. */
 export function present(path: string): FieldReader<boolean> {
   const read = first([path]);
   return (message) => read(message) !== undefined;
 }
 
+/** Whether any of the readers returns true. */
 export function any(...readers: FieldReader<boolean>[]): FieldReader<boolean> {
   return (message) => readers.some((read) => read(message));
 }
 
-/** The number of the list's items that have `key`, at any of the paths; `undefined` where there is none. */
+/**
+ * Counts the items of a list whose `key` is `value`, or is present where `value` is `undefined`. The list is at the
+ * first path that is present.
+ *
+ * @returns A reader of `undefined` where there is no such item.
+ */
 export function items(key: string, value: string | undefined, ...paths: string[]): FieldReader<number> {
   const read = first(paths);
   const path = key.split(".");
@@ -129,7 +132,7 @@ export function items(key: string, value: string | undefined, ...paths: string[]
   };
 }
 
-/** The readings of one usage object, which only counts where `when` is true. */
+/** Reads only messages for which `when` returns true. */
 export function where<T>(when: FieldReader<boolean>, read: FieldReader<T>): FieldReader<T> {
   return (message) => when(message) ? read(message) : undefined;
 }

@@ -133,7 +133,8 @@ class StreamFraming implements Framing {
     if (oversized === "rest") return framed;
     if (oversized === "start") return { ...framed, oversized: framed.oversized + 1 };
     const start = unless === undefined ? 0 : this.#startOfUnskipped(bytes, unless);
-    return { ...framed, hasSkipped: start > 0, text: this.#decoder.decode(bytes.subarray(start)) };
+    const text = start < bytes.length ? this.#decoder.decode(bytes.subarray(start)) : "";
+    return { text, hasSkipped: start > 0, oversized: framed.oversized };
   }
 
   /** Index of the first message that must not be skipped. */
@@ -144,8 +145,8 @@ class StreamFraming implements Framing {
 }
 
 /**
- * Lines of a text. The stream lives for this text alone: it takes 2 µs to make, and one that stayed open would take
- * 5.5 kB for as long as the response lasts, of which most is skipped. Piping and iterating would take 13 µs.
+ * Lines of a text. The stream lives for this text alone: that costs 2 µs, and one that stayed open would take 5.5 kB
+ * for as long as the response lasts, of which most is skipped. Piping and iterating would cost 13 µs.
  */
 async function linesOf(text: string): Promise<string[]> {
   const { readable, writable } = new TextLineStream();

@@ -16,7 +16,6 @@ const COMMENT_LIMIT_CHARACTERS = 120;
 const TESTED_BY: Record<string, string> = {
   "lib/errors.ts": "tests/lib/proxy/exchange_test.ts",
   "lib/proxy/gather.ts": "tests/lib/proxy/tap_test.ts",
-  "lib/proxy/headers.ts": "tests/lib/proxy/proxy_test.ts",
   "lib/http.ts": "tests/lib/proxy/proxy_test.ts",
   "lib/metrics/model_labels.ts": "tests/lib/model_name_test.ts",
   "lib/ollama/ollama.ts": "tests/lib/ollama/state_test.ts",
