@@ -1,4 +1,4 @@
-/** Headers that are forwarded, and those that are not. What clients see of it is in tests/stories/transparency_test.ts. */
+/** Headers that are forwarded, and those that are not. What clients see is in tests/stories/transparency_test.ts. */
 
 import { assertEquals } from "@std/assert";
 import { requestHeaders, responseHeaders } from "../../../lib/proxy/headers.ts";
