@@ -1,25 +1,25 @@
 /**
- * The kinds of panels that the dashboard consists of, in Grafana's schema, and how they are laid out.
+ * Panel types of the dashboard, in Grafana's schema, and their layout.
  *
  * @module
  */
 
-/** A PromQL query of a panel. */
+/** PromQL query of a panel. */
 export interface Query {
   readonly expr: string;
-  /** Name of the series, with `{{label}}`; in a table the name of the column. */
+  /** Name of the series, with `{{label}}` placeholders; in a table, name of the column. */
   readonly legend: string;
-  /** Shows traces on the graph where the exposition carries them. */
+  /** Whether to show exemplars. Default: `false`. */
   readonly exemplar?: boolean;
 }
 
-/** What every panel has. */
+/** Options of every panel. */
 export interface PanelOptions {
   readonly title: string;
-  /** What it shows and what a bad value means. */
+  /** Meaning of the panel, and of a bad value. */
   readonly description: string;
   readonly queries: readonly Query[];
-  /** Grafana's name of the unit: `s`, `bytes`, `percentunit`, `reqps`, `short`. */
+  /** Grafana's unit id: `s`, `bytes`, `percentunit`, `reqps`, `short`. */
   readonly unit: string;
   /** Columns of 24. Default: 8. */
   readonly width?: number;
@@ -27,49 +27,49 @@ export interface PanelOptions {
   readonly height?: number;
 }
 
-/** A value from which on another colour counts. */
+/** Threshold: the colour of values from `from` on. */
 export type Step = readonly [color: string, from: number];
 
 /** Options of {@linkcode stat}. */
 export interface StatOptions extends PanelOptions {
-  /** Colours, from the one that counts below all steps. Default: one colour. */
+  /** Colour thresholds, the lowest first. Default: a single colour. */
   readonly steps?: readonly Step[];
-  /** Words in place of values. */
+  /** Texts shown in place of values. */
   readonly words?: Readonly<Record<string, { text: string; color: string }>>;
 }
 
 /** Options of {@linkcode graph}. */
 export interface GraphOptions extends PanelOptions {
-  /** `normal`: one on top of the other. `percent`: the same, filling the height. Default: lines. */
+  /** `normal`: stacked areas. `percent`: stacked areas normalized to 100 %. Default: lines. */
   readonly stacking?: "normal" | "percent";
-  /** Colours of series, by their names. */
+  /** Colours by series name. */
   readonly colors?: Readonly<Record<string, string>>;
-  /** Logarithmic axis, for what spans from milliseconds to minutes. Default: `false`. */
+  /** Logarithmic axis, for values from milliseconds to minutes. Default: `false`. */
   readonly logarithmic?: boolean;
-  /** Upper end of the axis. */
+  /** Maximum of the axis. Default: chosen by Grafana. */
   readonly max?: number;
 }
 
-/** A column of a table. */
+/** Table column. */
 export interface Column {
-  /** Its heading; a query of this legend or a label fills it. */
+  /** Heading. Filled by the query with this legend, or by `label`. */
   readonly name: string;
-  /** The label, if it is one. */
+  /** Label that fills the column. Default: none, a query does. */
   readonly label?: string;
   readonly unit?: string;
-  /** Colours the cell. */
+  /** Colour thresholds of the cell. Default: not coloured. */
   readonly steps?: readonly Step[];
-  /** Address that a click leads to. */
+  /** URL that a cell links to. Default: no link. */
   readonly link?: string;
 }
 
 /** Options of {@linkcode table}. */
 export interface TableOptions extends PanelOptions {
-  /** In their order; other labels are hidden. */
+  /** Columns from left to right; other labels are hidden. */
   readonly columns: readonly Column[];
 }
 
-/** A panel in Grafana's schema, without its place. */
+/** Panel in Grafana's schema, not yet placed. */
 export interface Panel {
   readonly title: string;
   readonly type: string;
@@ -79,7 +79,7 @@ export interface Panel {
   readonly [field: string]: unknown;
 }
 
-/** A row of the dashboard that can be folded, with its panels from left to right. */
+/** Collapsible row of the dashboard, with its panels from left to right. */
 export interface Section {
   readonly title: string;
   readonly panels: readonly Panel[];
@@ -112,7 +112,7 @@ function thresholds(steps: readonly Step[] = [["green", -Infinity]]): Record<str
   };
 }
 
-/** One number, coloured by what it means. */
+/** Returns a panel with a single value, coloured by thresholds. */
 export function stat(options: StatOptions): Panel {
   const words = Object.entries(options.words ?? {}).map(([value, { text, color }], index) => ({
     type: "value",
@@ -135,7 +135,7 @@ export function stat(options: StatOptions): Panel {
   };
 }
 
-/** Lines over time, or areas on top of each other. */
+/** Returns a time series panel: lines or stacked areas. */
 export function graph(options: GraphOptions): Panel {
   const { unit, stacking, colors = {}, logarithmic = false, max } = options;
   const custom = {
@@ -171,7 +171,7 @@ export function graph(options: GraphOptions): Panel {
   };
 }
 
-/** How many requests fell into each bucket of a histogram, over time: the darker, the more. */
+/** Returns a heatmap of histogram buckets over time: the darker, the more requests. */
 export function heatmap(options: PanelOptions): Panel {
   return {
     ...panel("heatmap", options, "heatmap"),
@@ -191,11 +191,11 @@ export function heatmap(options: PanelOptions): Panel {
   };
 }
 
-/** The latest values of all queries, one row for each set of labels. */
+/** Returns a table of the latest values of all queries, one row per label set. */
 export function table(options: TableOptions): Panel {
   const { columns, queries } = options;
   const made = panel("table", { width: DASHBOARD_COLUMNS, ...options }, "table");
-  // A value without a column is only there for its labels. That of a single query has no letter in its name.
+  // A query without a column contributes only its labels. With a single query Grafana omits the letter.
   const names = new Map(
     queries.map(({ legend }, index) =>
       [queries.length === 1 ? "Value" : `Value #${made.targets[index]?.refId}`, legend] as const
@@ -242,7 +242,7 @@ function orderOf(source: string, fields: ReadonlyMap<string, Column>): number {
 function columnOverride({ name, unit, steps, link }: Column): Record<string, unknown> {
   const properties: Record<string, unknown>[] = [];
   if (unit !== undefined) properties.push({ id: "unit", value: unit });
-  if (link !== undefined) properties.push({ id: "links", value: [{ title: "Only this one", url: link }] });
+  if (link !== undefined) properties.push({ id: "links", value: [{ title: "Show only this one", url: link }] });
   if (steps !== undefined) {
     properties.push(
       { id: "thresholds", value: thresholds(steps) },
@@ -252,7 +252,7 @@ function columnOverride({ name, unit, steps, link }: Column): Record<string, unk
   return { matcher: { id: "byName", options: name }, properties };
 }
 
-/** Places rows below each other, and the panels of a row from left to right, wrapping where the width is used up. */
+/** Places sections below each other and the panels of each from left to right, wrapping at the full width. */
 export function layOut(sections: readonly Section[]): Record<string, unknown>[] {
   const panels: Record<string, unknown>[] = [];
   let y = 0;

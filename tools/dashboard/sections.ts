@@ -1,21 +1,21 @@
 /**
- * What the dashboard shows: traffic and latency. What is in the machine is in `state_sections.ts`.
+ * Dashboard sections on traffic and latency. Those on the server's state are in `state_sections.ts`.
  *
  * @module
  */
 
 import { graph, heatmap, type Query, type Section, stat, table } from "./panels.ts";
 
-/** Selects what the variables of the dashboard select. Metrics have one, two or all three of the labels. */
+/** Label matchers for the dashboard's variables. A metric has one, two or all three of these labels. */
 export const BY_INSTANCE = 'instance=~"$instance"';
-/** The same for metrics with the label `model`. */
+/** For metrics with a `model` label. */
 export const BY_MODEL = `${BY_INSTANCE}, model=~"$model"`;
-/** The same for metrics with the labels `model` and `api`. */
+/** For metrics with `model` and `api` labels. */
 export const BY_API = `${BY_MODEL}, api=~"$api"`;
 
 const FAILED = 'outcome!~"ok|client_error|client_closed"';
 
-/** Colours of outcomes: what failed is red or orange, what the client did is not. */
+/** Colours of outcomes: server-side failures are red or orange, client-side ones are not. */
 const OUTCOME_COLORS = {
   ok: "green",
   client_error: "yellow",
@@ -27,15 +27,15 @@ const OUTCOME_COLORS = {
   upstream_broken: "dark-orange",
 };
 
-const PHASE_COLORS = { load: "purple", "wait for a slot": "orange", prompt: "blue", generation: "green" };
+const PHASE_COLORS = { load: "purple", "slot wait": "orange", prompt: "blue", generation: "green" };
 
-/** Growth per second of a counter, summed up. */
+/** Returns a query for a counter's summed per-second rate. */
 export function rate(counter: string, selector: string, by = ""): string {
   const grouping = by === "" ? "" : ` by (${by})`;
   return `sum${grouping} (rate(${counter}{${selector}}[$__rate_interval]))`;
 }
 
-/** Three quantiles of a histogram. */
+/** Returns queries for quantiles of a histogram; p50, p95 and p99 by default. */
 export function quantiles(histogram: string, selector: string, of: readonly number[] = [0.5, 0.95, 0.99]): Query[] {
   return of.map((quantile) => ({
     expr: `histogram_quantile(${quantile}, ${rate(`${histogram}_bucket`, selector, "le")})`,
@@ -49,7 +49,7 @@ function buckets(histogram: string, selector: string): Query[] {
   return [{ expr, legend: "{{le}}", exemplar: true }];
 }
 
-/** A ratio that is 0 where nothing was counted above, and nothing where nothing was counted below. */
+/** Returns a query for a ratio: 0 if the numerator has no series, no data if the denominator is 0. */
 function share(part: string, whole: string): string {
   return `(${part} or 0 * ${whole}) / (${whole} > 0)`;
 }
@@ -60,7 +60,7 @@ const glance: Section = {
     stat({
       title: "Ollama",
       description:
-        "Whether every selected Ollama answers /api/version. Down: clients get status 502; see the alert OllamaDown.",
+        "Whether every selected Ollama server answers /api/version. Down: clients get status 502; see the OllamaDown alert.",
       queries: [{ expr: `min(ollama_up{${BY_INSTANCE}})`, legend: "up" }],
       unit: "short",
       steps: [["red", -Infinity], ["green", 1]],
@@ -68,8 +68,7 @@ const glance: Section = {
     }),
     stat({
       title: "Requests per second",
-      description:
-        "Requests to the inference APIs that have ended. 0 while clients are busy: they do not use the exporter's address.",
+      description: "Completed inference requests. 0 while clients are active: they bypass the exporter.",
       queries: [{ expr: rate("ollama_requests_total", BY_MODEL), legend: "requests" }],
       unit: "reqps",
       steps: [["blue", -Infinity]],
@@ -77,7 +76,7 @@ const glance: Section = {
     stat({
       title: "Failed",
       description:
-        "Share of requests that failed on the server's side: errors, broken or unfinished answers. Over 5 %: users notice; the panel below says how they fail.",
+        "Share of requests that failed on the server side: errors, broken or incomplete responses. Above 5 % users notice; see the panel below for the kinds of failure.",
       queries: [{
         expr: share(
           rate("ollama_request_outcomes_total", `${BY_API}, ${FAILED}`),
@@ -90,7 +89,7 @@ const glance: Section = {
     }),
     stat({
       title: "Tokens in",
-      description: "Prompt tokens per second, those served from the prompt cache included.",
+      description: "Prompt tokens per second, including those served from the prompt cache.",
       queries: [{ expr: rate("ollama_tokens_processed_total", BY_MODEL), legend: "in" }],
       unit: "short",
       steps: [["blue", -Infinity]],
@@ -98,14 +97,14 @@ const glance: Section = {
     stat({
       title: "Tokens out",
       description:
-        "Generated tokens per second over all requests: the throughput of the hardware. Falls while requests wait: the GPU lost speed or models are loading.",
+        "Generated tokens per second over all requests: the throughput of the hardware. A drop while requests are waiting: the GPU has slowed down, or models are loading.",
       queries: [{ expr: rate("ollama_tokens_generated_total", BY_MODEL), legend: "out" }],
       unit: "short",
       steps: [["blue", -Infinity]],
     }),
     stat({
       title: "In flight",
-      description: "Requests that have not ended, now.",
+      description: "Requests currently in flight.",
       queries: [{ expr: `sum(ollama_requests_in_flight{${BY_API}})`, legend: "in flight" }],
       unit: "short",
       steps: [["blue", -Infinity]],
@@ -113,14 +112,14 @@ const glance: Section = {
     stat({
       title: "Waiting",
       description:
-        "Requests without a first byte: queue, load, prompt evaluation. More than the slots of the server for minutes: it has more to do than it can.",
+        "Requests waiting for their first byte: queue, load, prompt evaluation. Above the server's slots for minutes: it is overloaded.",
       queries: [{ expr: `sum(ollama_requests_waiting{${BY_API}})`, legend: "waiting" }],
       unit: "short",
       steps: [["green", -Infinity], ["orange", 4], ["red", 8]],
     }),
     stat({
       title: "First token p95",
-      description: "19 of 20 streams show their first token within this time. Over 5 s a chat feels stuck.",
+      description: "95 % of streams produce their first token within this time. Above 5 s a chat feels stuck.",
       queries: quantiles("ollama_time_to_first_token_seconds", BY_API, [0.95]),
       unit: "s",
       steps: [["green", -Infinity], ["orange", 5], ["red", 20]],
@@ -128,7 +127,7 @@ const glance: Section = {
     graph({
       title: "Requests by outcome",
       description:
-        "How requests end. Red and orange are failures of the server's side: server_error is Ollama's own status, stream_error an error inside an answer, incomplete an answer without its end, upstream_* no connection. client_closed: users do not want to wait.",
+        "Requests by outcome. Red and orange are server-side failures: server_error is a 5xx from Ollama, stream_error an error inside a stream, incomplete a stream without its terminal message, upstream_* a failed connection. client_closed: users give up waiting.",
       queries: [{ expr: rate("ollama_request_outcomes_total", BY_API, "outcome"), legend: "{{outcome}}" }],
       unit: "reqps",
       stacking: "normal",
@@ -137,10 +136,10 @@ const glance: Section = {
     graph({
       title: "Tokens per second",
       description:
-        "Tokens that pass through, and how many of the prompt's came from the cache (where the server reports them).",
+        "Prompt and generated tokens, and the prompt tokens served from the cache (if the server reports them).",
       queries: [
         { expr: rate("ollama_tokens_processed_total", BY_MODEL), legend: "prompt" },
-        { expr: rate("ollama_tokens_cached_total", BY_MODEL), legend: "of them cached" },
+        { expr: rate("ollama_tokens_cached_total", BY_MODEL), legend: "prompt, cached" },
         { expr: rate("ollama_tokens_generated_total", BY_MODEL), legend: "generated" },
       ],
       unit: "short",
@@ -148,7 +147,7 @@ const glance: Section = {
     graph({
       title: "In flight and waiting",
       description:
-        "Open requests. The gap between the lines is what is being generated; when it does not grow with the load, all slots are taken.",
+        "Open requests. The gap between the lines is the requests being answered; if it stops growing under load, all slots are busy.",
       queries: [
         { expr: `sum(ollama_requests_in_flight{${BY_API}})`, legend: "in flight" },
         { expr: `sum(ollama_requests_waiting{${BY_API}})`, legend: "waiting" },
@@ -165,7 +164,7 @@ const latency: Section = {
     graph({
       title: "Time to first token",
       description:
-        "Streams: from the request's arrival to the first output, thinking and tool calls included. Rises with queueing, loads and long prompts.",
+        "Streams: time from the request's arrival to the first output, including thinking and tool calls. Rises with queueing, model loads and long prompts.",
       queries: quantiles("ollama_time_to_first_token_seconds", BY_API),
       unit: "s",
       logarithmic: true,
@@ -173,7 +172,7 @@ const latency: Section = {
     graph({
       title: "Time per output token",
       description:
-        "Generation time for each token. 0.1 s is slower than people read; a jump usually means that part of the model went to the CPU.",
+        "Generation time per output token. 0.1 s is slower than people read; a jump usually means that part of the model moved to the CPU.",
       queries: quantiles("ollama_time_per_output_token_seconds", BY_API),
       unit: "s",
       logarithmic: true,
@@ -181,28 +180,28 @@ const latency: Section = {
     graph({
       title: "End to end",
       description:
-        "Complete answers, by the server's own figure where it reports one. Depends on the answers' length: compare with it before worrying.",
+        "Duration of complete responses, as reported by the server if it does. Depends on response length: compare the two.",
       queries: quantiles("ollama_response_seconds", BY_MODEL),
       unit: "s",
       logarithmic: true,
     }),
     heatmap({
       title: "Time to first token, all requests",
-      description: "A second band far above the first is cold starts or a queue: an average hides it.",
+      description: "A second band far above the first is cold starts or queueing, which an average hides.",
       queries: buckets("ollama_time_to_first_token_seconds", BY_API),
       unit: "s",
     }),
     heatmap({
       title: "Time per output token, all requests",
       description:
-        "Each model and each kind of hardware draws its own band. A band that splits: some hosts or models have slowed down.",
+        "Each model and each kind of hardware forms a band of its own. A band that splits: some hosts or models have slowed down.",
       queries: buckets("ollama_time_per_output_token_seconds", BY_API),
       unit: "s",
     }),
     heatmap({
       title: "End to end, all requests",
       description:
-        "Answers by their duration. Dark cells at the top are answers that take minutes; check whether they are as long as that.",
+        "Responses by duration. Dark cells at the top are responses that take minutes; check whether their length explains it.",
       queries: buckets("ollama_response_seconds", BY_MODEL),
       unit: "s",
     }),
@@ -220,12 +219,12 @@ const time: Section = {
   title: "Where time goes",
   panels: [
     graph({
-      title: "Seconds of an answer",
+      title: "Time per response",
       description:
-        "Average answer with reported durations, from bottom to top. Load grows: models push each other out. Wait: too few slots. Prompt: longer prompts or no cache hits. Generation: longer answers or slower hardware.",
+        "Phases of the average response with reported durations, bottom to top. Load grows: models evict each other. Slot wait: too few slots. Prompt: longer prompts or no cache hits. Generation: longer responses or slower hardware.",
       queries: [
         phase("ollama_load_duration_seconds", "load", ANSWERS_WITH_DURATIONS),
-        phase("ollama_wait_duration_seconds", "wait for a slot", ANSWERS_WITH_DURATIONS),
+        phase("ollama_wait_duration_seconds", "slot wait", ANSWERS_WITH_DURATIONS),
         phase("ollama_prompt_eval_duration_seconds", "prompt", ANSWERS_WITH_DURATIONS),
         phase("ollama_eval_duration_seconds", "generation", ANSWERS_WITH_DURATIONS),
       ],
@@ -234,12 +233,12 @@ const time: Section = {
       colors: PHASE_COLORS,
     }),
     graph({
-      title: "Share of the time",
+      title: "Share of time",
       description:
-        "The same as shares of all time spent. Healthy: mostly generation. Load or wait over a quarter: users wait for nothing.",
+        "The same as shares of total time. Healthy: mostly generation. Load or slot wait above a quarter: users spend too much time waiting.",
       queries: [
         phase("ollama_load_duration_seconds", "load"),
-        phase("ollama_wait_duration_seconds", "wait for a slot"),
+        phase("ollama_wait_duration_seconds", "slot wait"),
         phase("ollama_prompt_eval_duration_seconds", "prompt"),
         phase("ollama_eval_duration_seconds", "generation"),
       ],
@@ -250,7 +249,7 @@ const time: Section = {
     graph({
       title: "Cold starts per minute",
       description:
-        "Answers whose model took over a second to be ready. Steady traffic should have none; many mean that models are unloaded too soon or push each other out.",
+        "Responses whose model took more than a second to become ready. Steady traffic should have none; many mean that models are unloaded too soon or evict each other.",
       queries: [{
         expr: `60 * (${rate("ollama_load_duration_seconds_count", BY_MODEL, "model")} - ${
           rate("ollama_load_duration_seconds_bucket", `${BY_MODEL}, le=~"1|1\\\\.0"`, "model")
@@ -261,9 +260,8 @@ const time: Section = {
       stacking: "normal",
     }),
     graph({
-      title: "Generation speed of a request",
-      description:
-        "Tokens per second that one user sees. The slowest twentieth (p5) under 10: reading is faster than writing.",
+      title: "Generation speed per request",
+      description: "Tokens per second as one user sees them. p5 below 10: people read faster than the model writes.",
       queries: quantiles("ollama_tokens_per_second", BY_MODEL, [0.5, 0.95]).concat(
         quantiles("ollama_tokens_per_second", BY_MODEL, [0.05]),
       ),
@@ -272,15 +270,15 @@ const time: Section = {
     graph({
       title: "Load",
       description:
-        "Time until a runner was ready: queue and load. p50 is warm and should be well under a second; p99 is a cold start.",
+        "Time until a runner was ready: queueing and loading. p50 is a warm model and should be well below a second; p99 is a cold start.",
       queries: quantiles("ollama_load_duration_seconds", BY_MODEL),
       unit: "s",
       logarithmic: true,
     }),
     graph({
-      title: "Wait for a slot",
+      title: "Slot wait",
       description:
-        "Time that a loaded model had no free slot for the request. Over a second at p95: raise OLLAMA_NUM_PARALLEL, or add a host.",
+        "Time a request waited for a free slot of a loaded model. p95 above a second: raise OLLAMA_NUM_PARALLEL, or add a host.",
       queries: quantiles("ollama_wait_duration_seconds", BY_MODEL),
       unit: "s",
       logarithmic: true,
@@ -301,7 +299,7 @@ const models: Section = {
   panels: [
     table({
       title: "Models",
-      description: "All models that were used in the chosen time. A click on a name shows only that model.",
+      description: "Models used in the selected time range. Click a name to show only that model.",
       queries: [
         { expr: inRange("ollama_requests_total", BY_MODEL, "model"), legend: "Requests" },
         {
@@ -312,8 +310,8 @@ const models: Section = {
           legend: "Failed",
         },
         { expr: quantileInRange(0.95, "ollama_time_to_first_token_seconds", BY_API), legend: "First token p95" },
-        { expr: quantileInRange(0.5, "ollama_response_seconds", BY_MODEL), legend: "Answer p50" },
-        { expr: quantileInRange(0.95, "ollama_response_seconds", BY_MODEL), legend: "Answer p95" },
+        { expr: quantileInRange(0.5, "ollama_response_seconds", BY_MODEL), legend: "Duration p50" },
+        { expr: quantileInRange(0.95, "ollama_response_seconds", BY_MODEL), legend: "Duration p95" },
         { expr: quantileInRange(0.5, "ollama_tokens_per_second", BY_MODEL), legend: "Tokens/s p50" },
         { expr: inRange("ollama_tokens_processed_total", BY_MODEL, "model"), legend: "Tokens in" },
         { expr: inRange("ollama_tokens_generated_total", BY_MODEL, "model"), legend: "Tokens out" },
@@ -341,8 +339,8 @@ const models: Section = {
         { name: "Requests" },
         { name: "Failed", unit: "percentunit", steps: [["transparent", -Infinity], ["orange", 0.01], ["red", 0.05]] },
         { name: "First token p95", unit: "s", steps: [["transparent", -Infinity], ["orange", 5], ["red", 20]] },
-        { name: "Answer p50", unit: "s" },
-        { name: "Answer p95", unit: "s" },
+        { name: "Duration p50", unit: "s" },
+        { name: "Duration p95", unit: "s" },
         { name: "Tokens/s p50" },
         { name: "Tokens in" },
         { name: "Tokens out" },
@@ -353,5 +351,5 @@ const models: Section = {
   ],
 };
 
-/** The sections about traffic, from top to bottom. */
+/** Sections on traffic, top to bottom. */
 export const TRAFFIC_SECTIONS: readonly Section[] = [glance, latency, time, models];

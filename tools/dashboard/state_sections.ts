@@ -1,5 +1,5 @@
 /**
- * What the dashboard shows: prompts and caches, models in memory, answers, HTTP, and the exporter itself.
+ * Dashboard sections on prompts and their cache, loaded models, responses, HTTP, and the exporter itself.
  *
  * @module
  */
@@ -19,12 +19,12 @@ const secondsOfRequest = `${rate("ollama_prompt_eval_duration_seconds_sum", BY_M
 } > 0)`;
 
 const prompts: Section = {
-  title: "Prompts and their cache",
+  title: "Prompts and prompt cache",
   panels: [
     graph({
       title: "Prompt cache hits",
       description:
-        "Share of prompt tokens that were served from the cache. Chats with a long history should be high; a fall means that conversations push each other out, or that clients change the beginning of their prompts. Only where the server reports it (Ollama 0.33.3 and newer).",
+        "Share of prompt tokens served from the cache. High for chats with a long history; a drop means that conversations evict each other, or that clients change the beginning of their prompts. Requires Ollama 0.33.3 or newer.",
       queries: [{ expr: `${cached} / (${processed} > 0)`, legend: "{{model}}" }],
       unit: "percentunit",
       max: 1,
@@ -32,14 +32,14 @@ const prompts: Section = {
     graph({
       title: "Prefill speed",
       description:
-        "Prompt tokens that had to be evaluated (cached ones left out) per second of evaluation. A fall means slower hardware or a model partly on the CPU. Where the server does not report cached tokens it flatters.",
+        "Evaluated prompt tokens (excluding cached ones) per second of evaluation. A drop means slower hardware or a model partly on the CPU. Too high if the server does not report cached tokens.",
       queries: [{ expr: `(${tokensOfRequest}) / (${secondsOfRequest})`, legend: "{{model}}" }],
       unit: "short",
     }),
     graph({
       title: "Prompt evaluation",
       description:
-        "Time for the part of the prompt that was not cached. Long prompts after a cache miss are the usual reason for late first tokens.",
+        "Time to evaluate the uncached part of the prompt. Long prompts after a cache miss are the usual cause of slow first tokens.",
       queries: quantiles("ollama_prompt_eval_duration_seconds", BY_MODEL),
       unit: "s",
       logarithmic: true,
@@ -47,22 +47,22 @@ const prompts: Section = {
     graph({
       title: "Prompt length",
       description:
-        "Tokens of a prompt. At the loaded context (table below) prompts are cut: the model forgets their beginning.",
+        "Tokens per prompt. Prompts longer than the loaded context (table below) are truncated: the model loses their beginning.",
       queries: quantiles("ollama_request_prompt_tokens", BY_MODEL),
       unit: "short",
       logarithmic: true,
     }),
     graph({
-      title: "Answer length",
+      title: "Response length",
       description:
-        "Tokens of an answer, thinking included. Endless answers (p99 at the limit) point to a model that repeats itself.",
+        "Tokens per response, including thinking. Endless responses (p99 at the limit) point to a model that repeats itself.",
       queries: quantiles("ollama_request_generated_tokens", BY_MODEL),
       unit: "short",
       logarithmic: true,
     }),
     graph({
       title: "Generation",
-      description: "Time to generate an answer, without waiting, loading and the prompt.",
+      description: "Time to generate a response, excluding waiting, loading and prompt evaluation.",
       queries: quantiles("ollama_eval_duration_seconds", BY_MODEL),
       unit: "s",
       logarithmic: true,
@@ -93,7 +93,7 @@ const inMemory: Section = {
     table({
       title: "Loaded models",
       description:
-        "What Ollama keeps in memory now. On the GPU under 100 %: the rest runs on the CPU and slows every token. Unloads: when it goes if nobody asks (centuries ahead: never; in the past: busy, or about to go).",
+        "Models in memory. On the GPU below 100 %: the rest runs on the CPU and slows down every token. Unloads: when an idle model is unloaded (centuries ahead: never; in the past: busy, or being unloaded).",
       queries: [
         {
           expr:
@@ -114,7 +114,7 @@ const inMemory: Section = {
     }),
     graph({
       title: "GPU memory by model",
-      description: "Models that come and go in turn push each other out: see the cold starts above.",
+      description: "Models that alternate evict each other: see the cold starts above.",
       queries: [{
         expr: `sum by (instance, model) (ollama_loaded_model_vram_bytes{${BY_MODEL}})`,
         legend: "{{model}} {{instance}}",
@@ -125,14 +125,14 @@ const inMemory: Section = {
     graph({
       title: "Share on the GPU",
       description:
-        "Below 100 % a model does not fit beside the others; at 0 % on a host with a GPU, Ollama has lost it.",
+        "Below 100 % a model does not fit along with the others; at 0 % on a host with a GPU, Ollama has lost the GPU.",
       queries: [{ expr: GPU_SHARE, legend: "{{model}} {{instance}}" }],
       unit: "percentunit",
       max: 1,
     }),
     graph({
       title: "Models loaded and installed",
-      description: "Loaded ones fall to 0 when nobody asks for longer than keep_alive.",
+      description: "Loaded models drop to 0 after keep_alive without requests.",
       queries: [
         { expr: `sum(ollama_loaded_models{${BY_INSTANCE}})`, legend: "loaded" },
         { expr: `sum(ollama_installed_models{${BY_INSTANCE}})`, legend: "installed" },
@@ -141,7 +141,7 @@ const inMemory: Section = {
     }),
     table({
       title: "Installed models",
-      description: "Size on disk. Models share layers: the sum says more than the disk holds.",
+      description: "Size on disk. Models share layers, so the sum overstates disk usage.",
       queries: [{ expr: `max by (instance, model) (ollama_installed_model_size_bytes{${BY_MODEL}})`, legend: "Size" }],
       unit: "short",
       columns: [
@@ -154,12 +154,12 @@ const inMemory: Section = {
 };
 
 const answers: Section = {
-  title: "Answers",
+  title: "Responses",
   panels: [
     graph({
-      title: "Why answers end",
+      title: "Finish reasons",
       description:
-        "stop and tool_calls are as it should be. length: cut off by a limit, users see half an answer. load and unload are no answers.",
+        "stop and tool_calls are normal. length: cut off by a token limit, users see a partial response. load and unload generate nothing.",
       queries: [{ expr: rate("ollama_finish_reasons_total", BY_API, "reason"), legend: "{{reason}}" }],
       unit: "reqps",
       stacking: "normal",
@@ -174,8 +174,7 @@ const answers: Section = {
     }),
     graph({
       title: "APIs in use",
-      description:
-        "Which dialects clients speak. One that fades after an update of a client points to a broken integration.",
+      description: "APIs that clients use. One that disappears after a client update points to a broken integration.",
       queries: [{ expr: rate("ollama_request_outcomes_total", BY_API, "api"), legend: "{{api}}" }],
       unit: "reqps",
       stacking: "percent",
@@ -183,14 +182,14 @@ const answers: Section = {
     graph({
       title: "Tool calls",
       description:
-        "Tool calls in answers, by model. None where tools are offered: the model or its template does not support them.",
+        "Tool calls in responses, by model. None although tools are offered: the model or its template does not support them.",
       queries: [{ expr: rate("ollama_tool_calls_total", BY_API, "model"), legend: "{{model}}" }],
       unit: "short",
     }),
     graph({
-      title: "Answers without token counts",
+      title: "Responses without token counts",
       description:
-        "Complete answers that lack the counts their API should give: the token panels are too low by them. Streams of openai_*: set OPENAI_STREAM_USAGE=true.",
+        "Complete responses that lack the token counts of their API: the token panels are too low by these. Streams of openai_*: set OPENAI_STREAM_USAGE=true.",
       queries: [{ expr: rate("ollama_usage_missing_total", BY_API, "api"), legend: "{{api}}" }],
       unit: "reqps",
     }),
@@ -202,8 +201,7 @@ const http: Section = {
   panels: [
     graph({
       title: "Requests by route",
-      description:
-        "Everything that passes the proxy, measured as inference or not. other: paths that are not Ollama's.",
+      description: "All proxied requests, inference or not. other: paths that Ollama does not have.",
       queries: [{ expr: rate("ollama_http_requests_total", BY_INSTANCE, "route"), legend: "{{route}}" }],
       unit: "reqps",
       stacking: "normal",
@@ -211,14 +209,14 @@ const http: Section = {
     graph({
       title: "Requests by status",
       description:
-        "404: a model that is not installed, or a wrong path. 403: Ollama or the browser guard refused the Host or Origin. 502: Ollama was away. 503: its queue was full. 499: the client left.",
+        "403: Host or Origin refused by Ollama or the browser guard. 404: a model that is not installed, or a wrong path. 499: the client disconnected. 502: Ollama was unreachable. 503: its queue was full.",
       queries: [{ expr: rate("ollama_http_requests_total", BY_INSTANCE, "code"), legend: "{{code}}" }],
       unit: "reqps",
       stacking: "normal",
     }),
     graph({
       title: "Duration by route, p95",
-      description: "Lists and versions take milliseconds. Seconds there: Ollama itself is short of CPU or disk.",
+      description: "Listing models takes milliseconds. If it takes seconds, Ollama is short of CPU or disk bandwidth.",
       queries: [{
         expr: `histogram_quantile(0.95, ${
           rate("ollama_http_request_duration_seconds_bucket", BY_INSTANCE, "route, le")
@@ -230,8 +228,8 @@ const http: Section = {
       logarithmic: true,
     }),
     graph({
-      title: "Bytes",
-      description: "Bodies from clients (in) and to them (out). A flood in is images, or a model that is uploaded.",
+      title: "Body bytes",
+      description: "Request bodies (in) and response bodies (out). A lot in: images, or a model upload.",
       queries: [
         { expr: rate("ollama_http_request_bytes_total", BY_INSTANCE), legend: "in" },
         { expr: rate("ollama_http_response_bytes_total", BY_INSTANCE), legend: "out" },
@@ -239,9 +237,9 @@ const http: Section = {
       unit: "Bps",
     }),
     graph({
-      title: "Pulls, pushes and creations",
+      title: "Pulls, pushes and creates",
       description:
-        "Transfers that ended, in the last hour. Other than ok: registry or network trouble, a full disk, or somebody gave up.",
+        "Transfers completed in the last hour. Other than ok: registry or network errors, a full disk, or a cancelled transfer.",
       queries: [{
         expr: `sum by (operation, outcome) (increase(ollama_transfers_total{${BY_INSTANCE}}[1h])) > 0`,
         legend: "{{operation}} {{outcome}}",
@@ -250,8 +248,8 @@ const http: Section = {
       stacking: "normal",
     }),
     graph({
-      title: "Transferred",
-      description: "Bytes per second of pulls, pushes and creations, counted when they end.",
+      title: "Transfer rate",
+      description: "Bytes per second of pulls, pushes and creates, counted on completion.",
       queries: [{ expr: rate("ollama_transfer_bytes_total", BY_INSTANCE, "operation"), legend: "{{operation}}" }],
       unit: "Bps",
     }),
@@ -259,11 +257,12 @@ const http: Section = {
 };
 
 const exporter: Section = {
-  title: "The exporter",
+  title: "Exporter",
   panels: [
     graph({
       title: "Probes",
-      description: "1: Ollama said how it is. 0 for ps or tags while version is 1: metrics of models are missing.",
+      description:
+        "1 if the last status request succeeded. 0 for ps or tags while version is 1: metrics of models are missing.",
       queries: [{
         expr: `min by (instance, probe) (ollama_exporter_probe_success{${BY_INSTANCE}})`,
         legend: "{{probe}} {{instance}}",
@@ -272,8 +271,8 @@ const exporter: Section = {
       max: 1,
     }),
     graph({
-      title: "Duration of probes",
-      description: "How long Ollama took to answer. Near PROBE_TIMEOUT: it is short of CPU, or busy loading.",
+      title: "Probe duration",
+      description: "Time Ollama took to answer. Close to PROBE_TIMEOUT: it is short of CPU, or busy loading a model.",
       queries: [{
         expr: `max by (instance, probe) (ollama_exporter_probe_duration_seconds{${BY_INSTANCE}})`,
         legend: "{{probe}} {{instance}}",
@@ -281,12 +280,12 @@ const exporter: Section = {
       unit: "s",
     }),
     graph({
-      title: "Trouble",
+      title: "Errors",
       description:
-        "Connections to Ollama that failed, answers that could not be read, errors in the exporter's own code. All should be 0; clients are harmed only by the first.",
+        "Failed connections to Ollama, response messages that could not be parsed, internal errors of the exporter. All should be 0; only the first affect clients.",
       queries: [
         { expr: rate("ollama_exporter_upstream_errors_total", BY_INSTANCE, "reason"), legend: "upstream: {{reason}}" },
-        { expr: rate("ollama_exporter_parse_errors_total", BY_INSTANCE, "api"), legend: "unread: {{api}}" },
+        { expr: rate("ollama_exporter_parse_errors_total", BY_INSTANCE, "api"), legend: "parse: {{api}}" },
         { expr: rate("ollama_exporter_internal_errors_total", BY_INSTANCE), legend: "internal" },
       ],
       unit: "short",
@@ -294,20 +293,20 @@ const exporter: Section = {
     graph({
       title: "CPU",
       description:
-        "Cores that the exporter uses. It runs on one: near 1 it slows streams down, put a second one beside it.",
+        "CPU cores used by the exporter, which is single-threaded: near 1 it slows down streams; run a second one.",
       queries: [{ expr: rate("process_cpu_seconds_total", BY_INSTANCE, "instance"), legend: "{{instance}}" }],
       unit: "short",
     }),
     graph({
       title: "Memory",
       description:
-        "Grows with open streams, and falls again. A steady rise over days without more traffic is a leak: please report it.",
+        "Resident memory. Grows with open streams and falls again. A steady rise over days at constant traffic is a leak: please report it.",
       queries: [{ expr: `max by (instance) (process_resident_memory_bytes{${BY_INSTANCE}})`, legend: "{{instance}}" }],
       unit: "bytes",
     }),
     table({
       title: "Versions",
-      description: "What runs where, and for how long the exporter has been up.",
+      description: "Versions of exporter and Ollama by instance, and the exporter's start.",
       queries: [
         {
           expr: `max by (instance, version, deno, os, arch) (ollama_exporter_build_info{${BY_INSTANCE}})`,
@@ -316,7 +315,7 @@ const exporter: Section = {
         {
           expr:
             `max by (instance, ollama) (label_replace(ollama_version_info{${BY_INSTANCE}}, "ollama", "$1", "version", "(.*)"))`,
-          legend: "Ollama is",
+          legend: "Ollama version",
         },
         { expr: `1000 * max by (instance) (process_start_time_seconds{${BY_INSTANCE}})`, legend: "Started" },
       ],
@@ -335,5 +334,5 @@ const exporter: Section = {
   ],
 };
 
-/** The sections about the state of things, from top to bottom. */
+/** Sections on the server's and the exporter's state, top to bottom. */
 export const STATE_SECTIONS: readonly Section[] = [prompts, inMemory, answers, http, exporter];
