@@ -1,6 +1,6 @@
 /**
- * `deno task demo`: the exporter without an Ollama. There is a fake one with models that behave in different ways, the
- * exporter in front of it, and made-up traffic of all APIs, so that there is something to look at.
+ * `deno task demo`: the exporter without Ollama. Starts a simulated Ollama server whose models behave in different
+ * ways, the exporter in front of it, and synthetic traffic of all APIs.
  *
  * @module
  */
@@ -14,23 +14,23 @@ import { type FakeOllama, startFakeOllama } from "../tests/fake_ollama/mod.ts";
 import { CHARACTERS } from "./demo/models.ts";
 import { answerOf, runTraffic } from "./demo/traffic.ts";
 
-/** Only this machine sees the demo. */
+/** Loopback: the demo is visible to this machine only. */
 const HOSTNAME = "127.0.0.1";
 const PORT = 8000;
-/** Ports that are tried, this and those after it. */
+/** Number of ports tried, from `PORT` up. */
 const PORTS_TRIED = 100;
 
-/** A demo that runs. */
+/** Running demo. */
 export interface Demo extends AsyncDisposable {
   /** `http://127.0.0.1:PORT`. */
   readonly url: string;
   readonly port: number;
   readonly fake: FakeOllama;
-  /** Ends it; leaves nothing open. */
+  /** Stops traffic and servers, and closes all their connections. */
   close(): Promise<void>;
 }
 
-/** Starts a demo, on the first port that is free. */
+/** Starts a demo on the first free port. */
 export async function startDemo(): Promise<Demo> {
   const fake = await startFakeOllama({
     models: Object.values(CHARACTERS).map(({ model }) => model),
@@ -44,7 +44,7 @@ export async function startDemo(): Promise<Demo> {
   const exporter = createExporter({
     upstream: new URL(fake.url),
     version: denoJson.version,
-    // What goes wrong in the demo is meant to.
+    // Failures in the demo are simulated.
     log: createLog({ level: "ERROR", format: "text" }),
     metricsPath: "/metrics",
     modelLimit: 200,
@@ -53,7 +53,7 @@ export async function startDemo(): Promise<Demo> {
     allowedHosts: [],
     fetch,
   });
-  const listener = listenSomewhere(exporter);
+  const listener = listenOnFreePort(exporter);
   const url = `http://${HOSTNAME}:${listener.address.port}`;
   const controller = new AbortController();
   const traffic = runTraffic({
@@ -75,7 +75,7 @@ export async function startDemo(): Promise<Demo> {
   return { url, port: listener.address.port, fake, close, [Symbol.asyncDispose]: close };
 }
 
-function listenSomewhere({ handlers }: Exporter): Listener {
+function listenOnFreePort({ handlers }: Exporter): Listener {
   for (let port = PORT;; port++) {
     try {
       return listen(handlers.both, { hostname: HOSTNAME, port });
@@ -85,17 +85,17 @@ function listenSomewhere({ handlers }: Exporter): Listener {
   }
 }
 
-/** What is said when it runs. */
+/** Returns the text printed at start. */
 function greeting({ url, port }: Demo): string {
   return [
-    "This is a demo: a fake Ollama, and traffic that is made up.",
-    ...port === PORT ? [] : [`Port ${PORT} is taken, so it is on port ${port}.`],
+    "Demo: a simulated Ollama server and synthetic traffic.",
+    ...port === PORT ? [] : [`Port ${PORT} is in use; listening on port ${port}.`],
     "",
     `  Status page   ${url}/-/`,
     `  Metrics       ${url}/metrics`,
     `  Ollama's API  ${url}   curl ${url}/api/generate -d '{"model":"llama3.2","prompt":"Hi"}'`,
     "",
-    "Ctrl-C ends it.",
+    "Press Ctrl-C to stop.",
   ].join("\n");
 }
 
@@ -109,7 +109,7 @@ async function main(): Promise<void> {
   await using demo = await startDemo();
   print(greeting(demo));
   await ended.promise;
-  print("\nThe demo ends.");
+  print("\nStopping.");
 }
 
 if (import.meta.main) {

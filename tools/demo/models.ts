@@ -1,5 +1,5 @@
 /**
- * The models of the demo: each behaves in a way of its own.
+ * Models of the demo, each with its own behaviour.
  *
  * @module
  */
@@ -9,32 +9,33 @@ import type { FakeBehaviour, FakeModel, Fault } from "../../tests/fake_ollama/mo
 const GIGABYTE = 1e9;
 const NANOSECONDS_PER_MS = 1e6;
 
-/** A range of numbers, of which one is drawn for each answer. */
-export type Range = readonly [least: number, most: number];
+/** Range from which a number is drawn for each response. */
+export type Range = readonly [min: number, max: number];
 
-/** How a model behaves. Durations in milliseconds. */
+/** Behaviour of a model. Durations are in milliseconds. */
 export interface Character {
   readonly model: FakeModel;
-  /** Requests that are open at a time. */
+  /** Number of concurrent clients. */
   readonly clients: number;
-  /** Between two requests of a client. */
+  /** Pause between two requests of a client. */
   readonly pauseMs: Range;
-  /** From the request to the first token, where the model is loaded and has a free slot. */
+  /** Time to first token of a loaded model with a free slot. */
   readonly promptMs: Range;
   readonly perTokenMs: Range;
   readonly promptTokens: Range;
   readonly outputTokens: Range;
+  /** Thinking tokens. Default: none. */
   readonly thoughts?: Range;
-  /** How long it takes to load, after it has not been asked for as long as `staysMs`. */
+  /** Load time, after `staysMs` without a request. Default: always loaded. */
   readonly loadMs?: number;
   readonly staysMs?: number;
-  /** Waiting for a free slot. */
+  /** Wait for a free slot. Default: almost none. */
   readonly waitMs?: Range;
-  /** How answers go wrong, and how many of a hundred. */
+  /** Failures, and the percentage of responses with each. Default: none. */
   readonly faults?: readonly { readonly percent: number; readonly answer: { fault?: Fault; status?: number } }[];
 }
 
-/** The models by how they behave. */
+/** Models by behaviour. */
 export const CHARACTERS = {
   fast: {
     model: model("llama3.2:latest", "llama", "3.2B", 2.0, { loadedSize: 3.3, loaded: true }),
@@ -107,10 +108,10 @@ export const CHARACTERS = {
   },
 } as const satisfies Record<string, Character>;
 
-/** A name of {@linkcode CHARACTERS}. */
+/** Key of {@linkcode CHARACTERS}. */
 export type CharacterName = keyof typeof CHARACTERS;
 
-/** What of a model is not as its size says. Sizes in GB. */
+/** Properties of a model beyond name and size. Sizes are in GB. */
 interface Details {
   readonly loadedSize?: number;
   readonly loadedVram?: number;
@@ -139,15 +140,15 @@ function model(name: string, family: string, parameterSize: string, gigabytes: n
   };
 }
 
-/** Draws a whole number. */
-export function draw([least, most]: Range): number {
-  return Math.round(least + Math.random() * (most - least));
+/** Draws an integer from a range, both ends included. */
+export function draw([min, max]: Range): number {
+  return Math.round(min + Math.random() * (max - min));
 }
 
 /**
- * Draws how a model answers this time.
+ * Draws the behaviour of one response.
  *
- * @param isCold Whether it has to be loaded first.
+ * @param isCold Whether the model has to be loaded first.
  */
 export function drawAnswer(character: Character, isCold: boolean): Partial<FakeBehaviour> {
   const loadMs = isCold ? character.loadMs ?? 0 : draw([12, 60]);

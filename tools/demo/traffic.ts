@@ -1,5 +1,5 @@
 /**
- * The traffic of the demo: clients of all APIs, which ask, read, pause and ask again.
+ * Traffic of the demo: clients of all APIs that send a request, read the response, pause and repeat.
  *
  * @module
  */
@@ -7,25 +7,25 @@
 import type { FakeBehaviour, RecordedRequest } from "../../tests/fake_ollama/mod.ts";
 import { type Character, type CharacterName, CHARACTERS, draw, drawAnswer } from "./models.ts";
 
-/** In this header a client of the demo says how it is to be answered. */
+/** Request header with the behaviour, as JSON, of the response that a demo client wants. */
 const ANSWER_HEADER = "x-demo-answer";
 
-/** Of a hundred requests: those whose client leaves early, and those for a model that nobody has. */
-const LEAVING_PERCENT = 3;
+/** Percentage of requests whose client disconnects early, and of those for an unknown model. */
+const DISCONNECT_PERCENT = 3;
 const UNKNOWN_PERCENT = 1.5;
-const LEAVES_AFTER_MS: readonly [number, number] = [300, 2500];
+const DISCONNECT_AFTER_MS: readonly [number, number] = [300, 2500];
 const PULL_EVERY_MS = 45_000;
 
-/** The fake Ollama has taken a request in by then, and takes its model for loaded. */
-const BEGINS_TO_LOAD_MS = 50;
+/** Time by which the fake Ollama has received a request and marked its model as loaded. */
+const LOAD_STARTED_MS = 50;
 
 const PROMPT = "Why is the sky blue?";
 const MESSAGES = [{ role: "user", content: PROMPT }];
 
-/** A request: its path, and its body for a model. */
+/** Returns the path and body of a request for a model. */
 export type Ask = (model: string, stream: boolean) => [path: string, body: BodyInit];
 
-/** Requests for models that speak. */
+/** Requests for language models. */
 export const CHATS: readonly Ask[] = [
   (model, stream) => ["/api/chat", json({ model, messages: MESSAGES, stream })],
   (model, stream) => ["/api/generate", json({ model, prompt: PROMPT, stream })],
@@ -35,38 +35,38 @@ export const CHATS: readonly Ask[] = [
   (model, stream) => ["/v1/messages", json({ model, messages: MESSAGES, max_tokens: 1000, stream })],
   (model) => ["/v1/audio/transcriptions", form({ model, file: new Blob(["sound"]) })],
 ];
-/** How often each is drawn. */
+/** Relative frequency of each of {@linkcode CHATS}. */
 const CHAT_WEIGHTS = [8, 4, 6, 1, 2, 3, 0.5];
 
-/** Requests for models that embed. */
+/** Requests for embedding models. */
 export const EMBEDDINGS: readonly Ask[] = [
   (model) => ["/api/embed", json({ model, input: [PROMPT, "And why is it red at night?"] })],
   (model) => ["/api/embeddings", json({ model, prompt: PROMPT })],
   (model) => ["/v1/embeddings", json({ model, input: PROMPT })],
 ];
 
-/** Share of the chats that are streamed. */
+/** Share of chats that are streamed. */
 const STREAMED_SHARE = 0.85;
 
-/** How the fake Ollama answers a request: as the client of the demo says. */
+/** Returns the behaviour that a demo client wants for its request; `undefined` for other clients. */
 export function answerOf(request: RecordedRequest): Partial<FakeBehaviour> | undefined {
   const answer = request.header(ANSWER_HEADER);
   return answer === undefined ? undefined : JSON.parse(answer);
 }
 
-/** What the traffic needs. */
+/** Options of {@linkcode runTraffic}. */
 export interface TrafficOptions {
-  /** Where the exporter is, without a slash at the end. */
+  /** Base URL of the exporter, without a trailing slash. */
   readonly url: string;
-  /** Ends the traffic. */
+  /** Stops the traffic. */
   readonly signal: AbortSignal;
-  /** Called when a model has begun to load. */
+  /** Called when a model starts loading. */
   readonly onLoad: (model: string) => void;
-  /** Called when a model answers, with how long it is to stay loaded. */
+  /** Called when a model responds, with the time in ms for which it stays loaded. */
   readonly onUse: (model: string, staysMs: number | undefined) => void;
 }
 
-/** Lets all clients loose. Resolves when the signal has ended them. */
+/** Runs all clients. Resolves when the signal has stopped them. */
 export async function runTraffic(options: TrafficOptions): Promise<void> {
   const clients = Object.keys(CHARACTERS).flatMap((name) => {
     const character: Character = CHARACTERS[name as CharacterName];
@@ -87,14 +87,14 @@ async function runClient(character: Character, options: TrafficOptions): Promise
     const [path, body] = ask(model, Math.random() < STREAMED_SHARE);
     const answer = isUnknown ? {} : drawAnswer(character, isCold);
     const sent = send(path, body, answer, options, () => isUnknown || options.onUse(model, character.staysMs));
-    if (isCold && !isUnknown) await pause(BEGINS_TO_LOAD_MS, options.signal).then(() => options.onLoad(model));
+    if (isCold && !isUnknown) await pause(LOAD_STARTED_MS, options.signal).then(() => options.onLoad(model));
     await sent;
     usedAt = performance.now();
     await pause(draw(character.pauseMs), options.signal);
   }
 }
 
-/** Somebody fetches a model now and then. */
+/** Pulls a model from time to time. */
 async function runPuller(options: TrafficOptions): Promise<void> {
   while (!options.signal.aborted) {
     await pause(PULL_EVERY_MS, options.signal);
@@ -109,20 +109,20 @@ async function send(
   { url, signal }: TrafficOptions,
   onAnswer: () => void,
 ): Promise<void> {
-  const leaving = new AbortController();
-  const leaves = Math.random() * 100 < LEAVING_PERCENT;
-  const timer = leaves ? setTimeout(() => leaving.abort(), draw(LEAVES_AFTER_MS)) : undefined;
+  const disconnect = new AbortController();
+  const isEarly = Math.random() * 100 < DISCONNECT_PERCENT;
+  const timer = isEarly ? setTimeout(() => disconnect.abort(), draw(DISCONNECT_AFTER_MS)) : undefined;
   try {
     const response = await fetch(url + path, {
       method: "POST",
       headers: { [ANSWER_HEADER]: JSON.stringify(answer) },
       body,
-      signal: AbortSignal.any([signal, leaving.signal]),
+      signal: AbortSignal.any([signal, disconnect.signal]),
     });
     onAnswer();
     for await (const _ of response.body ?? []);
   } catch {
-    // It left, the demo ends, or the answer was to break.
+    // Disconnected early, demo stopped, or a simulated failure.
   } finally {
     clearTimeout(timer);
   }
