@@ -1,5 +1,5 @@
 /**
- * Payloads of `POST /v1/messages`, streamed and not (ollama-api.md 3.6, 10). Pure functions.
+ * Payloads of `POST /v1/messages`, streamed and not (docs/ollama-api.md 3.6, 10). Pure functions.
  */
 
 import { goJson, type JsonObject } from "./json.ts";

@@ -1,6 +1,6 @@
 /**
  * Everything that a test can choose about the fake Ollama, in one table with defaults. Numbers in
- * brackets are sections of the contract, ollama-api.md. Delays are milliseconds, durations in
+ * brackets are sections of the contract, docs/ollama-api.md. Delays are milliseconds, durations in
  * answers are integer nanoseconds as Ollama sends them (2.3).
  */
 
@@ -54,7 +54,7 @@ export interface FakeToolCall {
  * - "half_headers": the connection breaks inside the response head.
  * - "no_answer": the connection is closed without a byte.
  * - "stall": the stream goes silent and stays open until the client leaves.
- * - "malformed": one frame that is no JSON is sent in between, then the answer goes on.
+ * - "malformed": one message that is no JSON is sent in between, then the answer goes on.
  */
 export type FaultKind =
   | "error"
@@ -69,21 +69,21 @@ export type FaultKind =
 /** A fault and where in the stream it comes. */
 export interface Fault {
   kind: FaultKind;
-  /** Frames that are sent before it; default 2. With 0, "error" is a real 500 (4.2). */
-  afterFrames?: number;
+  /** Messages that are sent before it; default 2. With 0, "error" is a real 500 (4.2). */
+  afterMessages?: number;
   /** Text of the error; default: the runner's. */
   message?: string;
 }
 
 /**
- * How a streamed body is cut. "frame": one write and one HTTP chunk per frame, as Ollama does (2.2).
- * "all": one chunk. `frames`: that many frames a chunk. `bytes`: chunks of that many bytes, whatever
+ * How a streamed body is cut. "message": one write and one HTTP chunk per message, as Ollama does (2.2).
+ * "all": one chunk. `messages`: that many messages a chunk. `bytes`: chunks of that many bytes, whatever
  * they cut through. `seed`: random chunks of 1 to `max` (default 48) bytes, the same for each seed.
  */
 export type Split =
-  | "frame"
+  | "message"
   | "all"
-  | { frames: number }
+  | { messages: number }
   | { bytes: number }
   | { seed: number; max?: number };
 
@@ -116,34 +116,34 @@ export interface FakeBehaviour {
   models: FakeModel[];
   /** Any model name is known; for cardinality tests. Default false. */
   acceptAnyModel: boolean;
-  /** "0.40" adds the fields of section 10. Default "0.33". */
+  /** "0.40" adds the fields of later releases (10). Default "0.33". */
   release: "0.33" | "0.40";
   /** What /api/version says; default: made from `release`. */
   version: string | undefined;
 
   /** Silence before the response head: queue, load and prefill (8.2). Default 0. */
   headersDelayMs: number;
-  /** Silence between head and first frame; Ollama itself has none. Default 0. */
+  /** Silence between head and first message; Ollama itself has none. Default 0. */
   firstTokenDelayMs: number;
   /** Before each further token. Default 0. */
   tokenDelayMs: number;
 
   /** Requests that a model answers at a time; the others wait (8.1). Default: no limit. */
   slots: number | undefined;
-  /** `created_at` of native frames is the moment of their writing, to the microsecond (split "frame" only). */
+  /** `created_at` of native messages is the moment of their writing, to the microsecond (split "message" only). */
   freshTimestamps: boolean;
 
-  /** Output frames with text; default: one per word, or 5. */
+  /** Output messages with text; default: one per word, or 5. */
   tokens: number | undefined;
   /** Their texts, repeated as needed. Default: DEFAULT_WORDS. */
   words: readonly string[];
-  /** Thinking frames before the text; default: 3 for thinking models unless `think` is false. */
+  /** Thinking messages before the text; default: 3 for thinking models unless `think` is false. */
   thinking: number | undefined;
-  /** Tool calls after the text, in one frame. Default: none. */
+  /** Tool calls after the text, in one message. Default: none. */
   toolCalls: readonly FakeToolCall[];
-  /** The tool calls come in the final frame instead (2.3). Default false. */
+  /** The tool calls come in the final message instead (2.3). Default false. */
   toolCallsInFinal: boolean;
-  /** Text in the final frame (2.2). Default "". */
+  /** Text in the final message (2.2). Default "". */
   finalText: string;
   /** `done_reason`; /v1 uses its own words. Default "stop". */
   finishReason: "stop" | "length";
@@ -152,7 +152,7 @@ export interface FakeBehaviour {
   promptTokens: number;
   /** `prompt_eval_count` part from the cache (10): undefined is not sent, 0 is. Default undefined. */
   cachedTokens: number | undefined;
-  /** Output tokens that are reported; default: as many as frames were sent. */
+  /** Output tokens that are reported; default: as many as messages were sent. */
   outputTokens: number | undefined;
   /** First guess of /v1/messages (3.6), different from the truth. Default 21. */
   estimatedTokens: number;
@@ -170,20 +170,20 @@ export interface FakeBehaviour {
   /** `timings` of /v1/chat/completions (10); default: as `release` says. */
   timings: boolean | undefined;
 
-  /** Unix milliseconds of the first frame, for `created` and `created_at`; default: the request's arrival. */
+  /** Unix milliseconds of the first message, for `created` and `created_at`; default: the request's arrival. */
   startMs: number | undefined;
-  /** Integers in `context` of the final /api/generate frame (2.2). Default 3. */
+  /** Integers in `context` of the final /api/generate message (2.2). Default 3. */
   contextLength: number;
-  /** Unknown fields at the end of every frame and object. Default {}. */
+  /** Unknown fields at the end of every message and object. Default {}. */
   extraFields: Record<string, unknown>;
   /** Numbers in an embedding. Default 4. */
   dimensions: number;
 
-  /** How streamed bodies are cut. Default "frame". */
+  /** How streamed bodies are cut. Default "message". */
   split: Split;
   /** Each write to the socket has at most so many bytes, heads included. Default undefined. */
   writeBytes: number | undefined;
-  /** The last frame of a stream lacks its newline(s). Default false. */
+  /** The last message of a stream lacks its newline(s). Default false. */
   missingFinalNewline: boolean;
 
   /** What goes wrong. Default undefined. */
@@ -208,7 +208,7 @@ export interface FakeBehaviour {
   psProbe: Probe;
   tagsProbe: Probe;
 
-  /** Layers of pull, push and create, and progress frames for each. */
+  /** Layers of pull, push and create, and progress messages for each. */
   layers: readonly FakeLayer[];
   progressPerLayer: number;
 
@@ -296,7 +296,7 @@ export function defaultBehaviour(): FakeBehaviour {
     contextLength: 3,
     extraFields: {},
     dimensions: 4,
-    split: "frame",
+    split: "message",
     writeBytes: undefined,
     missingFinalNewline: false,
     fault: undefined,

@@ -17,19 +17,19 @@ Deno.test("startFakeOllama() refuses unknown hosts with an empty 403 only when i
   assertStringIncludes(await ask("ollama.example.com"), "HTTP/1.1 200 OK");
 });
 
-Deno.test("a stream ends with metrics, one HTTP chunk per frame, markup escaped", async () => {
+Deno.test("a stream ends with metrics, one HTTP chunk per message, markup escaped", async () => {
   await using fake = await startFakeOllama({ thinking: 1, toolCalls: [{ name: "f", arguments: { a: "<" } }] });
   const answer = await raw(fake, chatRequest(), "0\r\n\r\n");
   assertStringIncludes(answer, "Transfer-Encoding: chunked");
   assertEquals(chunkSizes(answer).length, 9);
   const { text } = await post(fake, "/api/chat", CHAT);
   assertStringIncludes(text, "\\u003cb\\u003ecafé");
-  const frames = lines(text);
-  assertEquals(frames.length, 8);
-  assertEquals(frames[0]?.["message"], { role: "assistant", content: "", thinking: "Thought 1. " });
+  const messages = lines(text);
+  assertEquals(messages.length, 8);
+  assertEquals(messages[0]?.["message"], { role: "assistant", content: "", thinking: "Thought 1. " });
   const call = { id: "call_ab12cd34", function: { index: 0, name: "f", arguments: { a: "<" } } };
-  assertEquals(frames[6]?.["message"], { role: "assistant", content: "", tool_calls: [call] });
-  assertEquals(frames[7]?.["eval_count"], 7);
+  assertEquals(messages[6]?.["message"], { role: "assistant", content: "", tool_calls: [call] });
+  assertEquals(messages[7]?.["eval_count"], 7);
 });
 
 Deno.test("split cuts a stream anywhere and loses nothing", async () => {
@@ -43,12 +43,12 @@ Deno.test("split cuts a stream anywhere and loses nothing", async () => {
     return got;
   };
   assertEquals(await sizes("all"), [total, 0]);
-  assertEquals((await sizes({ frames: 4 })).length, 3);
+  assertEquals((await sizes({ messages: 4 })).length, 3);
   assertEquals((await sizes({ bytes: 1 })).length, total + 1);
   const seeded = await sizes({ seed: 7, max: 20 });
   assertEquals(await sizes({ seed: 7, max: 20 }), seeded);
   assert(Math.max(...seeded) <= 20);
-  fake.behaviour.split = "frame";
+  fake.behaviour.split = "message";
   fake.behaviour.writeBytes = 3;
   fake.behaviour.missingFinalNewline = true;
   const { text } = await post(fake, "/api/chat", CHAT);
@@ -63,7 +63,7 @@ Deno.test("faults end a stream in the way that they are named after", async (t) 
     fake.behaviour.fault = { kind: "error", message: "boom" };
     assertEquals(lines(await whole("/api/chat", CHAT)).at(-1), { error: "boom" });
     assertEquals((await post(fake, "/api/chat", { ...CHAT, stream: false })).status, 500);
-    fake.behaviour.fault = { kind: "error", afterFrames: 0 };
+    fake.behaviour.fault = { kind: "error", afterMessages: 0 };
     assertEquals((await post(fake, "/api/chat", CHAT)).status, 500);
   });
   await t.step("error: the silent forms of /v1", async () => {
@@ -74,13 +74,13 @@ Deno.test("faults end a stream in the way that they are named after", async (t) 
     assert(!(await whole("/v1/responses", { ...CHAT, stream: true })).includes("completed\n"));
     assert(!(await whole("/v1/messages", { ...MESSAGES, stream: true })).includes("message_stop"));
   });
-  await t.step("silent_eof: no done frame, and done:false without a stream", async () => {
-    fake.behaviour.fault = { kind: "silent_eof", afterFrames: 3 };
-    assertEquals(lines(await whole("/api/chat", CHAT)).map((frame) => frame["done"]), [false, false, false]);
+  await t.step("silent_eof: no done message, and done:false without a stream", async () => {
+    fake.behaviour.fault = { kind: "silent_eof", afterMessages: 3 };
+    assertEquals(lines(await whole("/api/chat", CHAT)).map((message) => message["done"]), [false, false, false]);
     assertStringIncludes(await whole("/api/chat", { ...CHAT, stream: false }), '"done":false}');
   });
   await t.step("malformed: one broken line, then on", async () => {
-    fake.behaviour.fault = { kind: "malformed", afterFrames: 1 };
+    fake.behaviour.fault = { kind: "malformed", afterMessages: 1 };
     const text = await whole("/api/chat", CHAT);
     assertEquals(text.trimEnd().split("\n").length, 7);
     assertStringIncludes(text, '"done":true');
@@ -220,8 +220,8 @@ Deno.test("slots let the others wait in order, and forget who has left", async (
   const third = post(fake, "/api/chat", CHAT);
   leaver.abort();
   await assertRejects(() => second);
-  const firstAt = lines((await first).text).map((frame) => frame["created_at"] as string);
-  const thirdAt = lines((await third).text).map((frame) => frame["created_at"] as string);
+  const firstAt = lines((await first).text).map((message) => message["created_at"] as string);
+  const thirdAt = lines((await third).text).map((message) => message["created_at"] as string);
   const all = [...firstAt, ...thirdAt];
   assertEquals(all.toSorted(), all);
   assert(Date.parse(all[2] ?? "") - Date.parse(all[0] ?? "") >= 38);

@@ -117,7 +117,7 @@ Deno.test("startFakeOllama() reads JSON as Go does: any key case, any type, noth
   assertEquals((await packed.json()).model, "llama3.2");
 });
 
-Deno.test("the final frame has the fields that the behaviour asks for", async (t) => {
+Deno.test("the final message has the fields that the behaviour asks for", async (t) => {
   await using fake = await startFakeOllama();
   const rows: [string, FakeOllamaOptions, string | RegExp][] = [
     ["cached tokens", { cachedTokens: 0 }, '"prompt_eval_count":26,"prompt_eval_cached_count":0,'],

@@ -1,5 +1,5 @@
 /**
- * Error bodies and statuses of the three API families (ollama-api.md 4.1, 4.3).
+ * Error bodies and statuses of the three API families (docs/ollama-api.md 4.1, 4.3).
  */
 
 import { type Answer, bodyAnswer } from "./plan.ts";

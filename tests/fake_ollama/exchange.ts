@@ -31,7 +31,7 @@ export type RouteHandler = (
 /** One row of the route table. */
 export interface Route {
   method: "GET" | "HEAD" | "POST" | "DELETE";
-  /** Path template; a segment that begins with ":" matches one segment (ollama-api.md 1). */
+  /** Path template; a segment that begins with ":" matches one segment (docs/ollama-api.md 1). */
   path: string;
   handler: RouteHandler;
   /** Error shape. */

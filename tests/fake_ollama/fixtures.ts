@@ -25,10 +25,10 @@ import {
   loadAnswer,
 } from "./native.ts";
 import { openaiChatAnswer, openaiCompletionAnswer, openaiEmbeddingsAnswer, openaiModelsAnswer } from "./openai.ts";
-import { type Answer, framesWithFault } from "./plan.ts";
+import { type Answer, messagesWithFault } from "./plan.ts";
 import { concat } from "./request.ts";
 import { responsesAnswer } from "./responses.ts";
-import { createFrames, pullFrames, pushFrames, transferAnswer } from "./transfers.ts";
+import { createMessages, pullMessages, pushMessages, transferAnswer } from "./transfers.ts";
 
 /** The folder of the fixtures. */
 export const FIXTURES_URL = new URL("../fixtures/", import.meta.url);
@@ -44,13 +44,13 @@ const THINKING = { thinking: 2 };
 const TOOLS = { toolCalls: CALLS };
 const CACHED = { cachedTokens: 20, release: "0.40" } as const;
 const ERROR = { fault: { kind: "error" } } as const;
-const CUT_OFF = { fault: { kind: "silent_eof", afterFrames: 3 } } as const;
+const CUT_OFF = { fault: { kind: "silent_eof", afterMessages: 3 } } as const;
 /** Long enough to cross any read buffer of a test, short enough for git. */
 const BIG_CONTEXT_TOKENS = 4000;
 
-/** A body: frames of an answer with the fault of the behaviour. */
+/** A body: messages of an answer with the fault of the behaviour. */
 function bytes(answer: Answer, fault?: Fault): Uint8Array<ArrayBuffer> {
-  return concat(framesWithFault(answer, fault).map((frame) => frame.bytes));
+  return concat(messagesWithFault(answer, fault).map((message) => message.bytes));
 }
 
 /** The body that `make` gives for the default behaviour with changes. */
@@ -81,7 +81,7 @@ export function fixtures(): Files {
   };
 }
 
-/** `/api/chat` (ollama-api.md 2.2, 2.3, 4.2, 10). */
+/** `/api/chat` (docs/ollama-api.md 2.2, 2.3, 4.2, 10). */
 function chatFiles(): Files {
   const stream = (changes: Partial<FakeBehaviour> = {}) => made((g) => chatAnswer(g, true), changes);
   const whole = (changes: Partial<FakeBehaviour> = {}) => made((g) => chatAnswer(g, false), changes);
@@ -133,7 +133,7 @@ function generateFiles(): Files {
     "generate_stream_big_context.ndjson": stream({ contextLength: BIG_CONTEXT_TOKENS }),
     "generate_stream_error.ndjson": stream(ERROR),
     "generate_stream_error_at_end.ndjson": stream({
-      fault: { kind: "error", afterFrames: 5, message: "failed to tokenize" },
+      fault: { kind: "error", afterMessages: 5, message: "failed to tokenize" },
     }),
     "generate_stream_incomplete.ndjson": stream(CUT_OFF),
   };
@@ -155,13 +155,13 @@ function embedFiles(): Files {
 /** Transfers (2.5, 4.2). */
 function transferFiles(): Files {
   const b = defaultBehaviour();
-  const fault = { kind: "error", afterFrames: 4 } as const;
+  const fault = { kind: "error", afterMessages: 4 } as const;
   return {
-    "pull.json": bytes(transferAnswer(pullFrames(b), false)),
-    "pull_stream.ndjson": bytes(transferAnswer(pullFrames(b), true)),
-    "pull_stream_error.ndjson": bytes(transferAnswer(pullFrames(b), true), fault),
-    "push_stream.ndjson": bytes(transferAnswer(pushFrames(b), true)),
-    "create_stream.ndjson": bytes(transferAnswer(createFrames(b), true)),
+    "pull.json": bytes(transferAnswer(pullMessages(b), false)),
+    "pull_stream.ndjson": bytes(transferAnswer(pullMessages(b), true)),
+    "pull_stream_error.ndjson": bytes(transferAnswer(pullMessages(b), true), fault),
+    "push_stream.ndjson": bytes(transferAnswer(pushMessages(b), true)),
+    "create_stream.ndjson": bytes(transferAnswer(createMessages(b), true)),
   };
 }
 
@@ -204,7 +204,7 @@ function responsesFiles(): Files {
     "responses_stream.sse": files(),
     "responses_stream_thinking_tools.sse": files({ ...THINKING, ...TOOLS }),
     "responses_stream_cached.sse": files(CACHED),
-    "responses_stream_incomplete.sse": files({ fault: { kind: "error", afterFrames: 6 } }),
+    "responses_stream_incomplete.sse": files({ fault: { kind: "error", afterMessages: 6 } }),
   };
 }
 
@@ -219,7 +219,7 @@ function messagesFiles(): Files {
     "messages_stream_thinking_tools.sse": made(make(true), { ...THINKING, ...TOOLS }),
     "messages_stream_length.sse": made(make(true), { finishReason: "length" }),
     "messages_stream_cached.sse": made(make(true), CACHED),
-    "messages_stream_incomplete.sse": made(make(true), { fault: { kind: "error", afterFrames: 4 } }),
+    "messages_stream_incomplete.sse": made(make(true), { fault: { kind: "error", afterMessages: 4 } }),
   };
 }
 

@@ -53,9 +53,9 @@ export function failing(
 ): Answer | KeyedAnswer {
   const { fault } = behaviour;
   if (fault?.kind !== "error") return found;
-  const { afterFrames, message = RUNNER_STOPPED } = fault;
+  const { afterMessages, message = RUNNER_STOPPED } = fault;
   const fail = (answer: Answer) =>
-    answer.paced && answer.status === 200 && (!answer.streamed || afterFrames === 0)
+    answer.paced && answer.status === 200 && (!answer.streamed || afterMessages === 0)
       ? { ...errorAnswer(family, 500, message), paced: true }
       : answer;
   return "key" in found ? { ...found, make: () => fail(found.make()) } : fail(found);

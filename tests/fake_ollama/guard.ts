@@ -1,6 +1,6 @@
 /**
  * What stands before the routes: the Origin check and then the Host check
- * (ollama-api.md 5.1, 5.2).
+ * (docs/ollama-api.md 5.1, 5.2).
  */
 
 import type { FakeBehaviour } from "./behaviour.ts";

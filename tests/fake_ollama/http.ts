@@ -2,7 +2,7 @@
  * A small HTTP/1.1 server on raw TCP. The fake Ollama needs what `Deno.serve` does not give: every byte and every
  * write under control, and the exact moment at which the peer closes. It therefore keeps reading the socket while it
  * answers. Pipelining works as far as the inbox reaches, TLS and HTTP/2 do not exist, as in Ollama
- * (ollama-api.md 5.3).
+ * (docs/ollama-api.md 5.3).
  */
 
 import { concat, RecordedRequest, type RequestHead } from "./request.ts";

@@ -1,6 +1,6 @@
 /**
  * Inference routes of the fake Ollama: reads the request, picks the payload
- * (ollama-api.md 2 and 3). Answers of generations are keyed, so that equal requests are encoded
+ * (docs/ollama-api.md 2 and 3). Answers of generations are keyed, so that equal requests are encoded
  * once.
  */
 

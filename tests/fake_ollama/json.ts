@@ -1,6 +1,6 @@
 /**
  * JSON as Go's encoding/json reads and writes it: keys in any case, bytes after the first value
- * ignored, markup escaped (ollama-api.md 0.9, 2.2).
+ * ignored, markup escaped (docs/ollama-api.md 0, 2.2).
  */
 
 const ENCODER = new TextEncoder();

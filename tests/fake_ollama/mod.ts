@@ -1,7 +1,7 @@
 /**
  * A fake Ollama for tests, the demo and the benchmark: all routes of Ollama with their exact bytes,
  * with delays, cuts and faults to choose, and a record of what was received. It follows
- * ollama-api.md, to which the numbers in brackets refer. It needs nothing but Deno:
+ * docs/ollama-api.md, to which the numbers in brackets refer. It needs nothing but Deno:
  *
  *     deno run --allow-net --allow-env tests/fake_ollama/mod.ts --port 11434 --tokens 50 --token-delay 20
  *     curl http://127.0.0.1:11434/api/chat -d '{"model":"llama3.2","messages":[{"role":"user"}]}'
@@ -9,7 +9,7 @@
  * @example A test
  * ```ts
  * await using fake = await startFakeOllama({ tokenDelayMs: 5 });
- * fake.behaviour.fault = { kind: "reset", afterFrames: 3 };
+ * fake.behaviour.fault = { kind: "reset", afterMessages: 3 };
  * const response = await fetch(`${fake.url}/api/chat`, { method: "POST", body });
  * const request = await fake.waitForRequest((r) => r.path === "/api/chat");
  * ```
@@ -339,14 +339,14 @@ class Server implements FakeOllama {
 const FLAGS: Record<string, { help: string; set: (o: FakeOllamaOptions, value: string) => void }> = {
   host: { help: "address to listen on (127.0.0.1)", set: (o, v) => o.hostname = v },
   port: { help: "port to listen on (11434)", set: (o, v) => o.port = Number(v) },
-  tokens: { help: "output frames of an answer (5)", set: (o, v) => o.tokens = Number(v) },
+  tokens: { help: "output messages of an answer (5)", set: (o, v) => o.tokens = Number(v) },
   "token-delay": { help: "ms between tokens (20)", set: (o, v) => o.tokenDelayMs = Number(v) },
   "headers-delay": {
     help: "ms before an answer (0)",
     set: (o, v) => o.headersDelayMs = Number(v),
   },
   slots: { help: "answers at a time for each model", set: (o, v) => o.slots = Number(v) },
-  thinking: { help: "thinking frames", set: (o, v) => o.thinking = Number(v) },
+  thinking: { help: "thinking messages", set: (o, v) => o.thinking = Number(v) },
   release: {
     help: '"0.33" or "0.40" (0.33)',
     set: (o, v) => o.release = v === "0.40" ? v : "0.33",

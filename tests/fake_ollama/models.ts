@@ -1,6 +1,6 @@
 /**
  * State and model management of the fake Ollama: version, ps, tags, show, copy, delete and the
- * account routes (ollama-api.md 2.5, 6).
+ * account routes (docs/ollama-api.md 2.5, 6).
  */
 
 import type { FakeBehaviour, FakeModel, Probe } from "./behaviour.ts";
@@ -129,7 +129,7 @@ export function addModel(exchange: Exchange, model: FakeModel): void {
   live.models = [...live.models.filter((known) => known.name !== model.name), model];
 }
 
-/** The version that goes with the release (section 10). */
+/** The version that goes with the release (10). */
 export function defaultVersion(behaviour: FakeBehaviour): string {
   return behaviour.release === "0.40" ? "0.40.1" : "0.33.0";
 }

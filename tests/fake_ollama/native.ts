@@ -1,12 +1,12 @@
 /**
  * Payloads of the native inference API: what the model "generates", and how /api/chat,
- * /api/generate and the embedding routes write it (ollama-api.md 2). Pure functions.
+ * /api/generate and the embedding routes write it (docs/ollama-api.md 2). Pure functions.
  */
 
 import type { FakeBehaviour, FakeToolCall } from "./behaviour.ts";
 import { RUNNER_STOPPED } from "./errors.ts";
 import { goJson, type JsonObject, utf8 } from "./json.ts";
-import { type Answer, bodyAnswer, textFrames } from "./plan.ts";
+import { type Answer, bodyAnswer, textMessages } from "./plan.ts";
 
 const DEFAULT_PROMPT_EVAL_NS = 130_000_000;
 const DEFAULT_EVAL_NS = 41_000_000;
@@ -31,12 +31,12 @@ export interface Piece {
 
 /** A generated answer before any API has written it. */
 export interface Generation {
-  /** The string of the request, echoed (0.10). */
+  /** The string of the request, echoed (0). */
   model: string;
-  /** Unix milliseconds of the first frame. */
+  /** Unix milliseconds of the first message. */
   startMs: number;
   pieces: readonly Piece[];
-  /** What the final frame carries beside the metrics. */
+  /** What the final message carries beside the metrics. */
   final: Piece;
   doneReason: "stop" | "length";
   promptTokens: number;
@@ -46,7 +46,7 @@ export interface Generation {
   promptEvalNs: number;
   evalNs: number;
   totalNs: number;
-  /** Final frames without any metric field. */
+  /** Final messages without any metric field. */
   omitUsage: boolean;
   /** The stream stopped quietly: `stream:false` gets `done:false` and no metrics (2.3). */
   cutOff: boolean;
@@ -74,8 +74,8 @@ export function generation(behaviour: FakeBehaviour, request: GenerationRequest)
   const called = b.toolCalls.length > 0;
   if (called && !b.toolCallsInFinal) pieces.push({ ...none, toolCalls: b.toolCalls });
   const inFinal = called && b.toolCallsInFinal ? b.toolCalls : [];
-  const frames = pieces.length + (b.finalText !== "" || inFinal.length > 0 ? 1 : 0);
-  const outputTokens = b.outputTokens ?? frames;
+  const messages = pieces.length + (b.finalText !== "" || inFinal.length > 0 ? 1 : 0);
+  const outputTokens = b.outputTokens ?? messages;
   const promptEvalNs = b.promptEvalNs ??
     (b.firstTokenDelayMs * NS_PER_MS || DEFAULT_PROMPT_EVAL_NS);
   const evalNs = b.evalNs ?? (b.tokenDelayMs * outputTokens * NS_PER_MS || DEFAULT_EVAL_NS);
@@ -130,7 +130,7 @@ function nativeAnswer(
   fields: (piece: Piece) => JsonObject,
   context: JsonObject,
 ): Answer {
-  const frame = (piece: Piece, index: number, rest: JsonObject) =>
+  const message = (piece: Piece, index: number, rest: JsonObject) =>
     goJson({
       model: made.model,
       created_at: timestamp(made.startMs + index * FRAME_INTERVAL_MS),
@@ -142,22 +142,22 @@ function nativeAnswer(
   const failure = (message = RUNNER_STOPPED) => [utf8(goJson({ error: message }) + "\n")];
   if (!stream) {
     const whole = joined(made);
-    const body = frame(whole, made.pieces.length, made.cutOff ? { done: false } : done);
+    const body = message(whole, made.pieces.length, made.cutOff ? { done: false } : done);
     return { ...bodyAnswer(200, JSON_UTF8, body), paced: true, failure };
   }
-  const lines = made.pieces.map((piece, index) => frame(piece, index, { done: false }));
-  lines.push(frame(made.final, made.pieces.length, done));
+  const lines = made.pieces.map((piece, index) => message(piece, index, { done: false }));
+  lines.push(message(made.final, made.pieces.length, done));
   return {
     status: 200,
     contentType: NDJSON,
-    frames: textFrames(lines.map((line) => line + "\n"), (i) => i < made.pieces.length),
+    messages: textMessages(lines.map((line) => line + "\n"), (i) => i < made.pieces.length),
     streamed: true,
     paced: true,
     failure,
   };
 }
 
-/** The metric fields of a final frame in their order, zero ones left out (2.3, 10). */
+/** The metric fields of a final message in their order, zero ones left out (2.3, 10). */
 export function metrics(made: Generation): JsonObject {
   if (made.omitUsage) return {};
   const all: JsonObject = {

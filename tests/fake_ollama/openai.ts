@@ -1,12 +1,12 @@
 /**
  * Payloads of the OpenAI compatible routes: chat, completions, embeddings, models
- * (ollama-api.md 3.1 to 3.4, additions of section 10). Pure functions.
+ * (docs/ollama-api.md 3.1 to 3.4, 10). Pure functions.
  */
 
 import type { FakeBehaviour, FakeModel, FakeToolCall } from "./behaviour.ts";
 import { goJson, type JsonObject, utf8 } from "./json.ts";
 import { embedding, type Generation, joined, JSON_UTF8, type Piece, toolCallId } from "./native.ts";
-import { type Answer, bodyAnswer, textFrames } from "./plan.ts";
+import { type Answer, bodyAnswer, textMessages } from "./plan.ts";
 
 const NS_PER_MS = 1_000_000;
 const MS_PER_SECOND = 1000;
@@ -157,7 +157,7 @@ export function sseAnswer(
     status: 200,
     contentType: EVENT_STREAM,
     headers,
-    frames: textFrames(texts, isToken),
+    messages: textMessages(texts, isToken),
     streamed: true,
     paced: true,
     failure: () => failure().map(utf8),
@@ -168,7 +168,7 @@ function event(value: JsonObject): string {
   return `data: ${goJson(value)}\n\n`;
 }
 
-/** Pieces that become chunks of their own; the final frame counts if it carries something. */
+/** Pieces that become chunks of their own; the final message counts if it carries something. */
 function visiblePieces(made: Generation): Piece[] {
   const { final } = made;
   return final.text === "" && final.toolCalls.length === 0 ? [...made.pieces] : [

@@ -1,5 +1,5 @@
 /**
- * From an answer (status, type, frames) to a plan (what is written when) to bytes on the wire.
+ * From an answer (status, type, messages) to a plan (what is written when) to bytes on the wire.
  * Splitting, delays and faults are worked out once per plan, so that a plan which is used again
  * costs nothing but its writes.
  */
@@ -10,7 +10,7 @@ import { utf8 } from "./json.ts";
 import { concat, type RecordedRequest } from "./request.ts";
 import { latin1, latin1Bytes } from "./wire.ts";
 
-/** Bodies of this size and more are sent chunked, without a length (ollama-api.md 2.2). */
+/** Bodies of this size and more are sent chunked, without a length (docs/ollama-api.md 2.2). */
 const MAX_LENGTH_BODY_BYTES = 2048;
 const LAST_CHUNK = utf8("0\r\n\r\n");
 const CRLF = utf8("\r\n");
@@ -20,7 +20,7 @@ const EMPTY = new Uint8Array(0);
 const DEFAULT_MAX_SEEDED_BYTES = 48;
 
 /** A piece of an answer that Ollama flushes by itself. */
-export interface Frame {
+export interface Message {
   bytes: Uint8Array<ArrayBuffer>;
   /** Comes out of the model: `tokenDelayMs` passes before it. */
   token: boolean;
@@ -31,8 +31,8 @@ export interface Answer {
   status: number;
   contentType: string | undefined;
   headers?: readonly (readonly [string, string])[];
-  frames: readonly Frame[];
-  /** Each frame is flushed as it comes; otherwise the frames are one body. */
+  messages: readonly Message[];
+  /** Each message is flushed as it comes; otherwise the messages are one body. */
   streamed: boolean;
   /** Delays and faults apply (inference and transfers). */
   paced: boolean;
@@ -82,15 +82,15 @@ export function bodyAnswer(
   headers: readonly (readonly [string, string])[] = [],
 ): Answer {
   const bytes = typeof body === "string" ? utf8(body) : body;
-  const frames = [{ bytes, token: false }];
-  return { status, contentType, headers, frames, streamed: false, paced: false };
+  const messages = [{ bytes, token: false }];
+  return { status, contentType, headers, messages, streamed: false, paced: false };
 }
 
-/** Frames of texts; those that come out of the model are marked by the predicate. */
-export function textFrames(
+/** Messages of texts; those that come out of the model are marked by the predicate. */
+export function textMessages(
   texts: readonly string[],
   token: (index: number) => boolean = () => true,
-): Frame[] {
+): Message[] {
   return texts.map((text, index) => ({ bytes: utf8(text), token: token(index) }));
 }
 
@@ -133,7 +133,7 @@ function bodySteps(
   fault: Fault | undefined,
   chunked: boolean,
 ): Made {
-  const whole = concat(answer.frames.map((frame) => frame.bytes));
+  const whole = concat(answer.messages.map((message) => message.bytes));
   const tokens = answer.paced ? tokensOf(behaviour) : 0;
   const headersDelayMs = answer.paced
     ? behaviour.headersDelayMs + behaviour.firstTokenDelayMs +
@@ -161,22 +161,22 @@ function streamSteps(
   chunked: boolean,
 ): Made {
   const delays = answer.paced ? behaviour : { firstTokenDelayMs: 0, tokenDelayMs: 0 };
-  const { frames, rest, ending } = withFault(answer, fault);
+  const { messages, rest, ending } = withFault(answer, fault);
   let first = true;
-  const timed = frames.map((frame, index): Step => {
-    const again = frame.token && !first;
-    if (frame.token) first = false;
+  const timed = messages.map((message, index): Step => {
+    const again = message.token && !first;
+    if (message.token) first = false;
     const waitMs = index === 0 ? delays.firstTokenDelayMs : again ? delays.tokenDelayMs : 0;
-    return { waitMs, bytes: frame.bytes };
+    return { waitMs, bytes: message.bytes };
   });
   const last = timed.at(-1);
   if (behaviour.missingFinalNewline && last !== undefined && ending === "clean") {
     last.bytes = withoutNewlines(last.bytes);
   }
-  const frame = chunked ? chunk : (bytes: Uint8Array<ArrayBuffer>) => bytes;
+  const encode = chunked ? chunk : (bytes: Uint8Array<ArrayBuffer>) => bytes;
   const steps: Step[] = cut(timed, behaviour.split).map(({ waitMs, bytes }) => ({
     waitMs,
-    bytes: frame(bytes),
+    bytes: encode(bytes),
   }));
   if (behaviour.freshTimestamps) addStamps(steps);
   if (rest !== undefined) steps.push({ waitMs: 0, bytes: halfChunk(rest, chunked) });
@@ -186,46 +186,46 @@ function streamSteps(
   return { headers, headersDelayMs, steps, ending };
 }
 
-/** The frames that are sent, what is sent by half after them, and how it ends. */
+/** The messages that are sent, what is sent by half after them, and how it ends. */
 function withFault(
   answer: Answer,
   fault: Fault | undefined,
-): { frames: readonly Frame[]; rest?: Uint8Array<ArrayBuffer>; ending: Ending } {
-  if (fault === undefined) return { frames: answer.frames, ending: "clean" };
-  const at = Math.min(fault.afterFrames ?? 2, answer.frames.length - 1);
-  const frames = answer.frames.slice(0, at);
-  const next = answer.frames[at]?.bytes ?? EMPTY;
+): { messages: readonly Message[]; rest?: Uint8Array<ArrayBuffer>; ending: Ending } {
+  if (fault === undefined) return { messages: answer.messages, ending: "clean" };
+  const at = Math.min(fault.afterMessages ?? 2, answer.messages.length - 1);
+  const messages = answer.messages.slice(0, at);
+  const next = answer.messages[at]?.bytes ?? EMPTY;
   const after = (texts: readonly Uint8Array<ArrayBuffer>[]) => [
-    ...frames,
+    ...messages,
     ...texts.map((bytes) => ({ bytes, token: true })),
   ];
   switch (fault.kind) {
     case "error":
-      return { frames: after(answer.failure?.(fault.message) ?? []), ending: "clean" };
+      return { messages: after(answer.failure?.(fault.message) ?? []), ending: "clean" };
     case "silent_eof":
-      return { frames, ending: "clean" };
+      return { messages, ending: "clean" };
     case "malformed": {
       const broken = malformed(next);
-      return { frames: [...after([broken]), ...answer.frames.slice(at)], ending: "clean" };
+      return { messages: [...after([broken]), ...answer.messages.slice(at)], ending: "clean" };
     }
     case "half_chunk":
-      return { frames, rest: next, ending: "break" };
+      return { messages, rest: next, ending: "break" };
     case "stall":
-      return { frames, ending: "stall" };
+      return { messages, ending: "stall" };
     default:
-      return { frames, ending: "break" };
+      return { messages, ending: "break" };
   }
 }
 
-/** The frames that a client receives whole, for fixtures. */
-export function framesWithFault(answer: Answer, fault: Fault | undefined): readonly Frame[] {
-  return withFault(answer, fault).frames;
+/** The messages that a client receives whole, for fixtures. */
+export function messagesWithFault(answer: Answer, fault: Fault | undefined): readonly Message[] {
+  return withFault(answer, fault).messages;
 }
 
-/** The frame with its JSON cut in the middle, line ends kept. */
-function malformed(frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  const end = withoutNewlines(frame).length;
-  return concat([frame.slice(0, end >> 1), frame.slice(end)]);
+/** The message with its JSON cut in the middle, line ends kept. */
+function malformed(message: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const end = withoutNewlines(message).length;
+  return concat([message.slice(0, end >> 1), message.slice(end)]);
 }
 
 function withoutNewlines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
@@ -234,9 +234,9 @@ function withoutNewlines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer
   return bytes.slice(0, end);
 }
 
-/** Cuts a timed stream as `split` says; a piece waits for all frames that begin in it. */
-function cut(frames: readonly Step[], split: Split): Step[] {
-  if (split === "frame") return frames.filter(({ bytes }) => bytes.length > 0);
+/** Cuts a timed stream as `split` says; a piece waits for all messages that begin in it. */
+function cut(messages: readonly Step[], split: Split): Step[] {
+  if (split === "message") return messages.filter(({ bytes }) => bytes.length > 0);
   const pieces: Step[] = [];
   const sizes = pieceSizes(split);
   let held: Uint8Array<ArrayBuffer> = EMPTY;
@@ -249,12 +249,12 @@ function cut(frames: readonly Step[], split: Split): Step[] {
     waitMs = 0;
     count = 0;
   };
-  for (const frame of frames) {
-    held = held.length === 0 ? frame.bytes : concat([held, frame.bytes]);
-    waitMs += frame.waitMs;
+  for (const message of messages) {
+    held = held.length === 0 ? message.bytes : concat([held, message.bytes]);
+    waitMs += message.waitMs;
     count++;
-    if (typeof split === "object" && "frames" in split) {
-      if (count >= split.frames) emit(held.length);
+    if (typeof split === "object" && "messages" in split) {
+      if (count >= split.messages) emit(held.length);
       continue;
     }
     for (; held.length >= size; size = sizes()) emit(size);
@@ -265,7 +265,7 @@ function cut(frames: readonly Step[], split: Split): Step[] {
 
 /** The sizes of the pieces in bytes, one call after the other. */
 function pieceSizes(split: Split): () => number {
-  if (typeof split === "string" || "frames" in split) return () => Infinity;
+  if (typeof split === "string" || "messages" in split) return () => Infinity;
   if ("bytes" in split) return () => Math.max(1, split.bytes);
   let state = split.seed >>> 0;
   const max = split.max ?? DEFAULT_MAX_SEEDED_BYTES;
@@ -278,7 +278,7 @@ function pieceSizes(split: Split): () => number {
   };
 }
 
-/** Output frames of a generation, for pacing and for the default of the token counts. */
+/** Output messages of a generation, for pacing and for the default of the token counts. */
 export function tokensOf(behaviour: FakeBehaviour): number {
   return behaviour.tokens ?? behaviour.words.length;
 }

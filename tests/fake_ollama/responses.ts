@@ -1,5 +1,5 @@
 /**
- * Payloads of `POST /v1/responses`, streamed and not (ollama-api.md 3.5). Pure functions.
+ * Payloads of `POST /v1/responses`, streamed and not (docs/ollama-api.md 3.5). Pure functions.
  */
 
 import { goJson, type JsonObject, sortKeys } from "./json.ts";

@@ -1,5 +1,5 @@
 /**
- * The routes of the fake Ollama and the router's own answers (ollama-api.md 1): text bodies for
+ * The routes of the fake Ollama and the router's own answers (docs/ollama-api.md 1): text bodies for
  * 404 and 405, redirects for trailing and double slashes.
  */
 
@@ -67,7 +67,7 @@ const ROUTES: readonly Route[] = [
   gated("GET", "/api/experimental/model-recommendations", models.recommendations),
 ];
 
-/** Routes that came after the snapshot (section 10). */
+/** Routes that came after the snapshot (10). */
 const ROUTES_OF_0_40: readonly Route[] = [
   ...ROUTES,
   gated("POST", "/v1/systemone", inference.systemOne, "openai"),

@@ -1,6 +1,6 @@
 /**
  * Parallel slots of the fake Ollama: a loaded model answers `slots` requests at a time, the others
- * wait in order without a byte (ollama-api.md 8.1).
+ * wait in order without a byte (docs/ollama-api.md 8.1).
  */
 
 import type { FakeConnection } from "./http.ts";

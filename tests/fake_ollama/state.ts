@@ -1,6 +1,6 @@
 /**
  * What the fake remembers between requests: loaded models and blobs; and how it reads model names
- * (ollama-api.md 6, 8.4).
+ * (docs/ollama-api.md 6, 8.4).
  */
 
 import type { FakeBehaviour, FakeModel } from "./behaviour.ts";

@@ -1,12 +1,12 @@
 /**
- * Transfers of the fake Ollama: pull, push, create and blobs (ollama-api.md 2.5).
+ * Transfers of the fake Ollama: pull, push, create and blobs (docs/ollama-api.md 2.5).
  */
 
 import type { FakeBehaviour, FakeLayer } from "./behaviour.ts";
 import { type Exchange, readObject, RouteError } from "./exchange.ts";
 import { booleanField, goJson, type JsonObject, textField, utf8 } from "./json.ts";
 import { NDJSON } from "./native.ts";
-import { type Answer, bodyAnswer, textFrames } from "./plan.ts";
+import { type Answer, bodyAnswer, textMessages } from "./plan.ts";
 import { addModel } from "./models.ts";
 import { anyModel, canonicalName, findModel } from "./state.ts";
 
@@ -17,7 +17,7 @@ const DIGEST = /^sha256[:-]([0-9a-fA-F]{64})$/;
 export async function pull(exchange: Exchange): Promise<Answer> {
   const { name, stream } = await transferRequest(exchange);
   addModel(exchange, findModel(exchange.behaviour, name) ?? anyModel(canonicalName(name)));
-  return transferAnswer(pullFrames(exchange.behaviour), stream);
+  return transferAnswer(pullMessages(exchange.behaviour), stream);
 }
 
 /** `POST /api/push`. */
@@ -26,14 +26,14 @@ export async function push(exchange: Exchange): Promise<Answer> {
   if (findModel(exchange.behaviour, name) === undefined) {
     throw new RouteError(404, `model '${name}' not found`);
   }
-  return transferAnswer(pushFrames(exchange.behaviour), stream);
+  return transferAnswer(pushMessages(exchange.behaviour), stream);
 }
 
 /** `POST /api/create`: without progress in bytes. */
 export async function create(exchange: Exchange): Promise<Answer> {
   const { name, stream } = await transferRequest(exchange);
   addModel(exchange, anyModel(canonicalName(name)));
-  return transferAnswer(createFrames(exchange.behaviour), stream);
+  return transferAnswer(createMessages(exchange.behaviour), stream);
 }
 
 /** `HEAD /api/blobs/:digest`. */
@@ -59,7 +59,7 @@ export async function postBlob(exchange: Exchange): Promise<Answer> {
 }
 
 /** Progress of a pull, byte counts cumulative per digest and left out when 0. */
-export function pullFrames(behaviour: FakeBehaviour): JsonObject[] {
+export function pullMessages(behaviour: FakeBehaviour): JsonObject[] {
   return [
     { status: "pulling manifest" },
     ...behaviour.layers.flatMap((layer) => progress("pulling", layer, behaviour)),
@@ -70,7 +70,7 @@ export function pullFrames(behaviour: FakeBehaviour): JsonObject[] {
 }
 
 /** Progress of a push. */
-export function pushFrames(behaviour: FakeBehaviour): JsonObject[] {
+export function pushMessages(behaviour: FakeBehaviour): JsonObject[] {
   return [
     { status: "retrieving manifest" },
     ...behaviour.layers.flatMap((layer) => progress("pushing", layer, behaviour)),
@@ -80,7 +80,7 @@ export function pushFrames(behaviour: FakeBehaviour): JsonObject[] {
 }
 
 /** Progress of a create. */
-export function createFrames(behaviour: FakeBehaviour): JsonObject[] {
+export function createMessages(behaviour: FakeBehaviour): JsonObject[] {
   return [
     { status: "parsing GGUF" },
     ...behaviour.layers.map(({ digest }) => ({ status: `using existing layer sha256:${digest}` })),
@@ -89,18 +89,18 @@ export function createFrames(behaviour: FakeBehaviour): JsonObject[] {
   ];
 }
 
-/** Progress frames as an answer; `stream:false` gives the last one only (2.5). */
-export function transferAnswer(frames: readonly JsonObject[], stream: boolean): Answer {
+/** Progress messages as an answer; `stream:false` gives the last one only (2.5). */
+export function transferAnswer(messages: readonly JsonObject[], stream: boolean): Answer {
   const failure = (message = "pull model manifest: unexpected EOF") => [
     utf8(goJson({ error: message }) + "\n"),
   ];
   if (!stream) {
-    return { ...bodyAnswer(200, "application/json", goJson(frames.at(-1))), paced: true, failure };
+    return { ...bodyAnswer(200, "application/json", goJson(messages.at(-1))), paced: true, failure };
   }
   return {
     status: 200,
     contentType: NDJSON,
-    frames: textFrames(frames.map((frame) => goJson(frame) + "\n")),
+    messages: textMessages(messages.map((message) => goJson(message) + "\n")),
     streamed: true,
     paced: true,
     failure,

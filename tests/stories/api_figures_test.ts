@@ -302,7 +302,7 @@ Deno.test("metrics show open requests by model where it is known, and as unknown
 });
 
 Deno.test("metrics show a request as open, and no longer as waiting, once its answer has begun", async () => {
-  await using fake = await startFakeOllama({ fault: { kind: "stall", afterFrames: 2 } });
+  await using fake = await startFakeOllama({ fault: { kind: "stall", afterMessages: 2 } });
   await using exporter = startExporter(fake, { openaiStreamUsage: true });
   for (const endpoint of GENERATING) {
     const response = await fetch(exporter.url + endpoint.route, apiRequest(endpoint, true).init);

@@ -150,7 +150,7 @@ Deno.test("a line of 64 MiB is passed on whole and counted as a parse error, and
 });
 
 Deno.test("a line that is no JSON is passed on and counted as a parse error, and the others are read", async () => {
-  await using fake = await startFakeOllama({ fault: { kind: "malformed", afterFrames: 0 } });
+  await using fake = await startFakeOllama({ fault: { kind: "malformed", afterMessages: 0 } });
   await using exporter = startExporter(fake);
   const direct = await ask(fake.port, "POST /api/chat", [], JSON.stringify(CHAT));
   const response = await ask(exporter.port, "POST /api/chat", [], JSON.stringify(CHAT));

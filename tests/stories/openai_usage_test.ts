@@ -151,10 +151,10 @@ const BEHAVIOURS: Record<string, Partial<FakeBehaviour>> = {
   "random chunks": { split: { seed: 1 } },
   "other random chunks": { split: { seed: 2, max: 300 } },
   "no line ends behind the last event": { missingFinalNewline: true },
-  "an end without its mark": { fault: { kind: "silent_eof", afterFrames: 3 } },
-  "a failing model": { fault: { kind: "error", afterFrames: 3 } },
-  "a failing model, before its first word": { fault: { kind: "error", afterFrames: 0 } },
-  "an end inside a chunk": { fault: { kind: "half_chunk", afterFrames: 2 } },
+  "an end without its mark": { fault: { kind: "silent_eof", afterMessages: 3 } },
+  "a failing model": { fault: { kind: "error", afterMessages: 3 } },
+  "a failing model, before its first word": { fault: { kind: "error", afterMessages: 0 } },
+  "an end inside a chunk": { fault: { kind: "half_chunk", afterMessages: 2 } },
 };
 
 for (const [name, behaviour] of Object.entries(BEHAVIOURS)) {
@@ -178,7 +178,7 @@ function assertBrokenOff({ direct, through }: Both): void {
 }
 
 Deno.test("proxy lets each event through at once while it looks for the one with usage", async () => {
-  await using stage = await Stage.set({ fault: { kind: "stall", afterFrames: 2 } });
+  await using stage = await Stage.set({ fault: { kind: "stall", afterMessages: 2 } });
   for (const route of [CHAT, COMPLETIONS] as const) {
     using client = await RawClient.connect(stage.exporter.port);
     await client.request(`POST ${route}`, [], `{${REQUEST[route]}}`);
@@ -288,7 +288,7 @@ for (const [name, { body, status, behaviour }] of Object.entries(REFUSED)) {
 }
 
 Deno.test("proxy calls a stream incomplete that ends as the streams of failing models do", async () => {
-  await using stage = await Stage.set({ fault: { kind: "error", afterFrames: 2 } });
+  await using stage = await Stage.set({ fault: { kind: "error", afterMessages: 2 } });
   for (const route of [CHAT, COMPLETIONS] as const) {
     for (const options of ["", ',"stream_options":{"include_usage":true}']) {
       const both = await stage.both(route, `{${REQUEST[route]}${options}}`);

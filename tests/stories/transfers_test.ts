@@ -52,7 +52,7 @@ for (const endpoint of TRANSFERS) {
   });
 
   Deno.test(`metrics count the same bytes of a ${operation} however its stream is cut`, async () => {
-    const splits: FakeBehaviour["split"][] = ["all", { bytes: 7 }, { seed: 3 }, { frames: 2 }];
+    const splits: FakeBehaviour["split"][] = ["all", { bytes: 7 }, { seed: 3 }, { messages: 2 }];
     await using fake = await startFakeOllama();
     for (const split of splits) {
       fake.behaviour.split = split;
@@ -63,10 +63,10 @@ for (const endpoint of TRANSFERS) {
   const third = Math.floor(1321082688 / 3);
   /** Ways to end, and the bytes that had been moved by then. */
   const ends: [Outcome, Partial<FakeBehaviour>, number][] = [
-    ["stream_error", { fault: { kind: "error", afterFrames: 3 } }, third],
-    ["incomplete", { fault: { kind: "silent_eof", afterFrames: 4 } }, third * 2],
-    ["upstream_broken", { fault: { kind: "reset", afterFrames: 3 } }, third],
-    ["server_error", { fault: { kind: "error", afterFrames: 0 } }, 0],
+    ["stream_error", { fault: { kind: "error", afterMessages: 3 } }, third],
+    ["incomplete", { fault: { kind: "silent_eof", afterMessages: 4 } }, third * 2],
+    ["upstream_broken", { fault: { kind: "reset", afterMessages: 3 } }, third],
+    ["server_error", { fault: { kind: "error", afterMessages: 0 } }, 0],
     ["client_error", { status: 400 }, 0],
     ["server_error", { status: 503 }, 0],
   ];
@@ -80,7 +80,7 @@ for (const endpoint of TRANSFERS) {
 }
 
 Deno.test("metrics count a pull that the client leaves", async () => {
-  await using fake = await startFakeOllama({ fault: { kind: "stall", afterFrames: 3 } });
+  await using fake = await startFakeOllama({ fault: { kind: "stall", afterMessages: 3 } });
   await using exporter = startExporter(fake);
   const leave = new AbortController();
   const { endpoint, init } = apiRequest(endpointOf("pull"), true);

@@ -86,10 +86,10 @@ export const CHARACTERS = {
     promptTokens: [50, 1200],
     outputTokens: [30, 120],
     faults: [
-      { percent: 12, answer: { fault: { kind: "error", afterFrames: 8 } } },
+      { percent: 12, answer: { fault: { kind: "error", afterMessages: 8 } } },
       { percent: 12, answer: { status: 500 } },
-      { percent: 6, answer: { fault: { kind: "silent_eof", afterFrames: 12 } } },
-      { percent: 6, answer: { fault: { kind: "reset", afterFrames: 10 } } },
+      { percent: 6, answer: { fault: { kind: "silent_eof", afterMessages: 12 } } },
+      { percent: 6, answer: { fault: { kind: "reset", afterMessages: 10 } } },
       { percent: 6, answer: { status: 503 } },
     ],
   },

@@ -41,7 +41,7 @@ for (const [name, changes] of Object.entries(VARIANTS)) {
   const options = { stream: true, timings: behaviour.release === "0.40" };
   for (const [api, answer] of [["chat", openaiChatAnswer], ["completions", openaiCompletionAnswer]] as const) {
     const events = (includeUsage: boolean) =>
-      answer(made, { ...options, includeUsage }).frames.map(({ bytes }) => bytes);
+      answer(made, { ...options, includeUsage }).messages.map(({ bytes }) => bytes);
     PAIRS.push({ name: `${api} ${name}`, asked: events(true), plain: events(false) });
   }
 }

@@ -49,7 +49,7 @@ for (const server of ["deno", "node"] as const) {
     fake.behaviour.script = async (request) => {
       if (request.text.includes("wait") || request.path === "/api/generate") await gate.opened;
     };
-    fake.behaviour.fault = { kind: "stall", afterFrames: 1 };
+    fake.behaviour.fault = { kind: "stall", afterMessages: 1 };
     await using exporter = await startExporterOn(server, fake);
     const controller = new AbortController();
     const { signal } = controller;
