@@ -8,13 +8,13 @@ import { sseAnswer } from "./openai.ts";
 import { type Answer, bodyAnswer } from "./plan.ts";
 
 const MESSAGE_ID = "msg_ab12cd34ef56";
-/** Set in stream mode, as on /v1/responses. */
+/** Headers of streamed responses, as on /v1/responses. */
 const STREAM_HEADERS: readonly (readonly [string, string])[] = [
   ["Cache-Control", "no-cache"],
   ["Connection", "keep-alive"],
 ];
 
-/** The answer of `/v1/messages`; `estimate` is the input count of `message_start`. */
+/** Returns the answer of `/v1/messages`; `estimate` is the input token count of `message_start`. */
 export function messagesAnswer(made: Generation, stream: boolean, estimate: number): Answer {
   const message = (content: JsonObject[], rest: JsonObject) => ({
     id: MESSAGE_ID,
@@ -63,7 +63,7 @@ interface Block {
   delta: JsonObject;
 }
 
-/** What one piece adds: at most a thinking, a text and its tool calls, in this order. */
+/** Returns the blocks of a piece: thinking, text and tool calls, in this order. */
 function deltas(piece: Piece): Block[] {
   const made: Block[] = [];
   if (piece.thinking !== "") {
@@ -100,7 +100,7 @@ function stopReason(made: Generation): string {
   return joined(made).toolCalls.length > 0 ? "tool_use" : "end_turn";
 }
 
-/** Input tokens exclude the cached ones here, unlike everywhere else (10). */
+/** Returns the usage. Unlike in other APIs, input tokens exclude cached ones (10). */
 function usageOf(made: Generation): JsonObject {
   const cached = made.cachedTokens;
   return {

@@ -1,60 +1,59 @@
 /**
- * Everything that a test can choose about the fake Ollama, in one table with defaults. Numbers in
- * brackets are sections of the contract, docs/ollama-api.md. Delays are milliseconds, durations in
- * answers are integer nanoseconds as Ollama sends them (2.3).
+ * Behaviour of the fake Ollama that a test can choose, with defaults. Numbers in parentheses are sections of
+ * docs/ollama-api.md. Delays are in milliseconds, durations in responses in integer nanoseconds as Ollama sends them
+ * (2.3).
  */
 
 import type { FakeConnection } from "./http.ts";
 import type { RecordedRequest } from "./request.ts";
 
-/** A model that the fake has on disk. */
+/** Installed model. */
 export interface FakeModel {
   /** Canonical short name (8.4), for example "llama3.2:latest". */
   name: string;
   /** Bytes on disk (6.2). */
   size: number;
-  /** Bytes in memory while loaded, all and the part on the GPU (6.1); default: `size`. */
+  /** Bytes in memory while loaded, in total and on the GPU (6.1). Default: `size`. */
   loadedSize?: number;
   loadedVram?: number;
-  /** Hex without "sha256:"; default: made from the name. */
+  /** Hex without "sha256:". Default: derived from the name. */
   digest?: string;
   family: string;
   parameterSize: string;
   quantization: string;
-  /** Longest context in tokens (6.2), and the loaded one (6.1). */
+  /** Maximum context length in tokens (6.2), and the loaded one (6.1). */
   maxContext: number;
   loadedContext?: number;
   embeddingLength: number;
   /** "completion", "embedding", "tools", "thinking", "vision", ... (6.2). */
   capabilities: string[];
-  /** Loaded from the start; otherwise the first request loads it. */
+  /** Whether it is loaded initially; otherwise the first request loads it. */
   loaded?: boolean;
-  /** `expires_at` in /api/ps as it is to be sent (6.1); default: last use + keep_alive. */
+  /** `expires_at` in /api/ps (6.1). Default: last use + keep_alive. */
   expiresAt?: string;
   /** RFC 3339, for /api/tags. */
   modifiedAt: string;
-  /** Without `details` in ps and tags, as a damaged manifest gives. */
+  /** Whether ps and tags lack its `details`, as with a damaged manifest. */
   withoutDetails?: boolean;
 }
 
-/** One tool call of the answer (2.3): arguments are an object, sent as a string on /v1. */
+/** Tool call in a response (2.3). Arguments are an object, sent as a string on /v1. */
 export interface FakeToolCall {
   name: string;
   arguments: Record<string, unknown>;
 }
 
 /**
- * How an answer goes wrong after it was accepted:
- * - "error": the runner fails. Native streams end with an error line (4.2); /v1 streams take the
- *   silent form of their API (4.3), with the odd chunk on chat and text completions;
- *   `stream:false` gets a 500.
- * - "silent_eof": the stream ends politely without its terminal marker (2.3).
- * - "reset": the connection breaks between two chunks, or in the middle of a `stream:false` body.
- * - "half_chunk": the same inside a chunk: fewer bytes than its size line says.
- * - "half_headers": the connection breaks inside the response head.
+ * How a response fails after the request was accepted:
+ * - "error": the runner fails. Native streams end with an error line (4.2), /v1 streams silently (4.3), with the odd
+ *   chunk on chat and text completions. With `stream:false`: status 500.
+ * - "silent_eof": the stream ends regularly, without its terminal marker (2.3).
+ * - "reset": the connection is closed between two chunks, or within a `stream:false` body.
+ * - "half_chunk": the connection is closed within a chunk, after fewer bytes than its size line announces.
+ * - "half_headers": the connection is closed within the response head.
  * - "no_answer": the connection is closed without a byte.
- * - "stall": the stream goes silent and stays open until the client leaves.
- * - "malformed": one message that is no JSON is sent in between, then the answer goes on.
+ * - "stall": the stream stops and stays open until the client disconnects.
+ * - "malformed": one message is invalid JSON, then the stream continues.
  */
 export type FaultKind =
   | "error"
@@ -66,19 +65,19 @@ export type FaultKind =
   | "stall"
   | "malformed";
 
-/** A fault and where in the stream it comes. */
+/** Fault, and its position in the stream. */
 export interface Fault {
   kind: FaultKind;
-  /** Messages that are sent before it; default 2. With 0, "error" is a real 500 (4.2). */
+  /** Number of messages sent before it. Default 2. With 0, "error" is status 500 (4.2). */
   afterMessages?: number;
-  /** Text of the error; default: the runner's. */
+  /** Text of the error. Default: the runner's. */
   message?: string;
 }
 
 /**
- * How a streamed body is cut. "message": one write and one HTTP chunk per message, as Ollama does (2.2).
- * "all": one chunk. `messages`: that many messages a chunk. `bytes`: chunks of that many bytes, whatever
- * they cut through. `seed`: random chunks of 1 to `max` (default 48) bytes, the same for each seed.
+ * How a streamed body is split. "message": one write and one HTTP chunk per message, as Ollama does (2.2). "all": one
+ * chunk. `messages`: that many messages per chunk. `bytes`: chunks of that many bytes, regardless of messages. `seed`:
+ * random chunks of 1 to `max` (default 48) bytes, the same for each seed.
  */
 export type Split =
   | "message"
@@ -87,76 +86,79 @@ export type Split =
   | { bytes: number }
   | { seed: number; max?: number };
 
-/** How a state endpoint answers (6): as it should, never, with a broken body, or as given. */
+/** How a state endpoint responds (6): normally, never, with an invalid body, or as given. */
 export type Probe =
   | "normal"
   | "hang"
   | "invalid_json"
   | { status?: number; body?: string; contentType?: string; delayMs?: number };
 
-/** A layer of a transfer (2.5): its digest without "sha256:" and its size in bytes. */
+/** Layer of a transfer (2.5): digest without "sha256:", and size in bytes. */
 export interface FakeLayer {
   digest: string;
   bytes: number;
 }
 
 /**
- * Takes over a request: may write raw bytes to the connection, read the body, close. The head of the
- * request is parsed. The answer is taken as given when it returns true or has written or closed;
- * otherwise the fake answers as usual. Throwing ConnectionGone (as write does) is fine.
+ * Handles a request in place of the fake, whose head is parsed: may write raw bytes to the connection, read the body,
+ * or close. If it returns true, has written or has closed, the request counts as answered; otherwise the fake answers
+ * as usual. It may throw ConnectionGone, as `write()` does.
  */
 export type Script = (
   request: RecordedRequest,
   connection: FakeConnection,
 ) => Promise<boolean | void>;
 
-/** What the fake does. Assign fields between requests; a request uses what was set when it came. */
+/** Behaviour of the fake. Fields may be assigned between requests; a request uses those set at its arrival. */
 export interface FakeBehaviour {
-  /** Models on disk. Pull, copy, create and delete assign it. Default: DEFAULT_MODELS. */
+  /** Installed models. Pull, copy, create and delete assign it. Default: DEFAULT_MODELS. */
   models: FakeModel[];
-  /** Any model name is known; for cardinality tests. Default false. */
+  /** Whether every model name is known, for cardinality tests. Default false. */
   acceptAnyModel: boolean;
   /** "0.40" adds the fields of later releases (10). Default "0.33". */
   release: "0.33" | "0.40";
-  /** What /api/version says; default: made from `release`. */
+  /** Version in /api/version. Default: derived from `release`. */
   version: string | undefined;
 
-  /** Silence before the response head: queue, load and prefill (8.2). Default 0. */
+  /** Delay before the response head: queue, load and prompt evaluation (8.2). Default 0. */
   headersDelayMs: number;
-  /** Silence between head and first message; Ollama itself has none. Default 0. */
+  /** Delay between head and first message; Ollama itself has none. Default 0. */
   firstTokenDelayMs: number;
-  /** Before each further token. Default 0. */
+  /** Delay before each further token. Default 0. */
   tokenDelayMs: number;
 
-  /** Requests that a model answers at a time; the others wait (8.1). Default: no limit. */
+  /** Concurrent requests per model; further ones wait (8.1). Default: unlimited. */
   slots: number | undefined;
-  /** `created_at` of native messages is the moment of their writing, to the microsecond (split "message" only). */
+  /**
+   * Whether `created_at` of native messages is the time at which they are written, in microseconds. Only with split
+   * "message".
+   */
   freshTimestamps: boolean;
 
-  /** Output messages with text; default: one per word, or 5. */
+  /** Output messages with text. Default: one per word. */
   tokens: number | undefined;
-  /** Their texts, repeated as needed. Default: DEFAULT_WORDS. */
+  /** Texts of these, repeated as needed. Default: DEFAULT_WORDS. */
   words: readonly string[];
-  /** Thinking messages before the text; default: 3 for thinking models unless `think` is false. */
+  /** Thinking messages before the text. Default: 3 for thinking models unless `think` is false. */
   thinking: number | undefined;
   /** Tool calls after the text, in one message. Default: none. */
   toolCalls: readonly FakeToolCall[];
-  /** The tool calls come in the final message instead (2.3). Default false. */
+  /** Whether the tool calls are in the final message instead (2.3). Default false. */
   toolCallsInFinal: boolean;
   /** Text in the final message (2.2). Default "". */
   finalText: string;
-  /** `done_reason`; /v1 uses its own words. Default "stop". */
+  /** `done_reason`, translated on /v1. Default "stop". */
   finishReason: "stop" | "length";
 
-  /** Prompt tokens, cached ones included (2.3). 0 is omitted as Ollama does. Default 26. */
+  /** Prompt tokens, including cached ones (2.3). 0 is omitted as by Ollama. Default 26. */
   promptTokens: number;
-  /** `prompt_eval_count` part from the cache (10): undefined is not sent, 0 is. Default undefined. */
+  /** Cached part of the prompt tokens (10). 0 is sent, `undefined` is not. Default `undefined`. */
   cachedTokens: number | undefined;
-  /** Output tokens that are reported; default: as many as messages were sent. */
+  /** Reported output tokens. Default: the number of messages sent. */
   outputTokens: number | undefined;
-  /** First guess of /v1/messages (3.6), different from the truth. Default 21. */
+  /** Estimated input tokens in `message_start` of /v1/messages (3.6), different from the real count. Default 21. */
   estimatedTokens: number;
-  /** Final answers without token counts and durations. Default false. */
+  /** Whether responses lack token counts and durations. Default false. */
   omitUsage: boolean;
 
   /** ns; 0 is omitted. Default 52 ms. */
@@ -170,55 +172,55 @@ export interface FakeBehaviour {
   /** `timings` of /v1/chat/completions (10); default: as `release` says. */
   timings: boolean | undefined;
 
-  /** Unix milliseconds of the first message, for `created` and `created_at`; default: the request's arrival. */
+  /** Unix milliseconds of the first message, for `created` and `created_at`. Default: the request's arrival. */
   startMs: number | undefined;
   /** Integers in `context` of the final /api/generate message (2.2). Default 3. */
   contextLength: number;
-  /** Unknown fields at the end of every message and object. Default {}. */
+  /** Unknown fields, added at the end of every message and object. Default {}. */
   extraFields: Record<string, unknown>;
   /** Numbers in an embedding. Default 4. */
   dimensions: number;
 
-  /** How streamed bodies are cut. Default "message". */
+  /** How streamed bodies are split. Default "message". */
   split: Split;
-  /** Each write to the socket has at most so many bytes, heads included. Default undefined. */
+  /** Maximum bytes per write to the socket, including heads. Default: unlimited. */
   writeBytes: number | undefined;
-  /** The last message of a stream lacks its newline(s). Default false. */
+  /** Whether the last message of a stream lacks its newlines. Default false. */
   missingFinalNewline: boolean;
 
-  /** What goes wrong. Default undefined. */
+  /** Fault of responses. Default: none. */
   fault: Fault | undefined;
-  /** Answer inference, transfer and model routes with this error status (4.1, 4.3). */
+  /** Error status of inference, transfer and model routes (4.1, 4.3). Default: none. */
   status: number | undefined;
-  /** Its message; default: the usual one for the status. */
+  /** Message of that status. Default: Ollama's. */
   statusMessage: string | undefined;
-  /** Never answer those routes. Default false. */
+  /** Whether these routes never respond. Default false. */
   hang: boolean;
 
-  /** 403 for unknown Host headers (5.1), as on a loopback listener. Default true. */
+  /** Whether unknown Host headers get 403 (5.1), as on a loopback listener. Default true. */
   hostCheck: boolean;
-  /** 403 for unknown Origin headers (5.2). Default true. */
+  /** Whether unknown Origin headers get 403 (5.2). Default true. */
   originCheck: boolean;
-  /** Further allowed origins, as OLLAMA_ORIGINS; "*" allows all. Default []. */
+  /** Additional allowed origins, as in OLLAMA_ORIGINS; "*" allows all. Default []. */
   origins: readonly string[];
-  /** Headers added to every answer, in this order and case. Default []. */
+  /** Headers added to every response, in this order and case. Default []. */
   extraHeaders: readonly (readonly [string, string])[];
 
   versionProbe: Probe;
   psProbe: Probe;
   tagsProbe: Probe;
 
-  /** Layers of pull, push and create, and progress messages for each. */
+  /** Layers of pull, push and create, and the number of progress messages for each. */
   layers: readonly FakeLayer[];
   progressPerLayer: number;
 
-  /** Takes over requests. Default undefined. */
+  /** Handles requests in place of the fake. Default: none. */
   script: Script | undefined;
-  /** Changes to the behaviour for one request. Default undefined. */
+  /** Returns changes to the behaviour for one request. Default: none. */
   choose: ((request: RecordedRequest) => Partial<FakeBehaviour> | undefined) | undefined;
 }
 
-/** Pieces of the default answer: markup that Go escapes, and characters of 2, 3 and 4 bytes. */
+/** Texts of the default response: markup that Go escapes, and characters of 2, 3 and 4 bytes. */
 export const DEFAULT_WORDS: readonly string[] = ["Hi", " there", " <b>café</b>", " 日本", " 🦙!"];
 
 /** llama3.2 (loaded), qwen3 (thinks), nomic-embed-text (embeds). */
@@ -263,7 +265,7 @@ export const DEFAULT_MODELS: readonly FakeModel[] = [
   },
 ];
 
-/** The behaviour of a healthy Ollama. */
+/** Returns the behaviour of a healthy Ollama server. */
 export function defaultBehaviour(): FakeBehaviour {
   return {
     models: [...DEFAULT_MODELS],

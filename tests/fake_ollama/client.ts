@@ -1,4 +1,4 @@
-/** A small client for tests of the fake Ollama and of what stands before it: JSON by fetch, raw bytes by TCP. */
+/** Test client of the fake Ollama, with or without a proxy in front of it: JSON by fetch, raw bytes by TCP. */
 
 import { assert } from "@std/assert";
 import type { FakeOllama } from "./mod.ts";
@@ -9,7 +9,7 @@ export const CHAT = { model: "llama3.2", messages: [{ role: "user", content: "He
 /** A request for /v1/messages. */
 export const MESSAGES = { ...CHAT, max_tokens: 100 };
 
-/** Sends a JSON body; the answer is read to its end. */
+/** Sends a JSON body and reads the whole response. */
 export async function post(
   fake: FakeOllama,
   path: string,
@@ -21,12 +21,12 @@ export async function post(
   return { status: response.status, type: response.headers.get("content-type"), text, headers: response.headers };
 }
 
-/** The JSON lines of an NDJSON text. */
+/** Parses an NDJSON text. */
 export function lines(text: string): Record<string, unknown>[] {
   return text.trimEnd().split("\n").map((line) => JSON.parse(line));
 }
 
-/** Sends raw bytes and reads until the fake closes or `until` is seen; one character per byte. */
+/** Sends raw bytes and reads until the fake closes the connection or sends `until`. Returns one character per byte. */
 export async function raw(fake: FakeOllama, request: string, until = "\0"): Promise<string> {
   using conn = await Deno.connect({ hostname: "127.0.0.1", port: fake.port });
   await conn.write(new TextEncoder().encode(request));
@@ -40,14 +40,14 @@ export async function raw(fake: FakeOllama, request: string, until = "\0"): Prom
   return text;
 }
 
-/** A raw POST of /api/chat with further header lines. */
+/** Returns a raw POST request to /api/chat. `head`: additional header lines. */
 export function chatRequest(body: unknown = CHAT, head = ""): string {
   const text = JSON.stringify(body);
   const length = new TextEncoder().encode(text).length;
   return `POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n${head}\r\n${text}`;
 }
 
-/** The chunk sizes of a chunked answer in order, the last 0 included. */
+/** Returns the chunk sizes of a chunked response in order, including the final 0. */
 export function chunkSizes(answer: string): number[] {
   const sizes: number[] = [];
   let at = answer.indexOf("\r\n\r\n") + 4;

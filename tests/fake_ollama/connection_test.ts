@@ -1,10 +1,10 @@
-/** The fake Ollama controls and records what goes over the wire. */
+/** The fake Ollama controls and records the bytes on the wire. */
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { type FakeOllama, type FakeOllamaOptions, startFakeOllama } from "./mod.ts";
 import { CHAT, chatRequest, chunkSizes, lines, MESSAGES, post, raw } from "./client.ts";
 
-Deno.test("startFakeOllama() refuses unknown hosts with an empty 403 only when it checks them", async () => {
+Deno.test("startFakeOllama() refuses unknown hosts with an empty 403 only if `hostCheck` is set", async () => {
   await using fake = await startFakeOllama();
   const ask = (host: string) => raw(fake, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
   for (const host of ["127.0.0.1:11434", "localhost", "[::1]:9000", "192.168.1.5", "box.local", ""]) {
@@ -17,7 +17,7 @@ Deno.test("startFakeOllama() refuses unknown hosts with an empty 403 only when i
   assertStringIncludes(await ask("ollama.example.com"), "HTTP/1.1 200 OK");
 });
 
-Deno.test("a stream ends with metrics, one HTTP chunk per message, markup escaped", async () => {
+Deno.test("startFakeOllama() sends one HTTP chunk per message, escapes markup, and ends a stream with metrics", async () => {
   await using fake = await startFakeOllama({ thinking: 1, toolCalls: [{ name: "f", arguments: { a: "<" } }] });
   const answer = await raw(fake, chatRequest(), "0\r\n\r\n");
   assertStringIncludes(answer, "Transfer-Encoding: chunked");
@@ -32,7 +32,7 @@ Deno.test("a stream ends with metrics, one HTTP chunk per message, markup escape
   assertEquals(messages[7]?.["eval_count"], 7);
 });
 
-Deno.test("split cuts a stream anywhere and loses nothing", async () => {
+Deno.test("FakeBehaviour.split splits a stream anywhere and loses nothing", async () => {
   await using fake = await startFakeOllama();
   const normal = chunkSizes(await raw(fake, chatRequest(), "0\r\n\r\n"));
   const total = normal.reduce((sum, size) => sum + size, 0);
@@ -56,7 +56,7 @@ Deno.test("split cuts a stream anywhere and loses nothing", async () => {
   assertEquals(lines(text).length, 6);
 });
 
-Deno.test("faults end a stream in the way that they are named after", async (t) => {
+Deno.test("FakeBehaviour.fault ends a stream as its kind says", async (t) => {
   await using fake = await startFakeOllama();
   const whole = async (path: string, body: unknown) => (await post(fake, path, body)).text;
   await t.step("error: the native error line", async () => {
@@ -66,7 +66,7 @@ Deno.test("faults end a stream in the way that they are named after", async (t) 
     fake.behaviour.fault = { kind: "error", afterMessages: 0 };
     assertEquals((await post(fake, "/api/chat", CHAT)).status, 500);
   });
-  await t.step("error: the silent forms of /v1", async () => {
+  await t.step("error: silent on /v1", async () => {
     fake.behaviour.fault = { kind: "error" };
     const chat = await whole("/v1/chat/completions", { ...CHAT, stream: true });
     assertStringIncludes(chat, '"model":""');
@@ -79,14 +79,14 @@ Deno.test("faults end a stream in the way that they are named after", async (t) 
     assertEquals(lines(await whole("/api/chat", CHAT)).map((message) => message["done"]), [false, false, false]);
     assertStringIncludes(await whole("/api/chat", { ...CHAT, stream: false }), '"done":false}');
   });
-  await t.step("malformed: one broken line, then on", async () => {
+  await t.step("malformed: one invalid line, then the stream continues", async () => {
     fake.behaviour.fault = { kind: "malformed", afterMessages: 1 };
     const text = await whole("/api/chat", CHAT);
     assertEquals(text.trimEnd().split("\n").length, 7);
     assertStringIncludes(text, '"done":true');
   });
   for (const kind of ["reset", "half_chunk"] as const) {
-    await t.step(`${kind}: the connection breaks`, async () => {
+    await t.step(`${kind}: the connection is closed within the response`, async () => {
       fake.behaviour.fault = { kind };
       await assertRejects(() => whole("/api/chat", CHAT));
       await assertRejects(() => whole("/api/chat", { ...CHAT, stream: false }));
@@ -94,7 +94,7 @@ Deno.test("faults end a stream in the way that they are named after", async (t) 
     });
   }
   for (const kind of ["no_answer", "half_headers"] as const) {
-    await t.step(`${kind}: nothing to read`, async () => {
+    await t.step(`${kind}: no complete response`, async () => {
       fake.behaviour.fault = { kind };
       const text = await raw(fake, chatRequest());
       assertEquals(text.includes("\r\n\r\n"), false);
@@ -103,7 +103,7 @@ Deno.test("faults end a stream in the way that they are named after", async (t) 
   }
 });
 
-Deno.test("probes answer late, wrongly or never", async () => {
+Deno.test("FakeBehaviour.psProbe and its like answer late, with errors, or never", async () => {
   await using fake = await startFakeOllama();
   const get = async (path: string) => {
     const response = await fetch(fake.url + path, { signal: AbortSignal.timeout(100) });
@@ -120,7 +120,7 @@ Deno.test("probes answer late, wrongly or never", async () => {
   assertEquals(await get("/api/ps"), [200, '{"models":[]}']);
 });
 
-Deno.test("a request remembers bytes, order, connection and end", async () => {
+Deno.test("RecordedRequest has the request's bytes, headers in order, connection and end", async () => {
   await using fake = await startFakeOllama();
   await raw(fake, chatRequest(CHAT, "X-One: a\r\nx-one: b\r\n"), "0\r\n\r\n");
   const request = await fake.waitForRequest((r) => r.path === "/api/chat");
@@ -136,7 +136,7 @@ Deno.test("a request remembers bytes, order, connection and end", async () => {
   await fake.waitForIdle();
 });
 
-Deno.test("an abort is seen at once: before the head, in mid-stream, while stalled", async (t) => {
+Deno.test("RecordedRequest.aborted resolves at once: before the head, within a stream, while stalled", async (t) => {
   await using fake = await startFakeOllama();
   const rows: [string, FakeOllamaOptions][] = [
     ["hang", { hang: true }],
@@ -162,7 +162,7 @@ Deno.test("an abort is seen at once: before the head, in mid-stream, while stall
   }
 });
 
-Deno.test("Expect is answered when the body is read, not for a blob that exists", async () => {
+Deno.test("startFakeOllama() answers Expect when it reads the body, not for an existing blob", async () => {
   await using fake = await startFakeOllama();
   const digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
   const head = `POST /api/blobs/sha256:${digest} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n`;
@@ -179,7 +179,7 @@ Deno.test("Expect is answered when the body is read, not for a blob that exists"
   assertStringIncludes(wrong.text, "digest mismatch, expected");
 });
 
-Deno.test("a script takes over, or leaves the answer to the fake", async () => {
+Deno.test("FakeBehaviour.script answers a request, or leaves it to the fake", async () => {
   await using fake = await startFakeOllama();
   fake.behaviour.script = async (request, connection) => {
     if (request.path !== "/odd") return;
@@ -191,26 +191,26 @@ Deno.test("a script takes over, or leaves the answer to the fake", async () => {
   assertEquals(fake.connectionCount, 1);
 });
 
-Deno.test("close() throws what a script threw, and answers before that with an empty 500", async () => {
+Deno.test("FakeOllama.close() throws an error of a script, which was answered with an empty 500", async () => {
   const fake = await startFakeOllama({ script: () => Promise.reject(new Error("wrong header")) });
   assertStringIncludes(await raw(fake, chatRequest()), "HTTP/1.1 500 Internal Server Error");
   await assertRejects(() => fake.close(), Error, "wrong header");
 });
 
-Deno.test("delays come where they are asked for", async () => {
+Deno.test("FakeBehaviour delays precede the head, the first token and each token", async () => {
   await using fake = await startFakeOllama({ headersDelayMs: 40, firstTokenDelayMs: 2000, tokenDelayMs: 10 });
   const startedAt = performance.now();
   const response = await fetch(`${fake.url}/api/chat`, { method: "POST", body: JSON.stringify(CHAT) });
   const headersAt = performance.now() - startedAt;
   const text = await response.text();
   const endAt = performance.now() - startedAt;
-  // A machine has to be busy for more than a second to see the head late.
+  // Fails only if the machine delays the head by more than a second.
   assert(headersAt >= 38 && headersAt < endAt - 1000, `head after ${headersAt} ms`);
   assert(endAt >= 2070, `end after ${endAt} ms`);
   assertEquals(lines(text).at(-1)?.["eval_duration"], 50_000_000);
 });
 
-Deno.test("slots let the others wait in order, and forget who has left", async () => {
+Deno.test("FakeBehaviour.slots queues further requests in order, and drops those that disconnect", async () => {
   await using fake = await startFakeOllama({ slots: 1, tokens: 3, tokenDelayMs: 20, freshTimestamps: true });
   const first = post(fake, "/api/chat", CHAT);
   await fake.waitForRequest();

@@ -1,4 +1,4 @@
-/** The fake Ollama gives the answers of the contract: otherwise the tests that use it mean nothing. */
+/** The fake Ollama responds as docs/ollama-api.md describes; all tests that use it rely on this. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { zstdCompressSync } from "node:zlib";
@@ -7,7 +7,7 @@ import { CHAT, lines, MESSAGES, post } from "./client.ts";
 import { fixtures, FIXTURES_URL } from "./fixtures.ts";
 
 const JSON_UTF8 = "application/json; charset=utf-8";
-/** Method, path, body, and the status, content type and a part of the answer. */
+/** Method, path and body of a request; status, content type and a part of the response. */
 const ROUTES: [string, string, unknown, number, string | null, string][] = [
   ["GET", "/", undefined, 200, "text/plain; charset=utf-8", "Ollama is running"],
   ["GET", "/api/version", undefined, 200, JSON_UTF8, '{"version":"0.33.0"}'],
@@ -60,7 +60,7 @@ const ROUTES: [string, string, unknown, number, string | null, string][] = [
   ["POST", "/api/experimental/web_search", {}, 200, JSON_UTF8, '{"results":[]}'],
 ];
 
-Deno.test("startFakeOllama() answers every route of the contract with its status, type and text", async (t) => {
+Deno.test("startFakeOllama() answers every route with its status, content type and text", async (t) => {
   await using fake = await startFakeOllama();
   for (const [method, path, body, status, type, part] of ROUTES) {
     await t.step(`${method} ${path} ${body === undefined ? "" : JSON.stringify(body)}`.trim(), async () => {
@@ -98,7 +98,7 @@ Deno.test("startFakeOllama() answers HEAD, redirects and OPTIONS as gin does", a
   assertEquals([all.status, all.headers.get("access-control-allow-origin")], [200, "*"]);
 });
 
-Deno.test("startFakeOllama() reads JSON as Go does: any key case, any type, nothing after the first value", async () => {
+Deno.test("startFakeOllama() reads JSON as Go does: any key case, any content type, nothing after the first value", async () => {
   await using fake = await startFakeOllama();
   const body = '{"MODEL":"llama3.2","Stream":false,"messages":[{"role":"user"}]} {"model":"other"}';
   const response = await fetch(`${fake.url}/api/chat`, {
@@ -117,7 +117,7 @@ Deno.test("startFakeOllama() reads JSON as Go does: any key case, any type, noth
   assertEquals((await packed.json()).model, "llama3.2");
 });
 
-Deno.test("the final message has the fields that the behaviour asks for", async (t) => {
+Deno.test("startFakeOllama() sends the fields of the final message that the behaviour selects", async (t) => {
   await using fake = await startFakeOllama();
   const rows: [string, FakeOllamaOptions, string | RegExp][] = [
     ["cached tokens", { cachedTokens: 0 }, '"prompt_eval_count":26,"prompt_eval_cached_count":0,'],
@@ -134,7 +134,7 @@ Deno.test("the final message has the fields that the behaviour asks for", async 
       assertStringIncludes(text, part as string);
     });
   }
-  await t.step("a context of more than a megabyte", async () => {
+  await t.step("a context of over a megabyte", async () => {
     fake.reset();
     fake.behaviour.contextLength = 200_000;
     const { text } = await post(fake, "/api/generate", { model: "llama3.2", prompt: "x" });
@@ -143,7 +143,7 @@ Deno.test("the final message has the fields that the behaviour asks for", async 
   });
 });
 
-Deno.test("status forces errors in the shape of each API", async () => {
+Deno.test("FakeBehaviour.status forces errors in the format of each API", async () => {
   await using fake = await startFakeOllama({ status: 503 });
   const native = await post(fake, "/api/chat", CHAT);
   const message = "server busy, please try again.  maximum pending requests exceeded";
@@ -154,7 +154,7 @@ Deno.test("status forces errors in the shape of each API", async () => {
   assertEquals((await post(fake, "/api/generate", CHAT)).text, `{"error":"model 'llama3.2' not found"}`);
 });
 
-Deno.test("pull, copy and delete change the models; requests load them", async () => {
+Deno.test("startFakeOllama() pulls, copies, deletes and loads models", async () => {
   await using fake = await startFakeOllama();
   const names = async (path: string) => {
     const { models } = await (await fetch(fake.url + path)).json();
@@ -174,7 +174,7 @@ Deno.test("pull, copy and delete change the models; requests load them", async (
   assertEquals(await names("/api/ps"), ["llama3.2:latest"]);
 });
 
-Deno.test("the 0.40 release has its routes and fields", async () => {
+Deno.test("FakeBehaviour.release adds the routes and fields of 0.40", async () => {
   await using fake = await startFakeOllama({ release: "0.40", cachedTokens: 20 });
   const usage = { ...CHAT, stream: true, stream_options: { include_usage: true } };
   const { text } = await post(fake, "/v1/chat/completions", usage);
@@ -186,7 +186,7 @@ Deno.test("the 0.40 release has its routes and fields", async () => {
   assertStringIncludes((await post(fake, "/v1/systemone", CHAT)).text, '"output_tokens":5');
 });
 
-Deno.test("fixtures/ holds what the payload functions of the fake give", async () => {
+Deno.test("tests/fixtures has the output of the fake's payload functions", async () => {
   const update = Deno.env.get("UPDATE_GOLDEN") === "1";
   const files = Object.entries(fixtures());
   if (update) await Deno.mkdir(FIXTURES_URL, { recursive: true });
@@ -200,6 +200,6 @@ Deno.test("fixtures/ holds what the payload functions of the fake give", async (
   }
   for await (const { name } of Deno.readDir(FIXTURES_URL)) {
     const stale = /\.(ndjson|sse)$/.test(name) && !files.some(([known]) => known === name);
-    assert(!stale, `${name} is made by nothing any more`);
+    assert(!stale, `${name} is no longer generated`);
   }
 });

@@ -5,10 +5,10 @@
 import { type Answer, bodyAnswer } from "./plan.ts";
 import { goJson } from "./json.ts";
 
-/** Whose error shape a route uses. */
+/** API family, which determines the format of errors. */
 export type Family = "native" | "openai" | "anthropic";
 
-/** The usual message of a status (4.1); `model` is the string of the request. */
+/** Returns Ollama's message for a status (4.1); `model` is the name as requested. */
 export function usualMessage(status: number, model: string): string {
   const messages: Record<number, string> = {
     400: "invalid model name",
@@ -23,7 +23,7 @@ export function usualMessage(status: number, model: string): string {
   return messages[status] ?? `status ${status}`;
 }
 
-/** What a crashed runner gives, before and in mid-stream (4.1). */
+/** Message of a crashed runner, before or within a stream (4.1). */
 export const RUNNER_STOPPED = "model runner has unexpectedly stopped, this may be due to resource " +
   "limitations or an internal error, check ollama server logs for details";
 
@@ -42,7 +42,7 @@ const ANTHROPIC_TYPES: Record<number, string> = {
   529: "overloaded_error",
 };
 
-/** The error body of a family as text. */
+/** Returns an error body in a family's format. */
 export function errorBody(family: Family, status: number, message: string): string {
   if (family === "openai") {
     const type = OPENAI_TYPES[status] ?? "api_error";
@@ -58,7 +58,7 @@ export function errorBody(family: Family, status: number, message: string): stri
   return goJson({ error: message });
 }
 
-/** An error answer; /v1 has no charset in its content type (4.3). */
+/** Returns an error answer. On /v1 the content type has no charset (4.3). */
 export function errorAnswer(family: Family, status: number, message: string): Answer {
   const type = family === "native" ? "application/json; charset=utf-8" : "application/json";
   return bodyAnswer(status, type, errorBody(family, status, message));

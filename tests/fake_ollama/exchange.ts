@@ -1,5 +1,5 @@
 /**
- * What a route handler of the fake Ollama gets and gives.
+ * Types shared by the route handlers of the fake Ollama.
  */
 
 import type { FakeBehaviour } from "./behaviour.ts";
@@ -10,37 +10,37 @@ import type { Answer, KeyedAnswer } from "./plan.ts";
 import type { RecordedRequest } from "./request.ts";
 import type { FakeState } from "./state.ts";
 
-/** One request on its way through the fake. */
+/** Request being handled by the fake. */
 export interface Exchange {
   readonly request: RecordedRequest;
   readonly connection: FakeConnection;
-  /** The behaviour when the request came; never changed. */
+  /** Behaviour at the time of the request; frozen. */
   readonly behaviour: FakeBehaviour;
-  /** The behaviour that a test sees and changes; pull, copy and delete assign its models. */
+  /** Current behaviour, which the test may change. Pull, copy and delete assign its models. */
   readonly live: FakeBehaviour;
   readonly state: FakeState;
-  /** The segment that the path template's parameter matched, or "". */
+  /** Value of the path template's parameter, or "" if it has none. */
   readonly param: string;
 }
 
-/** Answers one route. */
+/** Handles the requests of one route. */
 export type RouteHandler = (
   exchange: Exchange,
 ) => Promise<Answer | KeyedAnswer> | Answer | KeyedAnswer;
 
-/** One row of the route table. */
+/** Row of the route table. */
 export interface Route {
   method: "GET" | "HEAD" | "POST" | "DELETE";
-  /** Path template; a segment that begins with ":" matches one segment (docs/ollama-api.md 1). */
+  /** Path template; ":name" matches one segment (docs/ollama-api.md 1). */
   path: string;
   handler: RouteHandler;
-  /** Error shape. */
+  /** Format of its errors. */
   family: Family;
-  /** `status`, `hang` and faults of the behaviour apply. */
+  /** Whether the behaviour's `status`, `hang` and faults apply. */
   gated: boolean;
 }
 
-/** Thrown by handlers for an error answer in the shape of the route's family. */
+/** Thrown by handlers for an error answer in the format of the route's family. */
 export class RouteError extends Error {
   override name = "RouteError";
   readonly status: number;
@@ -51,7 +51,7 @@ export class RouteError extends Error {
   }
 }
 
-/** The request's JSON object, read to its end. */
+/** Reads the request's JSON object. */
 export async function readObject(exchange: Exchange): Promise<JsonObject> {
   return decodeObject(await exchange.connection.readBody(), "missing request body");
 }

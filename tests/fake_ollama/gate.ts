@@ -1,6 +1,6 @@
 /**
- * What the behaviour puts before and around the handlers of the fake Ollama: scripts, forced
- * errors, hanging, and runners that fail before the first byte.
+ * Behaviour applied before and around the route handlers of the fake Ollama: scripts, forced errors, hanging, and
+ * runners that fail before the first byte.
  */
 
 import type { FakeBehaviour, Script } from "./behaviour.ts";
@@ -13,7 +13,7 @@ import type { RecordedRequest } from "./request.ts";
 
 type Headers = readonly (readonly [string, string])[];
 
-/** Runs a script; true when it has answered, or nobody can answer any more. */
+/** Runs a script. Returns whether it has answered, or the connection is gone. */
 export async function takenOver(
   script: Script,
   request: RecordedRequest,
@@ -24,11 +24,11 @@ export async function takenOver(
   return taken === true || connection.bytesWritten > before || connection.gone;
 }
 
-/** The answer that `status` forces, nothing ever for `hang`, undefined to go on. */
+/** Returns the answer forced by `status`, or `undefined` to continue. With `hang` it never resolves. */
 export async function gate(exchange: Exchange, route: Route): Promise<Answer | undefined> {
   const { behaviour, connection } = exchange;
   if (!behaviour.hang && behaviour.status === undefined) return undefined;
-  // An upload is refused before its body is read, as a blob that exists is answered (2.5).
+  // Uploads are refused before the body is read, just like those of existing blobs (2.5).
   const upload = route.path === "/api/blobs/:digest";
   const body = upload ? new Uint8Array(0) : await connection.readBody();
   if (behaviour.hang || behaviour.status === undefined) await connection.sleep(Infinity);
@@ -37,7 +37,7 @@ export async function gate(exchange: Exchange, route: Route): Promise<Answer | u
   return { ...errorAnswer(route.family, status, message), paced: true };
 }
 
-/** The same answer with more headers, those of the guards. */
+/** Returns an answer with additional headers, from the guards. */
 export function withHeaders(found: Answer | KeyedAnswer, headers: Headers): Answer | KeyedAnswer {
   if (headers.length === 0) return found;
   const add = (answer: Answer) => ({ ...answer, headers: [...headers, ...answer.headers ?? []] });
@@ -45,7 +45,9 @@ export function withHeaders(found: Answer | KeyedAnswer, headers: Headers): Answ
   return { ...found, key: `${found.key}|${headers.join()}`, make: () => add(found.make()) };
 }
 
-/** A runner that fails before the first byte is a real error: always so without a stream (4.2). */
+/**
+ * Turns a runner failure into an error status if it precedes the first byte, as it always does if not streamed (4.2).
+ */
 export function failing(
   found: Answer | KeyedAnswer,
   family: Family,
@@ -61,7 +63,7 @@ export function failing(
   return "key" in found ? { ...found, make: () => fail(found.make()) } : fail(found);
 }
 
-/** The model that an unread request names, "" if it cannot be told. */
+/** Returns the model named by a request body, or "" if it cannot be parsed. */
 function modelOf(body: Uint8Array): string {
   try {
     const object = decodeObject(body, "");

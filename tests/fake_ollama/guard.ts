@@ -1,5 +1,5 @@
 /**
- * What stands before the routes: the Origin check and then the Host check
+ * Guards in front of the routes: the Origin check, then the Host check
  * (docs/ollama-api.md 5.1, 5.2).
  */
 
@@ -15,13 +15,13 @@ const METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS";
 const HEADERS = "Authorization,Content-Type,User-Agent,Accept,X-Requested-With,Openai-Beta," +
   "X-Stainless-Lang,X-Stainless-Package-Version,X-Stainless-Os,X-Stainless-Arch";
 
-/** The guards' verdict: an answer instead of the route's, or headers to add to it. */
+/** Result of the guards: an answer that replaces the route's, or headers to add to it. */
 export interface Verdict {
   answer?: Answer;
   headers: readonly (readonly [string, string])[];
 }
 
-/** Applies both checks as far as the behaviour asks for them. */
+/** Applies the checks that the behaviour enables. */
 export function guard(request: RecordedRequest, behaviour: FakeBehaviour): Verdict {
   const origin = request.header("origin");
   const host = request.header("host") ?? "";
@@ -71,14 +71,14 @@ function originAllowed(origin: string, extra: readonly string[]): boolean {
   });
 }
 
-/** A Host header's name or address: "[::1]:9000" gives "::1". */
+/** Returns the name or address in a Host header: "[::1]:9000" gives "::1". */
 function withoutPort(host: string): string {
   const bracketed = /^\[([^\]]*)\](:\d*)?$/.exec(host);
   if (bracketed !== null) return bracketed[1] ?? "";
   return host.replace(/^([^:]*):\d*$/, "$1");
 }
 
-/** Loopback, private and unspecified addresses. */
+/** Returns whether an address is loopback, private or unspecified. */
 function isLocalAddress(name: string): boolean {
   if (/^(127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)(\d{1,3}\.){0,2}\d{1,3}$/.test(name)) {
     return true;

@@ -1,8 +1,7 @@
 /**
- * A small HTTP/1.1 server on raw TCP. The fake Ollama needs what `Deno.serve` does not give: every byte and every
- * write under control, and the exact moment at which the peer closes. It therefore keeps reading the socket while it
- * answers. Pipelining works as far as the inbox reaches, TLS and HTTP/2 do not exist, as in Ollama
- * (docs/ollama-api.md 5.3).
+ * Small HTTP/1.1 server on raw TCP. Unlike `Deno.serve` it controls every byte and every write, and detects when the
+ * peer closes, by reading from the socket while it responds. Pipelining is limited by the inbox; like Ollama it has no
+ * TLS and no HTTP/2 (docs/ollama-api.md 5.3).
  */
 
 import { concat, RecordedRequest, type RequestHead } from "./request.ts";
@@ -19,20 +18,20 @@ import {
 } from "./wire.ts";
 
 const READ_BUFFER_BYTES = 64 * 1024;
-/** Go reads this much of a body that the handler left, to save the connection (net/http maxPostHandlerReadBytes). */
+/** Maximum of unread body bytes that Go consumes to keep the connection (net/http, maxPostHandlerReadBytes). */
 const MAX_DRAINED_BODY_BYTES = 256 * 1024;
 const EMPTY = new Uint8Array(0);
 const CONTINUE = new TextEncoder().encode("HTTP/1.1 100 Continue\r\n\r\n");
 
-/** Answers one request. Returns when the answer is complete. */
+/** Handles one request. Resolves when the response is complete. */
 export type Handler = (request: RecordedRequest, connection: FakeConnection) => Promise<void>;
 
-/** One TCP connection: requests are read from it, answers are written to it byte by byte. */
+/** TCP connection with control over each byte of the responses. */
 export class FakeConnection {
   readonly id: number;
-  /** Writes are cut to pieces of this size, each a packet of its own; undefined: one write per call. */
+  /** Maximum bytes per write, each a packet of its own. Default: unlimited. */
   writeBytes: number | undefined;
-  /** Set when the connection must not be used for another request. */
+  /** Whether to close the connection after the current response. */
   closeAfterAnswer = false;
 
   #conn: Deno.TcpConn;
@@ -52,17 +51,17 @@ export class FakeConnection {
     conn.setNoDelay(true);
   }
 
-  /** True when the peer has closed or the connection was closed on this side. */
+  /** Whether the peer or this side has closed the connection. */
   get gone(): boolean {
     return this.#gone || this.#closed;
   }
 
-  /** Bytes of answers written so far, over all requests. */
+  /** Response bytes written so far, over all requests. */
   get bytesWritten(): number {
     return this.#written;
   }
 
-  /** Writes raw bytes (or latin1 text) as they are; throws ConnectionGone when the peer has left. */
+  /** Writes raw bytes or latin1 text. Throws ConnectionGone if the peer has disconnected. */
   async write(data: Uint8Array | string): Promise<void> {
     const bytes = typeof data === "string" ? latin1Bytes(data) : data;
     const step = this.writeBytes ?? (bytes.length || 1);
@@ -80,7 +79,7 @@ export class FakeConnection {
     }
   }
 
-  /** Like write, for the last bytes of an answer: a peer that closes upon them has not aborted. */
+  /** Like `write()`, for the last bytes of a response: if the peer closes then, it has not aborted. */
   async writeLast(data: Uint8Array | string): Promise<void> {
     this.#finishing = true;
     try {
@@ -92,7 +91,7 @@ export class FakeConnection {
     }
   }
 
-  /** Waits; throws ConnectionGone at once when the peer leaves. One wait at a time. */
+  /** Waits, one call at a time. Throws ConnectionGone as soon as the peer disconnects. */
   async sleep(milliseconds: number): Promise<void> {
     if (this.gone) throw new ConnectionGone();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -104,32 +103,32 @@ export class FakeConnection {
     if (this.gone) throw new ConnectionGone();
   }
 
-  /** Calls back once when the peer leaves or the connection is closed. */
+  /** Calls back once, when the peer disconnects or the connection is closed. */
   onGone(callback: () => void): void {
     if (this.gone) callback();
     else this.#onGone.push(callback);
   }
 
-  /** Closes the socket at once; in mid-answer the peer sees a broken connection. */
+  /** Closes the socket at once. Within a response the peer sees a broken connection. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     try {
       this.#conn.close();
     } catch {
-      // Already closed by a failed read.
+      // Already closed after a failed read.
     }
     this.#request?.recordEnd(this.#gone ? "aborted" : "broken");
     this.#notify();
   }
 
-  /** Reads the body of the current request to its end; safe to call again. */
+  /** Reads the rest of the current request's body. May be called repeatedly. */
   async readBody(): Promise<Uint8Array<ArrayBuffer>> {
     while (await this.readBodyChunk() !== undefined);
     return this.#request?.body ?? EMPTY;
   }
 
-  /** The next bytes of the current request's body as they come, undefined at its end. Answers Expect first. */
+  /** Returns the next bytes of the current request's body, or `undefined` at its end. Responds to Expect first. */
   async readBodyChunk(): Promise<Uint8Array | undefined> {
     const body = this.#body;
     const request = this.#request;
@@ -146,8 +145,8 @@ export class FakeConnection {
   }
 
   /**
-   * Called before a head is written: deals with an unread body as Go does, that is, reads a small rest and gives up
-   * the connection otherwise. Returns whether the connection stays usable.
+   * Called before a response head is written. Handles an unread body as Go does: consumes a short rest, otherwise gives
+   * up the connection. Returns whether the connection stays usable.
    */
   async settleBody(): Promise<boolean> {
     const request = this.#request;
@@ -162,7 +161,7 @@ export class FakeConnection {
     return !this.closeAfterAnswer;
   }
 
-  /** Serves requests until the peer or the fake closes. Unexpected errors of the handler go to `report`. */
+  /** Serves requests until either side closes. Reports unexpected errors of the handler. */
   async serve(
     handler: Handler,
     onRequest: (request: RecordedRequest) => void,
@@ -221,7 +220,7 @@ export class FakeConnection {
     try {
       await this.write("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request");
     } catch {
-      // The peer did not wait for it.
+      // The peer has already disconnected.
     }
   }
 
@@ -235,13 +234,13 @@ export class FakeConnection {
         await this.#inbox.room();
       }
     } catch {
-      // A reset by the peer, or our own close.
+      // Reset by the peer, or closed on this side.
     }
     this.#leave();
     this.#inbox.end();
   }
 
-  /** The peer has left, as seen by a read or by a failed write. */
+  /** Called when a read or write shows that the peer has disconnected. */
   #leave(): void {
     if (this.gone) return;
     this.#gone = true;

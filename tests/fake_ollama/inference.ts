@@ -1,7 +1,6 @@
 /**
- * Inference routes of the fake Ollama: reads the request, picks the payload
- * (docs/ollama-api.md 2 and 3). Answers of generations are keyed, so that equal requests are encoded
- * once.
+ * Inference routes of the fake Ollama: read the request and select the payload (docs/ollama-api.md 2, 3). Generations
+ * are keyed: equal requests are encoded once.
  */
 
 import { zstdDecompressSync } from "node:zlib";
@@ -160,7 +159,7 @@ export async function messages(exchange: Exchange): Promise<Answer | KeyedAnswer
   return keyed(exchange, ["messages", name, stream, thinks], make, { name, thinks });
 }
 
-/** `POST /v1/audio/transcriptions` (3.7): one body, flushed under the content type of a stream. */
+/** `POST /v1/audio/transcriptions` (3.7): a single body with the content type of a stream. */
 export async function transcriptions(exchange: Exchange): Promise<Answer> {
   const form = latin1(await exchange.connection.readBody());
   const part = (name: string) =>
@@ -186,7 +185,7 @@ export async function systemOne(exchange: Exchange): Promise<Answer> {
   return { ...bodyAnswer(200, JSON_UTF8, answer), paced: true };
 }
 
-/** The generation of a request, in an answer that equal requests share. */
+/** Returns the answer of a generation, shared by equal requests. */
 function keyed(
   exchange: Exchange,
   key: readonly unknown[],
@@ -205,7 +204,7 @@ function generated(
   return generation(behaviour, { model: name, thinks, startMs: behaviour.startMs ?? Date.now() });
 }
 
-/** The load or unload object for a request without prompt (2.3), undefined for another one. */
+/** Returns the load or unload object of a request without a prompt (2.3), or `undefined` if it has one. */
 function loadOnly(
   exchange: Exchange,
   body: JsonObject,
@@ -238,7 +237,7 @@ function known(exchange: Exchange, name: string): FakeModel {
   return model;
 }
 
-/** The model of a /v1 request is there and can do it; returns whether it thinks. */
+/** Checks that the model of a /v1 request exists and has the capability. Returns whether it thinks. */
 function compatibleModel(exchange: Exchange, name: string, verb: string): boolean {
   if (name === "") throw new RouteError(400, "model is required");
   const model = known(exchange, name);
@@ -253,7 +252,7 @@ function needs(model: FakeModel, name: string, capability: string, verb: string)
   }
 }
 
-/** Whether the answer begins with thoughts: the model can, and `think` is not false. */
+/** Returns whether the response starts with thinking: the model can, and `think` is not false. */
 function thinking(model: FakeModel, name: string, body: JsonObject): boolean {
   const think = field(body, "think");
   if (think !== undefined && think !== false) needs(model, name, "thinking", "thinking");
@@ -269,7 +268,7 @@ function openaiOptions(behaviour: FakeBehaviour, body: JsonObject): OpenaiOption
   };
 }
 
-/** The JSON object of a /v1 request, which may be zstd compressed (3). */
+/** Reads the JSON object of a /v1 request, which may be compressed with zstd (3). */
 async function readCompatible(exchange: Exchange): Promise<JsonObject> {
   const bytes = await exchange.connection.readBody();
   const encoding = exchange.request.header("content-encoding")?.toLowerCase();

@@ -1,14 +1,14 @@
 /**
- * JSON as Go's encoding/json reads and writes it: keys in any case, bytes after the first value
- * ignored, markup escaped (docs/ollama-api.md 0, 2.2).
+ * JSON as read and written by Go's encoding/json: case-insensitive keys, bytes after the first value ignored, markup
+ * escaped (docs/ollama-api.md 0, 2.2).
  */
 
 const ENCODER = new TextEncoder();
 
-/** A JSON object as parsed. */
+/** Parsed JSON object. */
 export type JsonObject = Record<string, unknown>;
 
-/** JSON text with `<`, `>`, `&` and the two line separators escaped, as Go does by default. */
+/** Returns JSON text with `<`, `>`, `&` and the two line separators escaped, as Go does by default. */
 export function goJson(value: unknown): string {
   return JSON.stringify(value).replace(
     /[<>&\u2028\u2029]/g,
@@ -16,29 +16,29 @@ export function goJson(value: unknown): string {
   );
 }
 
-/** UTF-8 bytes of a text. */
+/** Encodes a text as UTF-8. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return ENCODER.encode(text);
 }
 
-/** The same value with the keys of all objects sorted, as Go's maps are written (3.5). */
+/** Returns a value with the keys of all objects sorted, as Go writes maps (3.5). */
 export function sortKeys(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sortKeys);
   if (!isObject(value)) return value;
   return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sortKeys(value[key])]));
 }
 
-/** Whether the value is a JSON object. */
+/** Returns whether a value is a JSON object. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A request that Go would not decode; the message is the text of the 400. */
+/** Thrown for a body that Go would not decode. The message is the text of the 400. */
 export class BadBody extends Error {
   override name = "BadBody";
 }
 
-/** The first JSON value of a body, which must be an object; throws BadBody with Go's words. */
+/** Parses the first JSON value of a body, which must be an object. Throws BadBody with Go's message. */
 export function decodeObject(bytes: Uint8Array, emptyMessage: string): JsonObject {
   const text = new TextDecoder().decode(bytes);
   if (text.trim() === "") throw new BadBody(emptyMessage);
@@ -53,7 +53,7 @@ function parseFirst(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Perhaps there is something behind the first value.
+    // There may be bytes after the first value.
   }
   try {
     return JSON.parse(text.slice(0, endOfFirstValue(text)));
@@ -64,7 +64,7 @@ function parseFirst(text: string): unknown {
   }
 }
 
-/** The index behind the first object or array; the length of the text if it does not end. */
+/** Returns the index after the first object or array, or the text's length if it does not end. */
 function endOfFirstValue(text: string): number {
   let depth = 0;
   let inString = false;
@@ -83,7 +83,7 @@ function endOfFirstValue(text: string): number {
   return text.length;
 }
 
-/** A field, its key in any case; the last one that is not null wins, as in Go. */
+/** Returns a field by its case-insensitive key. The last one that is not null wins, as in Go. */
 export function field(object: JsonObject, name: string): unknown {
   let found: unknown;
   for (const [key, value] of Object.entries(object)) {
@@ -92,7 +92,7 @@ export function field(object: JsonObject, name: string): unknown {
   return found;
 }
 
-/** A text field, "" if absent; throws BadBody for another type. */
+/** Returns a string field, or "" if missing. Throws BadBody for another type. */
 export function textField(object: JsonObject, name: string): string {
   const value = field(object, name);
   if (value === undefined) return "";
@@ -100,7 +100,7 @@ export function textField(object: JsonObject, name: string): string {
   throw wrongType(value, name, "string");
 }
 
-/** A boolean field or its default; throws BadBody for another type. */
+/** Returns a boolean field or its default. Throws BadBody for another type. */
 export function booleanField(object: JsonObject, name: string, absent: boolean): boolean {
   const value = field(object, name);
   if (value === undefined) return absent;

@@ -1,7 +1,7 @@
 /**
- * A fake Ollama for tests, the demo and the benchmark: all routes of Ollama with their exact bytes,
- * with delays, cuts and faults to choose, and a record of what was received. It follows
- * docs/ollama-api.md, to which the numbers in brackets refer. It needs nothing but Deno:
+ * Fake Ollama server for tests, the demo and the benchmark: all routes of Ollama with their exact bytes, configurable
+ * delays, splits and faults, and a record of all requests. It follows docs/ollama-api.md, to whose sections numbers in
+ * parentheses refer. Can be run by itself:
  *
  *     deno run --allow-net --allow-env tests/fake_ollama/mod.ts --port 11434 --tokens 50 --token-delay 20
  *     curl http://127.0.0.1:11434/api/chat -d '{"model":"llama3.2","messages":[{"role":"user"}]}'
@@ -34,60 +34,60 @@ export { ConnectionGone, FakeConnection, FakeState, RecordedRequest };
 
 const DEFAULT_WAIT_MS = 5000;
 const DEFAULT_KEPT_REQUESTS = 10_000;
-/** Encoded answers kept for each behaviour. */
+/** Maximum number of encoded answers kept per behaviour. */
 const MAX_PLANS = 512;
 
-/** Where the fake listens, what it keeps, and how it behaves. */
+/** Options of {@linkcode startFakeOllama}: listen address, kept requests, and behaviour. */
 export interface FakeOllamaOptions extends Partial<FakeBehaviour> {
-  /** Default 127.0.0.1. */
+  /** Host name to listen on. Default 127.0.0.1. */
   hostname?: string;
-  /** Default 0: any free port. */
+  /** Port to listen on. Default 0: any free port. */
   port?: number;
-  /** Requests kept in `requests`, the oldest are dropped. Default 10,000; 0 for benchmarks. */
+  /** Maximum number of `requests`; the oldest are dropped. Default 10,000; 0 for benchmarks. */
   keptRequests?: number;
 }
 
-/** A running fake Ollama. */
+/** Running fake Ollama server. */
 export interface FakeOllama extends AsyncDisposable {
-  /** "http://127.0.0.1:PORT", without a slash at the end. */
+  /** "http://127.0.0.1:PORT", without a trailing slash. */
   readonly url: string;
   readonly port: number;
-  /** Received requests in order of arrival; bodies fill up as they are read. */
+  /** Received requests in order of arrival. Bodies grow as they are read. */
   readonly requests: RecordedRequest[];
-  /** All requests since the start, kept or not. */
+  /** Number of requests since the start, kept or not. */
   readonly requestCount: number;
-  /** TCP connections that are open now. */
+  /** Number of open TCP connections. */
   readonly openConnections: number;
-  /** TCP connections since the start. */
+  /** Number of TCP connections since the start. */
   readonly connectionCount: number;
-  /** What the fake does; assign its fields. Requests under way keep what was set when they came. */
+  /** Current behaviour; its fields may be assigned. Open requests keep the behaviour at their arrival. */
   readonly behaviour: FakeBehaviour;
   /** Loaded models and blobs. */
   readonly state: FakeState;
-  /** Errors of scripts and of the fake itself; close() throws the first of them. */
+  /** Errors of scripts and of the fake itself. `close()` throws the first of them. */
   readonly errors: unknown[];
-  /** The newest request; throws if there is none. */
+  /** Returns the latest request. Throws if there is none. */
   lastRequest(): RecordedRequest;
   /**
-   * The first request, past or coming, that the predicate accepts (default: any). Rejects after
+   * Resolves with the first request, past or future, that the predicate accepts (default: any). Rejects after
    * `timeoutMs` (default 5000).
    */
   waitForRequest(
     predicate?: (request: RecordedRequest) => boolean,
     timeoutMs?: number,
   ): Promise<RecordedRequest>;
-  /** `abortedAt` of the request; rejects if it is answered instead, or after `timeoutMs`. */
+  /** Resolves with `abortedAt` of the request. Rejects if it is answered instead, or after `timeoutMs`. */
   waitForAbort(request: RecordedRequest, timeoutMs?: number): Promise<number>;
-  /** Waits until no connection is open; rejects after `timeoutMs`. */
+  /** Waits until no connection is open. Rejects after `timeoutMs`. */
   waitForIdle(timeoutMs?: number): Promise<void>;
-  /** Back to the behaviour of the start, and forgets requests, blobs and loaded models. */
+  /** Restores the initial behaviour, and forgets requests, blobs and loaded models. */
   reset(): void;
-  /** Breaks all connections and stops; leaves nothing open. Throws the first of `errors`. */
+  /** Closes all connections and stops. Throws the first of `errors`. */
   close(): Promise<void>;
 }
 
-/** Starts a fake Ollama. Closed by `close()` or at the end of an `await using` block. */
-// deno-lint-ignore require-await -- asynchronous, so that it can wait for something one day.
+/** Starts a fake Ollama server. Close it with `close()`, or with `await using`. */
+// deno-lint-ignore require-await -- asynchronous, to keep the interface open for waiting.
 export async function startFakeOllama(options: FakeOllamaOptions = {}): Promise<FakeOllama> {
   return new Server(options);
 }
@@ -190,7 +190,7 @@ class Server implements FakeOllama {
     await this.close();
   }
 
-  /** The behaviour for tests: an assignment ends the use of what was encoded before. */
+  /** Returns the behaviour for tests, whose assignments discard encoded answers. */
   #watched(): FakeBehaviour {
     return new Proxy(this.#current, {
       set: (target, key, value) => {
@@ -231,7 +231,7 @@ class Server implements FakeOllama {
       try {
         conn = await this.#listener.accept();
       } catch {
-        // The listener was closed; or a connection was reset in the queue, then there are more.
+        // The listener was closed, or a connection was reset in the accept queue.
         continue;
       }
       if (this.#closed) conn.close();
@@ -320,7 +320,7 @@ class Server implements FakeOllama {
     }
   }
 
-  /** The plan of an answer; keyed answers are encoded once for each behaviour. */
+  /** Returns the plan of an answer. Keyed answers are encoded once per behaviour. */
   #plan(found: Answer | KeyedAnswer, behaviour: FakeBehaviour, minorVersion: number): Plan {
     if (!("key" in found)) return plan(found, behaviour, minorVersion);
     const key = `${minorVersion}|${found.key}`;
@@ -339,20 +339,20 @@ class Server implements FakeOllama {
 const FLAGS: Record<string, { help: string; set: (o: FakeOllamaOptions, value: string) => void }> = {
   host: { help: "address to listen on (127.0.0.1)", set: (o, v) => o.hostname = v },
   port: { help: "port to listen on (11434)", set: (o, v) => o.port = Number(v) },
-  tokens: { help: "output messages of an answer (5)", set: (o, v) => o.tokens = Number(v) },
+  tokens: { help: "output messages per response (5)", set: (o, v) => o.tokens = Number(v) },
   "token-delay": { help: "ms between tokens (20)", set: (o, v) => o.tokenDelayMs = Number(v) },
   "headers-delay": {
-    help: "ms before an answer (0)",
+    help: "ms before the response head (0)",
     set: (o, v) => o.headersDelayMs = Number(v),
   },
-  slots: { help: "answers at a time for each model", set: (o, v) => o.slots = Number(v) },
+  slots: { help: "concurrent requests per model", set: (o, v) => o.slots = Number(v) },
   thinking: { help: "thinking messages", set: (o, v) => o.thinking = Number(v) },
   release: {
     help: '"0.33" or "0.40" (0.33)',
     set: (o, v) => o.release = v === "0.40" ? v : "0.33",
   },
   "any-model": {
-    help: "true: know every model (false)",
+    help: "true: accept any model name (false)",
     set: (o, v) => o.acceptAnyModel = v === "true",
   },
   "host-check": {
@@ -381,11 +381,11 @@ if (import.meta.main) {
   const options = optionsOf(Deno.args);
   if (options === undefined) {
     const rows = Object.entries(FLAGS).map(([name, { help }]) => `  --${name.padEnd(14)} ${help}`);
-    print(["Usage: fake_ollama.ts [--flag value]...", ...rows].join("\n"));
+    print(["Usage: mod.ts [--flag value]...", ...rows].join("\n"));
     Deno.exit(2);
   }
   const fake = await startFakeOllama(options);
-  print(`Fake Ollama listens on ${fake.url}`);
+  print(`Listening on ${fake.url}`);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => fake.close().finally(() => Deno.exit(0)));
   }

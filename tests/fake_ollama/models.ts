@@ -98,12 +98,12 @@ export async function remove(exchange: Exchange): Promise<Answer> {
   return bodyAnswer(200, undefined, "");
 }
 
-/** `POST /api/me` for somebody who is not signed in (2.5). */
+/** `POST /api/me` of a user who is not signed in (2.5). */
 export function me(): Answer {
   return errorAnswer("native", 401, "unauthorized");
 }
 
-/** Account routes without a meaning here. */
+/** Other account routes. */
 export function empty(): Answer {
   return bodyAnswer(200, undefined, "");
 }
@@ -123,18 +123,18 @@ export function recommendations(): Answer {
   return bodyAnswer(200, JSON_UTF8, goJson({ recommendations: [] }));
 }
 
-/** Puts a model on disk, in the place of one with the same name. */
+/** Adds a model, or replaces the one with the same name. */
 export function addModel(exchange: Exchange, model: FakeModel): void {
   const { live } = exchange;
   live.models = [...live.models.filter((known) => known.name !== model.name), model];
 }
 
-/** The version that goes with the release (10). */
+/** Returns the version of the release (10). */
 export function defaultVersion(behaviour: FakeBehaviour): string {
   return behaviour.release === "0.40" ? "0.40.1" : "0.33.0";
 }
 
-/** One entry of /api/ps; without `details` for a damaged model (6.1). */
+/** Returns an entry of /api/ps, without `details` for a damaged model (6.1). */
 export function psEntry(model: FakeModel, expiresAt: string, behaviour: FakeBehaviour): JsonObject {
   const size = model.loadedSize ?? model.size;
   return {
@@ -150,7 +150,7 @@ export function psEntry(model: FakeModel, expiresAt: string, behaviour: FakeBeha
   };
 }
 
-/** One entry of /api/tags (6.2). */
+/** Returns an entry of /api/tags (6.2). */
 export function tagsEntry(model: FakeModel, behaviour: FakeBehaviour): JsonObject {
   const lengths = { context_length: model.maxContext, embedding_length: model.embeddingLength };
   return {
@@ -170,7 +170,7 @@ function loaded(exchange: Exchange): JsonObject[] {
   const rows: { expiresMs: number; entry: JsonObject }[] = [];
   for (const [name, expiresMs] of state.loaded) {
     const isPast = expiresMs <= Date.now();
-    // More than one entry may have the same name; a test then shows the same model twice.
+    // Several entries may have the same name, to test duplicates.
     const named = behaviour.models.filter((model) => model.name === name);
     const any = named.length === 0 ? findModel(behaviour, name) : undefined;
     for (const model of any === undefined ? named : [any]) {
@@ -196,7 +196,7 @@ async function probed(exchange: Exchange, probe: Probe, normal: () => JsonObject
   return bodyAnswer(code, probe.contentType ?? JSON_UTF8, probe.body ?? usual);
 }
 
-/** The model of a management request: `model`, or `name` of old clients. */
+/** Returns the model of a management request: `model`, or `name` from old clients. */
 function modelOf(behaviour: FakeBehaviour, body: JsonObject): FakeModel {
   const name = textField(body, "model") || textField(body, "name");
   if (name === "") throw new RouteError(400, "invalid model name");
@@ -216,12 +216,12 @@ function detailsOf(model: FakeModel): JsonObject {
   };
 }
 
-/** Fields of 0.40 in show, tags and ps (10); their inner form is a guess. */
+/** Returns the fields of 0.40 in show, tags and ps (10). Their values are a guess. */
 function releaseFields(behaviour: FakeBehaviour): JsonObject {
   return behaviour.release === "0.40" ? { runner: "llamacpp", manifests: [] } : {};
 }
 
-/** 64 hex digits without "sha256:", made from the name where none is given. */
+/** Returns 64 hex digits without "sha256:", derived from the name by default. */
 function digestOf(model: FakeModel): string {
   if (model.digest !== undefined) return model.digest;
   let hash = 0x811c9dc5;
@@ -231,7 +231,7 @@ function digestOf(model: FakeModel): string {
   return hash.toString(16).padStart(8, "0").repeat(8);
 }
 
-/** RFC 3339 with nanoseconds and the offset +02:00, as a server in Central Europe writes it. */
+/** Formats a time as RFC 3339 with nanoseconds and the offset +02:00, like a server in Central Europe. */
 function localTimestamp(unixMs: number): string {
   const offsetMs = 2 * 3_600_000;
   return new Date(unixMs + offsetMs).toISOString().replace("Z", "456789+02:00");

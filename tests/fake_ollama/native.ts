@@ -1,6 +1,6 @@
 /**
- * Payloads of the native inference API: what the model "generates", and how /api/chat,
- * /api/generate and the embedding routes write it (docs/ollama-api.md 2). Pure functions.
+ * Payloads of the native inference API: the generation, and its form on /api/chat, /api/generate and the embedding
+ * routes (docs/ollama-api.md 2). Pure functions.
  */
 
 import type { FakeBehaviour, FakeToolCall } from "./behaviour.ts";
@@ -11,7 +11,7 @@ import { type Answer, bodyAnswer, textMessages } from "./plan.ts";
 const DEFAULT_PROMPT_EVAL_NS = 130_000_000;
 const DEFAULT_EVAL_NS = 41_000_000;
 const SLOT_WAIT_NS = 27_000_000;
-/** What embedding takes beside the load. */
+/** Duration of embedding, without the load. */
 const EMBED_NS = 13_124_417;
 const NS_PER_MS = 1_000_000;
 const FRAME_INTERVAL_MS = 20;
@@ -22,21 +22,21 @@ export const NDJSON = "application/x-ndjson";
 /** Content type of native objects (2.2). */
 export const JSON_UTF8 = "application/json; charset=utf-8";
 
-/** One event of the runner that becomes visible: exactly one of the three is filled. */
+/** Visible event of the runner; exactly one of the three is not empty. */
 export interface Piece {
   text: string;
   thinking: string;
   toolCalls: readonly FakeToolCall[];
 }
 
-/** A generated answer before any API has written it. */
+/** Generated response, independent of the API. */
 export interface Generation {
-  /** The string of the request, echoed (0). */
+  /** Model name as requested, echoed (0). */
   model: string;
   /** Unix milliseconds of the first message. */
   startMs: number;
   pieces: readonly Piece[];
-  /** What the final message carries beside the metrics. */
+  /** Content of the final message, in addition to metrics. */
   final: Piece;
   doneReason: "stop" | "length";
   promptTokens: number;
@@ -46,22 +46,22 @@ export interface Generation {
   promptEvalNs: number;
   evalNs: number;
   totalNs: number;
-  /** Final messages without any metric field. */
+  /** Whether final messages lack all metric fields. */
   omitUsage: boolean;
-  /** The stream stopped quietly: `stream:false` gets `done:false` and no metrics (2.3). */
+  /** Whether generation stopped silently: with `stream:false`, `done:false` and no metrics (2.3). */
   cutOff: boolean;
   extraFields: JsonObject;
 }
 
-/** What of a request changes its answer. */
+/** Properties of a request that affect its response. */
 export interface GenerationRequest {
   model: string;
-  /** The model can think and was not told to keep from it. */
+  /** Whether the model can think, and the request does not disable it. */
   thinks: boolean;
   startMs: number;
 }
 
-/** The generation that the behaviour describes. */
+/** Returns the generation that the behaviour describes. */
 export function generation(behaviour: FakeBehaviour, request: GenerationRequest): Generation {
   const b = behaviour;
   const none = { text: "", thinking: "", toolCalls: [] };
@@ -109,7 +109,7 @@ export function chatAnswer(made: Generation, stream: boolean): Answer {
   return nativeAnswer(made, stream, (piece) => ({ message: message(piece) }), {});
 }
 
-/** `/api/generate` (2.2); `context` is left out for `raw`. */
+/** `/api/generate` (2.2); no `context` with `raw`. */
 export function generateAnswer(
   made: Generation,
   stream: boolean,
@@ -157,7 +157,7 @@ function nativeAnswer(
   };
 }
 
-/** The metric fields of a final message in their order, zero ones left out (2.3, 10). */
+/** Returns the metric fields of a final message in order, without zeros (2.3, 10). */
 export function metrics(made: Generation): JsonObject {
   if (made.omitUsage) return {};
   const all: JsonObject = {
@@ -176,7 +176,7 @@ export function metrics(made: Generation): JsonObject {
   return all;
 }
 
-/** The generation as one piece, as `stream:false` gives it. */
+/** Joins the generation into one piece, as with `stream:false`. */
 export function joined(made: Generation): Piece {
   const all = [...made.pieces, made.final];
   return {
@@ -186,7 +186,7 @@ export function joined(made: Generation): Piece {
   };
 }
 
-/** The id of the n-th tool call, in the form of Ollama. */
+/** Returns the id of the n-th tool call in Ollama's format. */
 export function toolCallId(index: number): string {
   return `call_${(0xab12cd34 + index).toString(16)}`;
 }
@@ -198,7 +198,7 @@ function nativeToolCalls(calls: readonly FakeToolCall[]): JsonObject[] {
   }));
 }
 
-/** Answers to requests without prompt: the model was loaded or unloaded (2.3). */
+/** Returns the answer to a request without a prompt, which loads or unloads the model (2.3). */
 export function loadAnswer(
   api: "chat" | "generate",
   model: string,
@@ -216,7 +216,7 @@ export function loadAnswer(
   return { ...bodyAnswer(200, JSON_UTF8, body), paced: true };
 }
 
-/** `/api/embed` (2.4) for a number of inputs; none gives a load answer without metrics. */
+/** `/api/embed` (2.4) for a number of inputs; with none, the load answer without metrics. */
 export function embedAnswer(behaviour: FakeBehaviour, model: string, inputs: number): Answer {
   const b = behaviour;
   const embeddings = Array.from({ length: inputs }, (_, i) => embedding(b.dimensions, i));
@@ -235,7 +235,7 @@ export function embeddingsAnswer(behaviour: FakeBehaviour, empty: boolean): Answ
   return { ...bodyAnswer(200, JSON_UTF8, body), paced: true };
 }
 
-/** A vector of the given length, the same for the same input number. */
+/** Returns a vector of the given length, the same for each input number. */
 export function embedding(dimensions: number, input: number): number[] {
   return Array.from({ length: dimensions }, (_, i) => {
     const size = ((i * 37 + input * 11) % 97 + 1) / 100;
@@ -243,7 +243,7 @@ export function embedding(dimensions: number, input: number): number[] {
   });
 }
 
-/** RFC 3339 in UTC with microseconds, as Go writes `created_at` (2.2). */
+/** Formats a time as RFC 3339 in UTC with microseconds, as in `created_at` (2.2). */
 export function timestamp(unixMs: number): string {
   return new Date(unixMs).toISOString().replace("Z", "456Z");
 }

@@ -10,19 +10,19 @@ import { type Answer, bodyAnswer, textMessages } from "./plan.ts";
 
 const NS_PER_MS = 1_000_000;
 const MS_PER_SECOND = 1000;
-/** Ollama takes a random number from 0 to 998 here: ids are not unique (3.1). */
+/** Ollama uses a random number from 0 to 998: ids are not unique (3.1). */
 const ID_NUMBER = 123;
 const FINGERPRINT = "fp_ollama";
 const DONE = "data: [DONE]\n\n";
 /** Content type of all SSE answers. */
 export const EVENT_STREAM = "text/event-stream";
 
-/** Which optional parts an OpenAI answer has. */
+/** Optional parts of an OpenAI answer. */
 export interface OpenaiOptions {
   stream: boolean;
   /** `stream_options.include_usage`. */
   includeUsage: boolean;
-  /** `timings` beside the usage (10). */
+  /** `timings` in addition to usage (10). */
   timings: boolean;
 }
 
@@ -138,14 +138,14 @@ export function openaiModelsAnswer(models: readonly FakeModel[]): Answer {
   return bodyAnswer(200, JSON_UTF8, body + "\n");
 }
 
-/** One entry of `/v1/models`; the id is as asked. */
+/** Returns an entry of `/v1/models`; the id is as requested. */
 export function openaiModel(model: FakeModel, id: string): JsonObject {
   const created = Math.floor(Date.parse(model.modifiedAt) / MS_PER_SECOND);
   const namespace = model.name.includes("/") ? model.name.split("/").at(-2) : "library";
   return { id, object: "model", created, owned_by: namespace };
 }
 
-/** SSE texts as an answer; the first `tokens` of them are paced as tokens. */
+/** Returns an answer of SSE events. `tokens`: how many of them, from the first, are tokens, or which. */
 export function sseAnswer(
   texts: readonly string[],
   tokens: number | ((index: number) => boolean),
@@ -168,7 +168,7 @@ function event(value: JsonObject): string {
   return `data: ${goJson(value)}\n\n`;
 }
 
-/** Pieces that become chunks of their own; the final message counts if it carries something. */
+/** Returns the pieces that become chunks, including the final one unless it is empty. */
 function visiblePieces(made: Generation): Piece[] {
   const { final } = made;
   return final.text === "" && final.toolCalls.length === 0 ? [...made.pieces] : [
@@ -194,13 +194,13 @@ function openaiToolCalls(calls: readonly FakeToolCall[]): JsonObject[] {
   }));
 }
 
-/** `tool_calls` only replaces `stop` (3.1). */
+/** Returns the finish reason; `tool_calls` replaces `stop` only (3.1). */
 function finishReason(made: Generation): string {
   const called = [...made.pieces, made.final].some((piece) => piece.toolCalls.length > 0);
   return called && made.doneReason === "stop" ? "tool_calls" : made.doneReason;
 }
 
-/** `usage`, with cached tokens and `timings` where known (10). */
+/** Returns `usage`, with cached tokens and `timings` if known (10). */
 function usageFields(made: Generation, options: OpenaiOptions): JsonObject {
   if (made.omitUsage) return {};
   const details = made.cachedTokens === undefined
@@ -217,7 +217,7 @@ function usageFields(made: Generation, options: OpenaiOptions): JsonObject {
   return options.timings ? { usage, timings: timings(made) } : { usage };
 }
 
-/** Milliseconds as floats; `prompt_n` is the part that was not cached (10). */
+/** Returns `timings`, in ms as floats; `prompt_n` excludes cached tokens (10). */
 function timings(made: Generation): JsonObject {
   const promptN = made.promptTokens - (made.cachedTokens ?? 0);
   const promptMs = made.promptEvalNs / NS_PER_MS;

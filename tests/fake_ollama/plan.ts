@@ -1,7 +1,6 @@
 /**
- * From an answer (status, type, messages) to a plan (what is written when) to bytes on the wire.
- * Splitting, delays and faults are worked out once per plan, so that a plan which is used again
- * costs nothing but its writes.
+ * Turns an answer (status, type, messages) into a plan (bytes and delays), and writes it. Splits, delays and faults are
+ * computed once per plan, so reusing a plan costs only its writes.
  */
 
 import type { FakeBehaviour, Fault, Split } from "./behaviour.ts";
@@ -10,7 +9,7 @@ import { utf8 } from "./json.ts";
 import { concat, type RecordedRequest } from "./request.ts";
 import { latin1, latin1Bytes } from "./wire.ts";
 
-/** Bodies of this size and more are sent chunked, without a length (docs/ollama-api.md 2.2). */
+/** Bodies of at least this size are sent chunked, without a length (docs/ollama-api.md 2.2). */
 const MAX_LENGTH_BODY_BYTES = 2048;
 const LAST_CHUNK = utf8("0\r\n\r\n");
 const CRLF = utf8("\r\n");
@@ -19,62 +18,62 @@ const MICROSECONDS_PER_MS = 1000;
 const EMPTY = new Uint8Array(0);
 const DEFAULT_MAX_SEEDED_BYTES = 48;
 
-/** A piece of an answer that Ollama flushes by itself. */
+/** Part of an answer that Ollama flushes. */
 export interface Message {
   bytes: Uint8Array<ArrayBuffer>;
-  /** Comes out of the model: `tokenDelayMs` passes before it. */
+  /** Whether it is a token, preceded by `tokenDelayMs`. */
   token: boolean;
 }
 
-/** What is answered, before any delay, cut or fault. */
+/** Answer, before delays, splits and faults. */
 export interface Answer {
   status: number;
   contentType: string | undefined;
   headers?: readonly (readonly [string, string])[];
   messages: readonly Message[];
-  /** Each message is flushed as it comes; otherwise the messages are one body. */
+  /** Whether each message is flushed; otherwise the messages are one body. */
   streamed: boolean;
-  /** Delays and faults apply (inference and transfers). */
+  /** Whether delays and faults apply (inference and transfers). */
   paced: boolean;
-  /** What the API sends when the runner fails in mid-stream (4.2, 4.3). */
+  /** Returns what the API sends if the runner fails within a stream (4.2, 4.3). */
   failure?: (message: string | undefined) => readonly Uint8Array<ArrayBuffer>[];
 }
 
-/** An answer that is the same for each request with the same key, as long as nobody changes the behaviour. */
+/** Answer that requests with the same key share, until the behaviour changes. */
 export interface KeyedAnswer {
   key: string;
-  /** Whose slot it takes. */
+  /** Model whose slot it occupies. */
   model: string;
   make: () => Answer;
 }
 
-/** Bytes that are written at once, and the silence before them. */
+/** Bytes written at once, and the delay before them. */
 interface Step {
   waitMs: number;
   bytes: Uint8Array<ArrayBuffer>;
-  /** Where the value of `created_at` begins, if it is to be renewed when the bytes are written. */
+  /** Index of the `created_at` value, if it is updated when the bytes are written. */
   stampAt?: number;
 }
 
-/** What happens after the last step. */
+/** How the response ends after the last step. */
 type Ending = "clean" | "break" | "stall";
 
-/** An answer ready to be written. */
+/** Answer ready to be written. */
 export interface Plan {
   status: number;
   headers: readonly (readonly [string, string])[];
   headersDelayMs: number;
-  /** The head is written by itself; otherwise together with the first step, as Go does. */
+  /** Whether the head is written separately, not with the first step as Go does. */
   headAlone: boolean;
-  /** The connection breaks: before any byte, or inside the head. */
+  /** Connection closed before any byte, or within the head. */
   broken: "no_answer" | "half_headers" | undefined;
   steps: readonly Step[];
   ending: Ending;
-  /** Without chunks and length: the end of the connection is the end of the body (HTTP/1.0). */
+  /** Whether the end of the connection ends the body, which has neither chunks nor a length (HTTP/1.0). */
   untilClose: boolean;
 }
 
-/** An answer of one body, not paced. */
+/** Returns an answer with a single body, not paced. */
 export function bodyAnswer(
   status: number,
   contentType: string | undefined,
@@ -86,7 +85,7 @@ export function bodyAnswer(
   return { status, contentType, headers, messages, streamed: false, paced: false };
 }
 
-/** Messages of texts; those that come out of the model are marked by the predicate. */
+/** Encodes texts as messages; the predicate selects those that are tokens. */
 export function textMessages(
   texts: readonly string[],
   token: (index: number) => boolean = () => true,
@@ -94,7 +93,7 @@ export function textMessages(
   return texts.map((text, index) => ({ bytes: utf8(text), token: token(index) }));
 }
 
-/** Works out what is written when. */
+/** Returns the bytes and delays of an answer. */
 export function plan(answer: Answer, behaviour: FakeBehaviour, minorVersion: number): Plan {
   const fault = answer.paced ? behaviour.fault : undefined;
   const chunked = minorVersion > 0;
@@ -126,7 +125,7 @@ interface Made {
   ending: Ending;
 }
 
-/** One body: the whole generation passes before the head. */
+/** Plans a single body: the whole generation precedes the head. */
 function bodySteps(
   answer: Answer,
   behaviour: FakeBehaviour,
@@ -186,7 +185,7 @@ function streamSteps(
   return { headers, headersDelayMs, steps, ending };
 }
 
-/** The messages that are sent, what is sent by half after them, and how it ends. */
+/** Returns the messages to send, the one of which only half is sent, and the ending. */
 function withFault(
   answer: Answer,
   fault: Fault | undefined,
@@ -217,12 +216,12 @@ function withFault(
   }
 }
 
-/** The messages that a client receives whole, for fixtures. */
+/** Returns the messages that a client receives completely, for fixtures. */
 export function messagesWithFault(answer: Answer, fault: Fault | undefined): readonly Message[] {
   return withFault(answer, fault).messages;
 }
 
-/** The message with its JSON cut in the middle, line ends kept. */
+/** Cuts a message's JSON in the middle and keeps its line ends. */
 function malformed(message: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const end = withoutNewlines(message).length;
   return concat([message.slice(0, end >> 1), message.slice(end)]);
@@ -234,7 +233,7 @@ function withoutNewlines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer
   return bytes.slice(0, end);
 }
 
-/** Cuts a timed stream as `split` says; a piece waits for all messages that begin in it. */
+/** Splits a timed stream. A piece is delayed until all messages that begin in it are due. */
 function cut(messages: readonly Step[], split: Split): Step[] {
   if (split === "message") return messages.filter(({ bytes }) => bytes.length > 0);
   const pieces: Step[] = [];
@@ -263,7 +262,7 @@ function cut(messages: readonly Step[], split: Split): Step[] {
   return pieces;
 }
 
-/** The sizes of the pieces in bytes, one call after the other. */
+/** Returns a function whose calls return the sizes of the pieces in bytes. */
 function pieceSizes(split: Split): () => number {
   if (typeof split === "string" || "messages" in split) return () => Infinity;
   if ("bytes" in split) return () => Math.max(1, split.bytes);
@@ -278,7 +277,7 @@ function pieceSizes(split: Split): () => number {
   };
 }
 
-/** Output messages of a generation, for pacing and for the default of the token counts. */
+/** Returns the number of output messages of a generation, for pacing and as the default token count. */
 export function tokensOf(behaviour: FakeBehaviour): number {
   return behaviour.tokens ?? behaviour.words.length;
 }
@@ -291,7 +290,7 @@ function chunk(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return concat([utf8(bytes.length.toString(16) + "\r\n"), bytes, CRLF]);
 }
 
-/** The size line of the whole and the first half of its bytes. */
+/** Returns the size line of a chunk and the first half of its bytes. */
 function halfChunk(bytes: Uint8Array<ArrayBuffer>, chunked: boolean): Uint8Array<ArrayBuffer> {
   const half = bytes.slice(0, bytes.length >> 1);
   return chunked ? concat([utf8(bytes.length.toString(16) + "\r\n"), half]) : half;
@@ -314,7 +313,7 @@ const REASONS: Record<number, string> = {
   503: "Service Unavailable",
 };
 
-/** Writes a plan; throws ConnectionGone when the peer leaves before its end. */
+/** Writes a plan. Throws ConnectionGone if the peer disconnects before the end. */
 export async function write(
   plan: Plan,
   request: RecordedRequest,
@@ -361,7 +360,7 @@ function addStamps(steps: Step[]): void {
   }
 }
 
-/** A copy with the time of now, in the form and the length of `timestamp` in fake_ollama_native. */
+/** Returns a copy with the current time, formatted like `timestamp()` of native.ts. */
 function stamped(bytes: Uint8Array<ArrayBuffer>, at: number): Uint8Array<ArrayBuffer> {
   const unixMs = performance.timeOrigin + performance.now();
   const micros = Math.floor(unixMs % 1 * MICROSECONDS_PER_MS).toString().padStart(3, "0");

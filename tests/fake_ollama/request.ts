@@ -1,31 +1,34 @@
 /**
- * What the fake Ollama remembers of a request: everything that came over the wire, and the moments at which it was
- * answered or abandoned. Times are `performance.now()` milliseconds.
+ * Record of a request to the fake Ollama: everything received, and the times at which it was answered or aborted. Times
+ * are `performance.now()` milliseconds.
  */
 
 import { createHash, type Hash } from "node:crypto";
 
-/** Bodies up to this size are kept whole. */
+/** Maximum size of bodies that are kept completely. */
 export const MAX_KEPT_BODY_BYTES = 16 * 1024 * 1024;
-/** What is kept of a larger one, beside its length and its hash. */
+/** Bytes kept of a larger body, in addition to its length and hash. */
 export const KEPT_PREFIX_BYTES = 64 * 1024;
 
-/** The head of a request, as parsed by the server. */
+/** Parsed head of a request. */
 export interface RequestHead {
-  /** As sent, never upper-cased. */
+  /** Method as sent. */
   readonly method: string;
-  /** The request target as sent: path and query, not decoded. */
+  /** Request target as sent: path and query, not decoded. */
   readonly target: string;
-  /** The minor version: 0 for HTTP/1.0, 1 for HTTP/1.1. */
+  /** Minor version: 0 for HTTP/1.0, 1 for HTTP/1.1. */
   readonly minorVersion: number;
-  /** Names and values in the order, the case and the number in which they came (latin1). */
+  /** Header names and values as received, in order, duplicates included (latin1). */
   readonly rawHeaders: readonly (readonly [string, string])[];
 }
 
-/** How a request ended: the whole answer was written, or the peer left before that. */
+/**
+ * End of a request: the whole response was written, the peer disconnected before that, or the fake closed the
+ * connection.
+ */
 export type RequestEnd = "answered" | "aborted" | "broken";
 
-/** One request as the fake saw it. */
+/** Request as received by the fake. */
 export class RecordedRequest implements RequestHead {
   readonly method: string;
   readonly target: string;
@@ -33,15 +36,15 @@ export class RecordedRequest implements RequestHead {
   readonly rawHeaders: readonly (readonly [string, string])[];
   /** Number of the TCP connection, counted from 1 in order of arrival. */
   readonly connectionId: number;
-  /** When the head was complete. */
+  /** Time at which the head was complete. */
   readonly receivedAt: number = performance.now();
-  /** When the last byte of the answer had been handed to the kernel; undefined until then. */
+  /** Time at which the last byte of the response was handed to the kernel; `undefined` until then. */
   answeredAt: number | undefined;
-  /** When the peer was seen to have closed before the answer was complete; undefined if it did not. */
+  /** Time at which the peer closed before the response was complete; `undefined` if it did not. */
   abortedAt: number | undefined;
   /** Body bytes received so far, chunked framing removed. */
   bodyLength = 0;
-  /** True when the body was received to its end (also when there is none). */
+  /** Whether the body was received completely; true if there is none. */
   bodyComplete = false;
 
   #chunks: Uint8Array[] = [];
@@ -59,13 +62,13 @@ export class RecordedRequest implements RequestHead {
     this.connectionId = connectionId;
   }
 
-  /** The target without its query. */
+  /** Target without its query. */
   get path(): string {
     const at = this.target.indexOf("?");
     return at < 0 ? this.target : this.target.slice(0, at);
   }
 
-  /** The query without its question mark; empty if there is none. */
+  /** Query without its question mark; empty if there is none. */
   get query(): string {
     const at = this.target.indexOf("?");
     return at < 0 ? "" : this.target.slice(at + 1);
@@ -76,12 +79,12 @@ export class RecordedRequest implements RequestHead {
     return concat(this.#chunks);
   }
 
-  /** The body as UTF-8 text, with the bound of `body`. */
+  /** Body as UTF-8 text, limited like `body`. */
   get text(): string {
     return new TextDecoder().decode(this.body);
   }
 
-  /** SHA-256 of all body bytes received so far, in hex; of large bodies too. */
+  /** SHA-256 of all body bytes received so far, in hex. */
   get bodySha256(): string {
     if (this.#digest !== undefined) return this.#digest;
     const hash = this.#hash ?? createHash("sha256").update(this.body);
@@ -91,19 +94,19 @@ export class RecordedRequest implements RequestHead {
   }
 
   /**
-   * Resolves with `abortedAt` when the peer closes before the answer is complete. Stays pending otherwise: use
-   * `ended`, or `FakeOllama.waitForAbort`, where that would make a test hang.
+   * Resolves with `abortedAt` if the peer closes before the response is complete, otherwise never. Use `ended`, or
+   * `FakeOllama.waitForAbort()`, if that would make a test hang.
    */
   get aborted(): Promise<number> {
     return this.#aborted.promise;
   }
 
-  /** Resolves when the request is over: "answered", "aborted" by the peer, or "broken" off by the fake. */
+  /** Resolves when the request has ended: "answered", "aborted" by the peer, or "broken" by the fake. */
   get ended(): Promise<RequestEnd> {
     return this.#ended.promise;
   }
 
-  /** The first value of a header, any case of its name; undefined if it was not sent. */
+  /** Returns the first value of a header by its case-insensitive name; `undefined` if it was not sent. */
   header(name: string): string | undefined {
     const wanted = name.toLowerCase();
     for (const [key, value] of this.rawHeaders) {
@@ -112,13 +115,13 @@ export class RecordedRequest implements RequestHead {
     return undefined;
   }
 
-  /** All values of a header in order. */
+  /** Returns all values of a header in order. */
   headers(name: string): string[] {
     const wanted = name.toLowerCase();
     return this.rawHeaders.filter(([key]) => key.toLowerCase() === wanted).map(([, value]) => value);
   }
 
-  /** Takes received body bytes; called by the server only. */
+  /** Adds received body bytes. Called by the server only. */
   recordBody(bytes: Uint8Array): void {
     this.bodyLength += bytes.length;
     if (this.#hash !== undefined) {
@@ -133,7 +136,7 @@ export class RecordedRequest implements RequestHead {
     this.#chunks = [concat(this.#chunks).slice(0, KEPT_PREFIX_BYTES)];
   }
 
-  /** Marks the end of the request, the first call counts; called by the server only. */
+  /** Ends the request; further calls have no effect. Called by the server only. */
   recordEnd(end: RequestEnd): void {
     if (this.answeredAt !== undefined || this.abortedAt !== undefined) return;
     const now = performance.now();
@@ -146,7 +149,7 @@ export class RecordedRequest implements RequestHead {
   }
 }
 
-/** Joins byte arrays; a single one is returned as it is. */
+/** Joins byte arrays. Returns a single one without copying. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   if (parts.length === 1) return parts[0] as Uint8Array<ArrayBuffer>;
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

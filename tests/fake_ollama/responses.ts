@@ -9,13 +9,13 @@ import { type Answer, bodyAnswer } from "./plan.ts";
 
 const RESPONSE_ID = "resp_123";
 const MS_PER_SECOND = 1000;
-/** Set in stream mode, on errors too (3.5). */
+/** Headers of streamed responses, including errors (3.5). */
 export const RESPONSES_STREAM_HEADERS: readonly (readonly [string, string])[] = [
   ["Cache-Control", "no-cache"],
   ["Connection", "keep-alive"],
 ];
 
-/** The answer of `/v1/responses`. */
+/** Returns the answer of `/v1/responses`. */
 export function responsesAnswer(made: Generation, stream: boolean): Answer {
   if (!stream) {
     const body = goJson({ ...response(made, "completed", outputs(made)), ...made.extraFields });
@@ -32,12 +32,12 @@ export function responsesAnswer(made: Generation, stream: boolean): Answer {
   return sseAnswer(writer.texts, (i) => writer.tokens.has(i), () => [], RESPONSES_STREAM_HEADERS);
 }
 
-/** Collects events: numbered, keys sorted. */
+/** Collects events, numbered and with sorted keys. */
 class EventWriter {
   readonly texts: string[] = [];
-  /** Indexes of the events that a token of the model caused. */
+  /** Indexes of the events that are tokens. */
   readonly tokens = new Set<number>();
-  /** Number of the current output item. */
+  /** Index of the current output item. */
   outputIndex = 0;
   #extra: JsonObject;
 
@@ -134,7 +134,7 @@ function callItems(made: Generation): JsonObject[] {
   }));
 }
 
-/** The response object; usage is null until it is completed (3.5). */
+/** Returns the response object; usage is null until completion (3.5). */
 function response(
   made: Generation,
   status: "in_progress" | "completed",

@@ -1,6 +1,6 @@
 /**
- * The routes of the fake Ollama and the router's own answers (docs/ollama-api.md 1): text bodies for
- * 404 and 405, redirects for trailing and double slashes.
+ * Routes of the fake Ollama and the router's own answers (docs/ollama-api.md 1): 404 and 405 with text bodies,
+ * redirects for trailing and double slashes.
  */
 
 import { type Family } from "./errors.ts";
@@ -67,14 +67,14 @@ const ROUTES: readonly Route[] = [
   gated("GET", "/api/experimental/model-recommendations", models.recommendations),
 ];
 
-/** Routes that came after the snapshot (10). */
+/** Routes of later releases (10). */
 const ROUTES_OF_0_40: readonly Route[] = [
   ...ROUTES,
   gated("POST", "/v1/systemone", inference.systemOne, "openai"),
   gated("POST", "/v1/responses/compact", inference.systemOne, "openai"),
 ];
 
-/** What the router found. */
+/** Result of routing. */
 export type Match = { route: Route; param: string } | { answer: Answer };
 
 /** Finds the route of a request, or the router's own answer. */
@@ -99,12 +99,12 @@ export function match(request: RecordedRequest, release: "0.33" | "0.40"): Match
   return { answer: bodyAnswer(405, "text/plain", "405 method not allowed", [allow]) };
 }
 
-/** The path of an origin-form or absolute-form target. */
+/** Returns the path of an origin-form or absolute-form target. */
 function pathOf(request: RecordedRequest): string {
   return request.path.replace(/^[a-z]+:\/\/[^/]*/i, "") || "/";
 }
 
-/** The parameter's value ("" without one) if the path fits the template, else undefined. */
+/** Returns the parameter's value, "" without a parameter, if the path matches the template, otherwise `undefined`. */
 function fits(template: string, path: string): string | undefined {
   const colon = template.indexOf(":");
   if (colon < 0) return template === path ? "" : undefined;
@@ -112,7 +112,7 @@ function fits(template: string, path: string): string | undefined {
   return rest === "" || rest.includes("/") ? undefined : rest;
 }
 
-/** Relative Location, query kept; Go adds a small HTML body for GET and HEAD. */
+/** Returns a redirect with a relative Location and the query. Go adds an HTML body for GET and HEAD. */
 function redirect(request: RecordedRequest, path: string, status: 301 | 307): Answer {
   const query = request.query === "" ? "" : `?${request.query}`;
   const location = ["Location", path + query] as const;

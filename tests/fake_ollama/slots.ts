@@ -1,6 +1,6 @@
 /**
- * Parallel slots of the fake Ollama: a loaded model answers `slots` requests at a time, the others
- * wait in order without a byte (docs/ollama-api.md 8.1).
+ * Parallel slots of the fake Ollama: a loaded model handles `slots` requests at a time, further ones wait in order
+ * and get no byte (docs/ollama-api.md 8.1).
  */
 
 import type { FakeConnection } from "./http.ts";
@@ -11,14 +11,14 @@ export class Slots {
   #busy = new Map<string, number>();
   #waiting = new Map<string, (() => void)[]>();
 
-  /** Requests that wait for a slot, over all models. */
+  /** Number of requests waiting for a slot, over all models. */
   get waiting(): number {
     let sum = 0;
     for (const queue of this.#waiting.values()) sum += queue.length;
     return sum;
   }
 
-  /** Resolves when the model has a free slot, with what frees it; throws when the peer leaves. */
+  /** Waits for a free slot of a model and returns a function that frees it. Throws if the peer disconnects. */
   async take(model: string, slots: number, connection: FakeConnection): Promise<() => void> {
     const busy = this.#busy.get(model) ?? 0;
     if (busy < slots) this.#busy.set(model, busy + 1);
@@ -26,7 +26,7 @@ export class Slots {
     return () => this.#free(model);
   }
 
-  /** Hands the slot to the next in the queue, or gives it back. */
+  /** Passes the slot to the next request in the queue, or frees it. */
   #free(model: string): void {
     const next = this.#waiting.get(model)?.shift();
     if (next !== undefined) next();

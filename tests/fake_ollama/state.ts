@@ -1,12 +1,12 @@
 /**
- * What the fake remembers between requests: loaded models and blobs; and how it reads model names
+ * State of the fake between requests, loaded models and blobs, and its parsing of model names
  * (docs/ollama-api.md 6, 8.4).
  */
 
 import type { FakeBehaviour, FakeModel } from "./behaviour.ts";
 
 const DEFAULT_KEEP_ALIVE_MS = 5 * 60_000;
-/** Go's largest duration, about 292 years: what `keep_alive:-1` gives (6.1). */
+/** Go's maximum duration, about 292 years, which `keep_alive: -1` means (6.1). */
 const FOREVER_MS = 9_223_372_036_854;
 const MS_PER_UNIT: Record<string, number> = {
   ns: 1e-6,
@@ -18,14 +18,16 @@ const MS_PER_UNIT: Record<string, number> = {
   h: 3_600_000,
 };
 
-/** The short form of a model name with its tag: "llama3.2" gives "llama3.2:latest" (8.4). */
+/** Returns the short form of a model name with its tag: "llama3.2" gives "llama3.2:latest" (8.4). */
 export function canonicalName(name: string): string {
   let rest = name.trim().replace(/^[a-z]+:\/\//, "").replace(/^registry\.ollama\.ai\//, "");
   rest = rest.replace(/^library\//, "");
   return rest.lastIndexOf(":") > rest.lastIndexOf("/") ? rest : `${rest}:latest`;
 }
 
-/** Milliseconds of a `keep_alive` (2.1): undefined if absent, Infinity for ever, throws if bad. */
+/**
+ * Parses a `keep_alive` (2.1) to milliseconds: `undefined` if missing, Infinity for forever. Throws if it is invalid.
+ */
 export function keepAliveMs(value: unknown): number | undefined {
   if (value === undefined) return undefined;
   if (typeof value === "number") return value < 0 ? Infinity : value * 1000;
@@ -43,7 +45,7 @@ export function keepAliveMs(value: unknown): number | undefined {
   return sum;
 }
 
-/** The server's memory. */
+/** State of the server. */
 export class FakeState {
   /** Blob digests, "sha256:<hex>". */
   readonly blobs = new Set<string>();
@@ -54,14 +56,14 @@ export class FakeState {
     this.forget(models);
   }
 
-  /** Back to the start: no blobs, and those models loaded that are from the start. */
+  /** Resets to the initial state: no blobs, and only initially loaded models. */
   forget(models: readonly FakeModel[]): void {
     this.blobs.clear();
     this.loaded.clear();
     for (const model of models) if (model.loaded === true) this.touch(model.name, undefined);
   }
 
-  /** A request used the model: it is loaded now, and for `keep_alive` from now. */
+  /** Marks a model as used: loaded, for `keep_alive` from now. */
   touch(name: string, keepMs: number | undefined): void {
     const stay = Math.min(keepMs ?? DEFAULT_KEEP_ALIVE_MS, FOREVER_MS);
     if (stay === 0) this.loaded.delete(name);
@@ -69,7 +71,7 @@ export class FakeState {
   }
 }
 
-/** The model of a request: undefined if the fake does not have it. */
+/** Returns the model of a request, or `undefined` if it does not exist. */
 export function findModel(behaviour: FakeBehaviour, asked: string): FakeModel | undefined {
   const name = canonicalName(asked);
   const folded = name.toLowerCase();
@@ -79,7 +81,7 @@ export function findModel(behaviour: FakeBehaviour, asked: string): FakeModel | 
   return behaviour.acceptAnyModel && asked.trim() !== "" ? anyModel(name) : undefined;
 }
 
-/** A model that nobody described: it can do everything but think. */
+/** Returns a model of any name, with all capabilities except thinking. */
 export function anyModel(name: string): FakeModel {
   return {
     name,

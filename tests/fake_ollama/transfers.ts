@@ -13,7 +13,7 @@ import { anyModel, canonicalName, findModel } from "./state.ts";
 const SHORT_DIGEST_CHARS = 12;
 const DIGEST = /^sha256[:-]([0-9a-fA-F]{64})$/;
 
-/** `POST /api/pull`: the model is on disk afterwards. */
+/** `POST /api/pull`. Adds the model. */
 export async function pull(exchange: Exchange): Promise<Answer> {
   const { name, stream } = await transferRequest(exchange);
   addModel(exchange, findModel(exchange.behaviour, name) ?? anyModel(canonicalName(name)));
@@ -29,7 +29,7 @@ export async function push(exchange: Exchange): Promise<Answer> {
   return transferAnswer(pushMessages(exchange.behaviour), stream);
 }
 
-/** `POST /api/create`: without progress in bytes. */
+/** `POST /api/create`, without byte counts. */
 export async function create(exchange: Exchange): Promise<Answer> {
   const { name, stream } = await transferRequest(exchange);
   addModel(exchange, anyModel(canonicalName(name)));
@@ -43,7 +43,7 @@ export function headBlob(exchange: Exchange): Answer {
   return bodyAnswer(digest === undefined ? 400 : known ? 200 : 404, undefined, "");
 }
 
-/** `POST /api/blobs/:digest`: a blob that exists is answered before its body is read. */
+/** `POST /api/blobs/:digest`. Responds before reading the body if the blob exists. */
 export async function postBlob(exchange: Exchange): Promise<Answer> {
   const { state, request, connection } = exchange;
   const digest = blobDigest(exchange.param);
@@ -58,7 +58,7 @@ export async function postBlob(exchange: Exchange): Promise<Answer> {
   return bodyAnswer(201, undefined, "");
 }
 
-/** Progress of a pull, byte counts cumulative per digest and left out when 0. */
+/** Returns the progress of a pull; byte counts are cumulative per digest and omitted when 0. */
 export function pullMessages(behaviour: FakeBehaviour): JsonObject[] {
   return [
     { status: "pulling manifest" },
@@ -69,7 +69,7 @@ export function pullMessages(behaviour: FakeBehaviour): JsonObject[] {
   ];
 }
 
-/** Progress of a push. */
+/** Returns the progress of a push. */
 export function pushMessages(behaviour: FakeBehaviour): JsonObject[] {
   return [
     { status: "retrieving manifest" },
@@ -79,7 +79,7 @@ export function pushMessages(behaviour: FakeBehaviour): JsonObject[] {
   ];
 }
 
-/** Progress of a create. */
+/** Returns the progress of a create. */
 export function createMessages(behaviour: FakeBehaviour): JsonObject[] {
   return [
     { status: "parsing GGUF" },
@@ -89,7 +89,7 @@ export function createMessages(behaviour: FakeBehaviour): JsonObject[] {
   ];
 }
 
-/** Progress messages as an answer; `stream:false` gives the last one only (2.5). */
+/** Returns the answer for progress messages; with `stream:false` only the last one (2.5). */
 export function transferAnswer(messages: readonly JsonObject[], stream: boolean): Answer {
   const failure = (message = "pull model manifest: unexpected EOF") => [
     utf8(goJson({ error: message }) + "\n"),
@@ -127,7 +127,7 @@ async function transferRequest(exchange: Exchange): Promise<{ name: string; stre
   return { name, stream: booleanField(body, "stream", true) };
 }
 
-/** "sha256:<hex>" of a path segment, or undefined if it is none. */
+/** Parses a path segment "sha256:<hex>". Returns `undefined` if it is not one. */
 function blobDigest(param: string): string | undefined {
   const hex = DIGEST.exec(decodeURIComponent(param))?.[1];
   return hex === undefined ? undefined : `sha256:${hex.toLowerCase()}`;

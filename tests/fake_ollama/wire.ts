@@ -1,26 +1,26 @@
 /**
- * Reading HTTP/1.1 off the wire for the fake Ollama: received bytes, request heads and request bodies.
+ * HTTP/1.1 parsing for the fake Ollama: received bytes, request heads and request bodies.
  */
 
 import { concat, type RecordedRequest, type RequestHead } from "./request.ts";
 
-/** Larger heads (and chunk size lines) are refused. */
+/** Maximum size of heads and of chunk size lines. */
 export const MAX_HEAD_BYTES = 1024 * 1024;
-/** Unread bytes kept per connection; above it the socket is no longer read. */
+/** Maximum of unread bytes per connection; above it, reading from the socket pauses. */
 const MAX_INBOX_BYTES = 1024 * 1024;
 const EMPTY = new Uint8Array(0);
 
-/** Thrown into a handler when the peer has left or the fake closes; never an error of the test. */
+/** Thrown in a handler if the peer has disconnected or the fake is closing; never a test failure. */
 export class ConnectionGone extends Error {
   override name = "ConnectionGone";
 }
 
-/** Thrown for a request that is no HTTP; answered with 400 as Go does. */
+/** Thrown for a malformed request, which gets 400 as from Go. */
 export class BadRequest extends Error {
   override name = "BadRequest";
 }
 
-/** Bytes that came from the peer and that nobody has taken yet. */
+/** Bytes received from the peer and not yet consumed. */
 export class Inbox {
   #chunks: Uint8Array[] = [];
   #size = 0;
@@ -40,14 +40,14 @@ export class Inbox {
     this.#wakeWriter?.();
   }
 
-  /** Resolves when there is room for more. */
+  /** Resolves when there is room for more bytes. */
   async room(): Promise<void> {
     while (this.#size > MAX_INBOX_BYTES && !this.#ended) {
       await new Promise<void>((resolve) => this.#wakeWriter = resolve);
     }
   }
 
-  /** The next bytes, or undefined when the peer has sent its last. */
+  /** Returns the next bytes, or `undefined` after the peer's last. */
   async take(): Promise<Uint8Array | undefined> {
     while (true) {
       const chunk = this.#chunks.shift();
@@ -68,12 +68,12 @@ export class Inbox {
   }
 }
 
-/** Reads one request body from the inbox, by length or by chunks. */
+/** Reads a request body from the inbox, by length or chunked. */
 export class BodyReader {
   started = false;
   #inbox: Inbox;
   #chunked: boolean;
-  /** Bytes left of the body, or of the current chunk. */
+  /** Remaining bytes of the body, or of the current chunk. */
   #left: number;
   #ended = false;
   #firstChunk = true;
@@ -113,7 +113,7 @@ export class BodyReader {
     this.#left = parseInt(size, 16);
     if (this.#left > 0) return;
     while (await this.#line() !== "") {
-      // Trailers are read and dropped.
+      // Trailers are ignored.
     }
   }
 
@@ -133,12 +133,12 @@ export class BodyReader {
   }
 }
 
-/** Whether the client waits for a 100 before it sends the body. */
+/** Returns whether the client waits for a 100 before it sends the body. */
 export function expectsContinue(request: RecordedRequest): boolean {
   return request.header("expect")?.toLowerCase() === "100-continue";
 }
 
-/** The index behind the empty line, or -1. */
+/** Returns the index after the empty line, or -1. */
 export function endOfHead(bytes: Uint8Array): number {
   for (let at = bytes.indexOf(13); at >= 0; at = bytes.indexOf(13, at + 1)) {
     if (bytes[at + 1] === 10 && bytes[at + 2] === 13 && bytes[at + 3] === 10) return at + 4;
@@ -146,7 +146,7 @@ export function endOfHead(bytes: Uint8Array): number {
   return -1;
 }
 
-/** A head without its empty line; throws BadRequest. */
+/** Parses a head without its empty line. Throws BadRequest. */
 export function parseHead(bytes: Uint8Array): RequestHead {
   const [first = "", ...lines] = latin1(bytes).split("\r\n");
   const [, method, target, minor] = /^([^ ]+) ([^ ]+) HTTP\/1\.([01])$/.exec(first) ?? [];
@@ -159,7 +159,7 @@ export function parseHead(bytes: Uint8Array): RequestHead {
   return { method, target, minorVersion: Number(minor), rawHeaders };
 }
 
-/** One character per byte; TextDecoder's "latin1" is windows-1252 and would change 0x80 to 0x9f. */
+/** Decodes one character per byte. TextDecoder's "latin1" is windows-1252 and would change 0x80 to 0x9f. */
 export function latin1(bytes: Uint8Array): string {
   let text = "";
   for (let at = 0; at < bytes.length; at += 8192) {
@@ -168,7 +168,7 @@ export function latin1(bytes: Uint8Array): string {
   return text;
 }
 
-/** The reverse of latin1. */
+/** Encodes one byte per character. */
 export function latin1Bytes(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(text.length);
   for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
