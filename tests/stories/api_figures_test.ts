@@ -1,4 +1,4 @@
-/** One request to each API, streamed and not, and exactly the figures that it brings at /metrics. */
+/** One request to each API, streamed and not, and exactly the values that it adds to /metrics. */
 
 import { assert, assertEquals } from "@std/assert";
 import type { Api, FinishReason } from "../../lib/observation.ts";
@@ -7,7 +7,7 @@ import { type ApiRequest, apiRequest, apiRequests } from "../support/api_request
 import { type FakeBehaviour, type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
 import { type Scrape, startExporter, until } from "../support/helpers.ts";
 
-/** What the metrics say of one model and API. Absent: there is no such series. Durations are in seconds. */
+/** Metric values of one model and API; missing if there is no such series. Durations are in seconds. */
 interface Figures {
   readonly prompt?: number;
   readonly output?: number;
@@ -23,7 +23,7 @@ interface Figures {
   readonly finish?: FinishReason;
 }
 
-/** Figures, the metric that has each, and whether that has the label `api`. */
+/** For each value, its metric and whether that has an `api` label. */
 const METRICS: Record<Exclude<keyof Figures, "finish">, readonly [name: string, byApi?: true]> = {
   prompt: ["ollama_tokens_processed_total"],
   output: ["ollama_tokens_generated_total"],
@@ -42,7 +42,9 @@ const DURATIONS = { load: 0.052, promptEval: 0.13, eval: 0.041, total: 0.25, wai
 const NATIVE: Figures = { prompt: 26, output: 5, ...DURATIONS, finish: "stop" };
 const COUNTS: Figures = { prompt: 26, output: 5, finish: "stop" };
 
-/** What the usual answer brings. Where the API tells no duration, those of the exporter's clock are not compared. */
+/**
+ * Values of the default response. Durations that the API does not report, and the exporter measures, are not compared.
+ */
 const EXPECTED: Record<Api, Figures> = {
   chat: NATIVE,
   generate: NATIVE,
@@ -56,7 +58,7 @@ const EXPECTED: Record<Api, Figures> = {
   anthropic_messages: COUNTS,
 };
 
-/** The same for an answer of release 0.40 to a prompt of which 20 tokens were cached. */
+/** Values of a response of release 0.40 to a prompt with 20 cached tokens. */
 const TIMINGS = { promptEval: 0.13, eval: 0.041, perToken: 0.0082 };
 const EXPECTED_LATER: Record<Api, Figures> = {
   ...EXPECTED,
@@ -68,7 +70,7 @@ const EXPECTED_LATER: Record<Api, Figures> = {
   anthropic_messages: { ...COUNTS, cached: 20 },
 };
 
-/** Models of the requests that are not sent to the usual one. A form is not read for its model. */
+/** Model labels of the APIs that are not sent to the default model. The model in a form is not read. */
 const MODEL: Partial<Record<Api, string>> = {
   embed: "nomic-embed-text:latest",
   embeddings: "nomic-embed-text:latest",
@@ -85,7 +87,7 @@ function figuresOf(scrape: Scrape, api: Api, expected: Figures): Figures {
   const found: Record<string, unknown> = {};
   for (const [figure, [name, byApi]] of Object.entries(METRICS)) {
     const value = scrape.value(name, byApi ? { model, api } : { model });
-    // Our own clock's figures are there as well.
+    // Values measured by the exporter are present, too.
     const isOurs = figure === "total" || figure === "perToken" && expected.eval === undefined;
     if (value === undefined || isOurs && expected[figure as keyof Figures] === undefined) continue;
     found[figure] = Number(value.toFixed(9));
@@ -97,7 +99,7 @@ function figuresOf(scrape: Scrape, api: Api, expected: Figures): Figures {
   return found;
 }
 
-/** Sends one request through an exporter of its own, and returns what the metrics say then. */
+/** Sends one request through a new exporter, and returns the metrics after it. */
 async function ask(fake: FakeOllama, { endpoint, init }: ApiRequest): Promise<{ scrape: Scrape; bytes: number }> {
   await using exporter = startExporter(fake, { openaiStreamUsage: true });
   const response = await fetch(exporter.url + endpoint.route, init);
@@ -116,13 +118,13 @@ async function compare(fake: FakeOllama, request: ApiRequest, expected: Figures)
 }
 
 const INFERENCE = ENDPOINTS.filter((endpoint): endpoint is Endpoint & { api: Api } => endpoint.api !== undefined);
-/** Those that generate. */
+/** Requests to APIs that generate text. */
 const GENERATING = INFERENCE.filter(({ api }) => EXPECTED[api].finish !== undefined);
 
 for (const request of apiRequests()) {
   const { endpoint: { route, api }, streamed, init } = request;
   if (api === undefined) continue;
-  Deno.test(`metrics have the figures of one request to ${request.name}`, async () => {
+  Deno.test(`createExporter() measures a request to ${request.name}`, async () => {
     await using fake = await startFakeOllama();
     const scrape = await compare(fake, request, EXPECTED[api]);
     const labels = { model: modelOf(api), api };
@@ -141,13 +143,13 @@ for (const request of apiRequests()) {
     assertEquals(scrape.value("ollama_http_request_bytes_total", { route }), init.body.length);
   });
 
-  Deno.test(`metrics have the cached tokens and the timings of release 0.40: ${request.name}`, async () => {
+  Deno.test(`createExporter() reads cached tokens and timings of release 0.40: ${request.name}`, async () => {
     await using fake = await startFakeOllama({ release: "0.40", cachedTokens: 20 });
     await compare(fake, request, EXPECTED_LATER[api]);
   });
 }
 
-Deno.test("metrics count the bytes that the client gets, without those that were hidden from it", async () => {
+Deno.test("createExporter() counts the bytes sent to the client, without those hidden from it", async () => {
   await using fake = await startFakeOllama();
   for (const request of apiRequests()) {
     const { scrape, bytes } = await ask(fake, request);
@@ -156,23 +158,23 @@ Deno.test("metrics count the bytes that the client gets, without those that were
   }
 });
 
-/** Answers, and what the metrics call the end of each. */
+/** Responses, and the `reason` label of each. */
 const ENDS: { name: string; behaviour: Partial<FakeBehaviour>; reason: FinishReason }[] = [
-  { name: "that are cut short", behaviour: { finishReason: "length" }, reason: "length" },
+  { name: "truncated", behaviour: { finishReason: "length" }, reason: "length" },
   {
     name: "with tool calls",
     behaviour: { toolCalls: [{ name: "f", arguments: {} }, { name: "g", arguments: { a: 1 } }] },
     reason: "tool_calls",
   },
 ];
-/** `/v1/completions` has no tools. `/v1/responses` says `completed` also of an answer that was cut short. */
+/** `/v1/completions` has no tools. `/v1/responses` reports `completed` even if the output was truncated. */
 const OTHER_ENDS: Record<string, FinishReason> = {
   "openai_completions with tool calls": "stop",
-  "openai_responses that are cut short": "stop",
+  "openai_responses truncated": "stop",
 };
 
 for (const { name, behaviour, reason } of ENDS) {
-  Deno.test(`metrics call the end of answers ${name} by one word for all APIs`, async () => {
+  Deno.test(`createExporter() uses the same finish reason for all APIs: responses ${name}`, async () => {
     await using fake = await startFakeOllama(behaviour);
     for (const endpoint of GENERATING) {
       for (const streamed of [false, true]) {
@@ -187,7 +189,7 @@ for (const { name, behaviour, reason } of ENDS) {
   });
 }
 
-Deno.test("metrics count each tool call once where it comes in the last message", async () => {
+Deno.test("createExporter() counts each tool call once if it is in the last message", async () => {
   const toolCalls = [{ name: "f", arguments: {} }, { name: "g", arguments: {} }];
   await using fake = await startFakeOllama({ toolCalls, toolCallsInFinal: true });
   for (const endpoint of INFERENCE.filter(({ route }) => ["/api/chat", "/v1/chat/completions"].includes(route))) {
@@ -196,7 +198,7 @@ Deno.test("metrics count each tool call once where it comes in the last message"
   }
 });
 
-/** Requests that load or unload a model and nothing else. */
+/** Requests that only load or unload a model. */
 const LOADS: { route: string; changes: Record<string, unknown>; reason?: FinishReason }[] = [
   { route: "/api/chat", changes: { messages: [] }, reason: "load" },
   { route: "/api/chat", changes: { messages: [], keep_alive: 0 }, reason: "unload" },
@@ -206,7 +208,7 @@ const LOADS: { route: string; changes: Record<string, unknown>; reason?: FinishR
 ];
 
 for (const { route, changes, reason } of LOADS) {
-  Deno.test(`metrics miss no usage where there is none: ${route} with ${JSON.stringify(changes)}`, async () => {
+  Deno.test(`createExporter() expects no usage when a model is loaded: ${route} with ${JSON.stringify(changes)}`, async () => {
     await using fake = await startFakeOllama();
     const endpoint = INFERENCE.find((endpoint) => endpoint.route === route);
     assert(endpoint !== undefined);
@@ -215,7 +217,7 @@ for (const { route, changes, reason } of LOADS) {
   });
 }
 
-Deno.test("metrics count that usage is missing in each API that should have it", async () => {
+Deno.test("createExporter() counts missing usage for each API that should report it", async () => {
   await using fake = await startFakeOllama({ omitUsage: true });
   for (const request of apiRequests()) {
     const { api } = request.endpoint;
@@ -227,7 +229,7 @@ Deno.test("metrics count that usage is missing in each API that should have it",
   }
 });
 
-/** Answers of routes that the exporter does not know, and the tokens and the model that they tell. */
+/** Responses of unknown routes, with the tokens and the model that they report. */
 const UNKNOWN: Record<string, { type?: string; body: string; model?: string; tokens?: [number, number] }> = {
   "/v1/systemone": {
     body: '{"model":"llama3.2","answers":["yes"],"usage":{"input_tokens":7,"output_tokens":2}}',
@@ -252,7 +254,7 @@ const UNKNOWN: Record<string, { type?: string; body: string; model?: string; tok
 };
 
 for (const [target, { type = "application/json", body, model = "", tokens }] of Object.entries(UNKNOWN)) {
-  Deno.test(`metrics have the tokens of a route that is not known, if it is of /v1/ and tells them: ${target}`, async () => {
+  Deno.test(`createExporter() counts the tokens of unknown routes under /v1/ that report them: ${target}`, async () => {
     await using fake = await startFakeOllama({
       script: async ({ path }, connection) => {
         if (path.startsWith("/api/")) return;
@@ -273,7 +275,7 @@ for (const [target, { type = "application/json", body, model = "", tokens }] of 
   });
 }
 
-Deno.test("metrics show open requests by model where it is known, and as unknown where it is not", async () => {
+Deno.test("createExporter() labels open requests with the model, or unknown if it is not listed", async () => {
   const gate = Promise.withResolvers<void>();
   await using fake = await startFakeOllama({
     script: ({ method }) => method === "POST" ? gate.promise : Promise.resolve(),
@@ -301,7 +303,7 @@ Deno.test("metrics show open requests by model where it is known, and as unknown
   assert(!later.labelValues("model").some((model) => model.includes("never")));
 });
 
-Deno.test("metrics show a request as open, and no longer as waiting, once its answer has begun", async () => {
+Deno.test("createExporter() counts a request as in flight, but not as waiting, once its response has begun", async () => {
   await using fake = await startFakeOllama({ fault: { kind: "stall", afterMessages: 2 } });
   await using exporter = startExporter(fake, { openaiStreamUsage: true });
   for (const endpoint of GENERATING) {

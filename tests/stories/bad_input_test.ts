@@ -1,4 +1,7 @@
-/** Whatever comes: its bytes pass, the figures are right or absent, what cannot be read is counted, nothing throws. */
+/**
+ * Invalid input: bytes are forwarded, values are right or missing, what cannot be parsed is counted, and nothing
+ * throws.
+ */
 
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "@std/assert";
 import { join } from "../../lib/bytes/byte_queue.ts";
@@ -25,13 +28,13 @@ const CONTENT_TYPES = { json: "application/json", ndjson: "application/x-ndjson"
 const OPEN = new Set<OpenRequest>();
 const METRICS = new Metrics({ modelLimit: 10, openRequests: OPEN });
 
-/** What came out of an answer. */
+/** Result of a response. */
 interface Passed {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly observation: Observation;
 }
 
-/** Passes an answer through tap, filter and exchange to the metrics, as the proxy does. */
+/** Passes a response through tap, filter and exchange to the metrics, as the proxy does. */
 async function pass(
   { kind, endpoint }: Pick<Fixture, "kind" | "endpoint">,
   chunks: Iterable<Uint8Array<ArrayBuffer>>,
@@ -69,7 +72,7 @@ function parseErrorsOf({ parseErrors }: Observation): number {
   return Object.values(parseErrors).reduce((sum, count) => sum + count, 0);
 }
 
-Deno.test("proxy passes each fixture with garbage in it, gets its figures, and counts what it could not read", async () => {
+Deno.test("createProxy() forwards each fixture with garbage in it, reads its values, and counts what it cannot parse", async () => {
   for (const fixture of STREAMS) {
     const clean = (await pass(fixture, [fixture.bytes])).observation;
     for (let seed = 1; seed <= 8; seed++) {
@@ -81,7 +84,7 @@ Deno.test("proxy passes each fixture with garbage in it, gets its figures, and c
       assertEquals(observation.report, clean.report, where);
       assertEquals(observation.outcome, clean.outcome, where);
       assertLessOrEqual(parseErrorsOf(observation), parseErrors + parseErrorsOf(clean), where);
-      // Where nothing is passed over, everything is counted.
+      // Without skipping, every piece is counted.
       const all = (await pass(undecoded(fixture), spoiler.cut(bytes))).observation;
       assertEquals(parseErrorsOf(all), parseErrors + parseErrorsOf(clean), where);
       assertEquals(all.report, clean.report, where);
@@ -89,7 +92,7 @@ Deno.test("proxy passes each fixture with garbage in it, gets its figures, and c
   }
 });
 
-Deno.test("proxy counts what it cannot read before the first output, and behind the last", async () => {
+Deno.test("createProxy() counts what it cannot parse before the first output, and after the last", async () => {
   for (const fixture of STREAMS.filter(({ name }) => /_stream(_usage)?\./.test(name))) {
     const bad = bytesOf(fixture.kind === "sse" ? "data: {bad}\n\n" : "{bad}\n");
     const { bytes, observation } = await pass(fixture, [bad, fixture.bytes, bad]);
@@ -98,7 +101,7 @@ Deno.test("proxy counts what it cannot read before the first output, and behind 
   }
 });
 
-Deno.test("proxy hides what it asked for between garbage, and passes all of that", async () => {
+Deno.test("createProxy() hides the usage that it requested, and forwards garbage around it", async () => {
   for (const api of ["openai_chat", "openai_completions"]) {
     const asked = STREAMS.find(({ name }) => name === `${api}_stream_usage.sse`);
     const plain = STREAMS.find(({ name }) => name === `${api}_stream.sse`);
@@ -122,7 +125,7 @@ Deno.test("proxy hides what it asked for between garbage, and passes all of that
   }
 });
 
-Deno.test("proxy passes each fixture with damage at random places, and throws nothing", async () => {
+Deno.test("createProxy() forwards each fixture with damage at random positions, and does not throw", async () => {
   for (const fixture of FIXTURES) {
     for (let seed = 1; seed <= 12; seed++) {
       const spoiler = new Spoiler(seed);
@@ -139,14 +142,14 @@ Deno.test("proxy passes each fixture with damage at random places, and throws no
   }
 });
 
-/** Numbers in a report are such that metrics can take them. */
+/** Asserts that metrics accept the numbers in a report. */
 function assertUsable(report: Readonly<Report>, where: string): void {
   for (const [field, value] of Object.entries(report)) {
     if (typeof value === "number") assert(Number.isFinite(value) && value >= 0, `${field} is ${value} in ${where}`);
   }
 }
 
-/** Whether `left` is `all` with nothing but some pieces taken out. */
+/** Returns whether `left` is `all` with only some pieces removed. */
 function isLeftOf(left: Uint8Array, all: Uint8Array): boolean {
   let at = 0;
   for (const byte of all) {
@@ -155,7 +158,7 @@ function isLeftOf(left: Uint8Array, all: Uint8Array): boolean {
   return at === left.length;
 }
 
-/** Keys that dialects look for. */
+/** Keys that dialects read. */
 const KEYS = [
   ...["model", "done", "done_reason", "message", "response", "error", "type", "status", "digest", "completed"],
   ...["usage", "timings", "choices", "delta", "content", "text", "tool_calls", "function", "name", "output"],
@@ -179,7 +182,7 @@ const VALUES = [
   "9007199254740993",
 ];
 
-/** An object with known keys and values of all kinds. */
+/** Returns an object with known keys and random values. */
 function oddMessage(writer: JsonWriter, depth: number): string {
   const members = Array.from({ length: 1 + writer.below(7) }, () => {
     const nested = depth > 0 && writer.below(2) === 0;
@@ -193,7 +196,7 @@ function oddMessage(writer: JsonWriter, depth: number): string {
   return `{${members.join(",")}}`;
 }
 
-Deno.test("dialects make usable figures, or none, of messages with anything in the places that they look at", async () => {
+Deno.test("createProxy() reads valid values, or none, from messages with random values", async () => {
   const endpoints = new Map(FIXTURES.map((fixture) => [fixture.endpoint.route + fixture.kind, fixture]));
   for (const fixture of endpoints.values()) {
     for (let seed = 1; seed <= 60; seed++) {
@@ -207,26 +210,26 @@ Deno.test("dialects make usable figures, or none, of messages with anything in t
   }
 });
 
-/** Usage in an answer of `/v1/chat/completions`, and what is read of it. */
+/** Usage in a response of `/v1/chat/completions`, and the tokens read from it. */
 const USAGES: Record<string, { usages: string[]; tokens: [number | undefined, number | undefined]; invalid?: number }> =
   {
     "twice": {
       usages: ['{"prompt_tokens":1,"completion_tokens":2}', '{"prompt_tokens":3,"completion_tokens":4}'],
       tokens: [3, 4],
     },
-    "in text": {
+    "as strings": {
       usages: ['{"prompt_tokens":"26","completion_tokens":"5"}'],
       tokens: [undefined, undefined],
       invalid: 2,
     },
     "below zero": { usages: ['{"prompt_tokens":-1,"completion_tokens":5}'], tokens: [undefined, 5], invalid: 1 },
-    "beyond all bounds": {
+    "out of range": {
       usages: ['{"prompt_tokens":1e308,"completion_tokens":1e400}'],
       tokens: [undefined, undefined],
       invalid: 2,
     },
-    "in fractions": { usages: ['{"prompt_tokens":26.5,"completion_tokens":5}'], tokens: [undefined, 5], invalid: 1 },
-    "with null in it": { usages: ['{"prompt_tokens":null,"completion_tokens":5}'], tokens: [undefined, 5] },
+    "as fractions": { usages: ['{"prompt_tokens":26.5,"completion_tokens":5}'], tokens: [undefined, 5], invalid: 1 },
+    "with a null count": { usages: ['{"prompt_tokens":null,"completion_tokens":5}'], tokens: [undefined, 5] },
     "null": { usages: ["null"], tokens: [undefined, undefined] },
     "of another type": { usages: ['"26"', "[26,5]", "26", "true"], tokens: [undefined, undefined] },
     "without one count": { usages: ['{"completion_tokens":5}'], tokens: [undefined, 5] },
@@ -234,7 +237,7 @@ const USAGES: Record<string, { usages: string[]; tokens: [number | undefined, nu
   };
 
 for (const [name, { usages, tokens, invalid = 0 }] of Object.entries(USAGES)) {
-  Deno.test(`dialects read usage that comes ${name}`, async () => {
+  Deno.test(`createProxy() reads usage ${name}`, async () => {
     const fixture = STREAMS.find(({ name }) => name === "openai_chat_stream.sse");
     assert(fixture !== undefined);
     const events = usages.map((usage) => `data: {"model":"m","choices":[],"usage":${usage}}\n\n`).join("");
@@ -244,7 +247,7 @@ for (const [name, { usages, tokens, invalid = 0 }] of Object.entries(USAGES)) {
   });
 }
 
-Deno.test("proxy reads an event of 5 MB, and counts one of 9 MiB as too long", async () => {
+Deno.test("createProxy() reads an event of 5 MB, and counts one of 9 MiB as too long", async () => {
   const fixture = STREAMS.find(({ name }) => name === "openai_chat_stream_usage.sse");
   assert(fixture !== undefined);
   for (const [length, errors] of [[5_000_000, 0], [9 * 1024 * 1024, 1]] as const) {
@@ -264,7 +267,7 @@ Deno.test("proxy reads an event of 5 MB, and counts one of 9 MiB as too long", a
   }
 });
 
-Deno.test("proxy passes spoilt fixtures over real sockets, byte for byte, with the same figures", async () => {
+Deno.test("createProxy() forwards damaged fixtures over real sockets, byte for byte, with the same values", async () => {
   let answer: Iterable<Uint8Array<ArrayBuffer>> = [];
   let head = "";
   await using fake = await startFakeOllama({

@@ -1,4 +1,4 @@
-/** A server that accepts any name of a model cannot fill the metrics. */
+/** A server that accepts any model name cannot exhaust memory with metrics. */
 
 import { assert, assertEquals } from "@std/assert";
 import { answering, delay, startExporter } from "../support/helpers.ts";
@@ -7,16 +7,16 @@ import { startFakeOllama } from "../fake_ollama/mod.ts";
 const NAMES = 20_000;
 const LIMIT = 50;
 const AT_ONCE = 50;
-/** Of /metrics with so many models of one API: it has 168 kB. */
+/** Maximum size of /metrics with this many models of one API; it has 168 kB. */
 const SIZE_LIMIT_BYTES = 200_000;
 
-/** An answer that names the model that was asked for. */
+/** Returns a response with the requested model. */
 function answerFor(model: string): string {
   const body = JSON.stringify({ model, message: { content: "" }, done: true, done_reason: "stop", eval_count: 1 });
   return `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 }
 
-Deno.test(`${NAMES} names of models give no more than the limit, "other" and "unknown"`, async () => {
+Deno.test(`createExporter() reports ${NAMES} model names as the limit, "other" and "unknown"`, async () => {
   await using fake = await startFakeOllama({ keptRequests: 0 });
   fake.behaviour.script = async (request, connection) => {
     if (request.method !== "POST") return await answering("")(request, connection);

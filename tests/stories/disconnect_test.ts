@@ -1,18 +1,18 @@
-/** Clients that leave: the GPU must stop, and each request is counted once, as what it was. */
+/** Clients that disconnect: Ollama must stop generating, and each request is counted once, with its outcome. */
 
 import { assert, assertEquals, fail } from "@std/assert";
 import { type FakeOllama, type RecordedRequest, type Script, startFakeOllama } from "../fake_ollama/mod.ts";
 import { CHAT, startExporter, type TestExporter, until } from "../support/helpers.ts";
 import { RawClient } from "../support/raw_client.ts";
 
-/** What the requirement says. It is met in milliseconds. */
+/** Maximum time until the upstream connection is closed; it takes milliseconds. */
 const LIMIT_MS = 1000;
 const REPETITIONS = 8;
 
-/** Sizes of requests: in one packet, over the first read of `Deno.serve`, over many packets. */
+/** Sizes of requests: in one packet, longer than the first read of `Deno.serve`, in many packets. */
 const PADDINGS = [0, 1500, 100_000, 2_000_000];
 
-/** A request that is as long as this many characters and some. */
+/** Returns a request somewhat longer than this many characters. */
 function padded(characters: number): string {
   return JSON.stringify({ ...CHAT, stream: true, padding: "x".repeat(characters) });
 }
@@ -20,7 +20,7 @@ function padded(characters: number): string {
 const NATIVE = ["application/x-ndjson", '{"model":"llama3.2","message":{"content":" there"},"done":false}\n'] as const;
 const OPENAI = ["text/event-stream", 'data: {"choices":[{"delta":{"content":" there"}}]}\n\n'] as const;
 
-/** Answers a request with a stream that has no end. */
+/** Responds with an endless stream. */
 const ENDLESS: Script = async ({ method, path }, connection) => {
   if (method !== "POST") return;
   await connection.readBody();
@@ -32,12 +32,12 @@ const ENDLESS: Script = async ({ method, path }, connection) => {
   }
 };
 
-/** The requests that do not come from the exporter itself. */
+/** Returns the requests that are not the exporter's own. */
 function posts(fake: FakeOllama): RecordedRequest[] {
   return fake.requests.filter(({ method }) => method === "POST");
 }
 
-/** Closes the client, and asserts that the upstream is left at once. */
+/** Closes the client's connection, and asserts that the upstream's is closed at once. */
 async function leaves(client: RawClient, fake: FakeOllama): Promise<void> {
   const request = posts(fake).at(-1) ?? fail("There was no request");
   const leftAt = performance.now();
@@ -46,7 +46,7 @@ async function leaves(client: RawClient, fake: FakeOllama): Promise<void> {
   assert(abortedAt - leftAt < LIMIT_MS, `The upstream was left after ${abortedAt - leftAt} ms`);
 }
 
-/** Asserts that all requests were observed as left by their clients, and that no gauge counts them any more. */
+/** Asserts that all requests have the outcome `client_closed`, and that no gauge counts them any more. */
 async function areClosed(exporter: TestExporter, requests: number): Promise<void> {
   await exporter.observation(requests);
   for (const { outcome, upstreamError } of exporter.observations) {
@@ -54,7 +54,7 @@ async function areClosed(exporter: TestExporter, requests: number): Promise<void
   }
   const metrics = await exporter.scrape();
   assertEquals(metrics.value("ollama_request_outcomes_total", { outcome: "client_closed" }), requests);
-  // Without a series where no scrape came while one was open.
+  // There is no series if no scrape happened while a request was open.
   assertEquals(metrics.value("ollama_requests_in_flight") ?? 0, 0);
   assertEquals(metrics.value("ollama_requests_waiting") ?? 0, 0);
   assertEquals(metrics.value("ollama_exporter_upstream_errors_total"), 0);
@@ -62,10 +62,10 @@ async function areClosed(exporter: TestExporter, requests: number): Promise<void
 }
 
 for (const path of ["/api/chat", "/v1/chat/completions"]) {
-  for (const upstream of ["sends", "is silent"] as const) {
-    Deno.test(`createProxy() leaves ${path} when the client leaves in mid-stream while the upstream ${upstream}`, async () => {
+  for (const upstream of ["is sending", "is silent"] as const) {
+    Deno.test(`createProxy() aborts ${path} if the client disconnects within a stream while the upstream ${upstream}`, async () => {
       await using fake = await startFakeOllama(
-        upstream === "sends" ? { script: ENDLESS } : { fault: { kind: "stall" } },
+        upstream === "is sending" ? { script: ENDLESS } : { fault: { kind: "stall" } },
       );
       await using exporter = startExporter(fake, { openaiStreamUsage: true });
       for (const padding of PADDINGS) {
@@ -81,7 +81,7 @@ for (const path of ["/api/chat", "/v1/chat/completions"]) {
   }
 }
 
-Deno.test("createProxy() leaves the upstream when many clients leave at once", async () => {
+Deno.test("createProxy() aborts all upstream requests if many clients disconnect at once", async () => {
   await using fake = await startFakeOllama({ script: ENDLESS });
   await using exporter = startExporter(fake);
   const clients = await Promise.all(Array.from({ length: 50 }, async () => {
@@ -96,7 +96,7 @@ Deno.test("createProxy() leaves the upstream when many clients leave at once", a
   await areClosed(exporter, 50);
 });
 
-Deno.test("createProxy() leaves the upstream when the client leaves before the first byte, after a small request", async () => {
+Deno.test("createProxy() aborts the upstream request if the client disconnects before the first byte, after a small request", async () => {
   await using fake = await startFakeOllama({ hang: true });
   await using exporter = startExporter(fake);
   for (let i = 0; i < 20; i++) {
@@ -110,7 +110,7 @@ Deno.test("createProxy() leaves the upstream when the client leaves before the f
   await areClosed(exporter, 20);
 });
 
-Deno.test("createProxy() leaves the upstream when the client leaves in the middle of a body with a length", async () => {
+Deno.test("createProxy() aborts the upstream request if the client disconnects within a body with a length", async () => {
   const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
   await using fake = await startFakeOllama({
     script: async (request, connection) => {
@@ -136,18 +136,18 @@ Deno.test("createProxy() leaves the upstream when the client leaves in the middl
 
 const BLOB = `/api/blobs/sha256:${"0".repeat(64)}`;
 
-/** Uploads that are broken off, and whether Ollama has been asked by then. */
+/** Aborted uploads, and whether they have reached Ollama. */
 const UPLOADS: [string, string, string, boolean][] = [
   [BLOB, "Content-Length: 1000000", "x".repeat(70_000), true],
   [BLOB, "Transfer-Encoding: chunked", "a\r\n0123456789\r\n", true],
   ["/api/chat", "Content-Length: 100000000", "x".repeat(70_000), true],
   ["/api/chat", "Transfer-Encoding: chunked", "a\r\n0123456789\r\n", true],
-  // These are read whole before they are sent on.
+  // These are read completely before they are forwarded.
   ["/api/chat", "Content-Length: 100000", "x".repeat(70_000), false],
   ["/v1/chat/completions", "Transfer-Encoding: chunked", "a\r\n0123456789\r\n", false],
 ];
 
-Deno.test("createProxy() leaves the upstream when the client leaves in the middle of its upload", async () => {
+Deno.test("createProxy() aborts the upstream request if the client disconnects within an upload", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake, { openaiStreamUsage: true });
   let asked = 0;
@@ -169,7 +169,7 @@ Deno.test("createProxy() leaves the upstream when the client leaves in the middl
   assert(!exporter.logLines.some((line) => line.includes("Ollama does not answer")), "Ollama was said to be away");
 });
 
-Deno.test("an answer that was complete is ok, even if the client left before its end", async () => {
+Deno.test("createProxy() reports a complete response as ok, even if the client disconnected before its end", async () => {
   const final = '{"model":"llama3.2","message":{"content":""},"done":true,"done_reason":"stop","eval_count":3}\n';
   await using fake = await startFakeOllama({
     script: async (request, connection) => {

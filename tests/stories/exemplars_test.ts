@@ -1,4 +1,4 @@
-/** Exemplars: the trace of a request beside what was observed of it, in the one format that has room for it. */
+/** Exemplars: the trace id of a request with its observed value, in OpenMetrics only. */
 
 import { assert, assertEquals } from "@std/assert";
 import { faultsOf } from "../support/exposition.ts";
@@ -21,7 +21,7 @@ async function scrape(exporter: TestExporter, accept: string): Promise<string> {
   return body;
 }
 
-/** Trace ids of the exemplars in OpenMetrics, by the histogram that has them. */
+/** Returns the trace ids of the exemplars in OpenMetrics, by histogram. */
 async function exemplars(exporter: TestExporter): Promise<Record<string, string[]>> {
   const body = await scrape(exporter, "application/openmetrics-text");
   const found: Record<string, string[]> = {};
@@ -33,13 +33,13 @@ async function exemplars(exporter: TestExporter): Promise<Record<string, string[
   return found;
 }
 
-/** A streamed chat with these headers, and what of them reached Ollama. */
+/** Sends a streamed chat with these headers. */
 async function chat(exporter: TestExporter, headers: readonly string[]): Promise<void> {
   const { status } = await ask(exporter.port, "POST /api/chat", headers, JSON.stringify(CHAT));
   assertEquals(status, 200);
 }
 
-Deno.test("createExporter() shows the trace of a request in OpenMetrics only, where it was observed", async () => {
+Deno.test("createExporter() exposes the trace id of a request in OpenMetrics only, in its bucket", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   await chat(exporter, []);
@@ -62,7 +62,7 @@ Deno.test("createExporter() shows the trace of a request in OpenMetrics only, wh
   assert(!text.includes("trace") && !text.includes(" # "), text);
 });
 
-Deno.test("createExporter() shows the trace of a request that another follows in the same bucket", async () => {
+Deno.test("createExporter() keeps the latest exemplar of a bucket if a request without a trace follows", async () => {
   await using fake = await startFakeOllama({ totalNs: 1_000_000 });
   await using exporter = startExporter(fake);
   const second = TRACEPARENT.replace(TRACE_ID, "a".repeat(32));
@@ -73,7 +73,7 @@ Deno.test("createExporter() shows the trace of a request that another follows in
   assertEquals((await exemplars(exporter))["ollama_response_seconds"], ["a".repeat(32)]);
 });
 
-Deno.test("createExporter() shows no trace of requests that belong to none, and passes on what they say", async () => {
+Deno.test("createExporter() has no exemplar of a request without a valid trace, and forwards its headers", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   const refused = [
@@ -99,7 +99,7 @@ Deno.test("createExporter() shows no trace of requests that belong to none, and 
   await exporter.observation(refused.length);
   assertEquals(await exemplars(exporter), {});
   assertEquals(exporter.observations.map(({ traceId }) => traceId).filter((id) => id !== undefined), []);
-  // Later versions may say more behind what they have in common (W3C Trace Context, 4.3).
+  // Later versions may append fields (W3C Trace Context, 4.3).
   await chat(exporter, [`traceparent: ${TRACEPARENT.replace("00-", "01-")}-more`]);
   await exporter.observation(refused.length + 1);
   assertEquals((await exemplars(exporter))["ollama_response_seconds"], [TRACE_ID]);

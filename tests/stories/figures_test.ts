@@ -1,4 +1,4 @@
-/** The figures at /metrics are those of Ollama's final record, for every course that an answer can take. */
+/** The values in /metrics are those of Ollama's final message, for all kinds of responses. */
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { type FakeOllamaOptions, startFakeOllama } from "../fake_ollama/mod.ts";
@@ -8,7 +8,7 @@ import { ask, RawClient } from "../support/raw_client.ts";
 const MODEL = { model: "llama3.2:latest" };
 const NANOSECONDS_PER_SECOND = 1e9;
 
-/** What Ollama says at the end of an answer. */
+/** Metric fields of Ollama's final message. */
 interface FinalRecord {
   prompt_eval_count?: number;
   prompt_eval_cached_count?: number;
@@ -20,7 +20,7 @@ interface FinalRecord {
   done_reason?: string;
 }
 
-/** A counter or the sum of a histogram, and how it is worked out; `undefined`: there is no such series. */
+/** A counter or the sum of a histogram, and its expected value; `undefined` if there is no such series. */
 const FIGURES: Record<string, (record: FinalRecord) => number | undefined> = {
   ollama_tokens_processed_total: (record) => record.prompt_eval_count,
   ollama_tokens_generated_total: (record) => record.eval_count,
@@ -54,36 +54,38 @@ function areThoseOf(record: FinalRecord, metrics: Scrape, name: string): void {
   }
 }
 
-/** What differs from one answer to the other. */
+/** Variants of the response. */
 const ANSWERS: [string, FakeOllamaOptions][] = [
   ["plain", {}],
   ["one byte at a time", { split: { bytes: 1 } }],
   ["all in one chunk", { split: "all" }],
-  ["cut anywhere", { split: { seed: 7 } }],
-  ["cut into tiny packets", { writeBytes: 5 }],
+  ["random chunks", { split: { seed: 7 } }],
+  ["tiny packets", { writeBytes: 5 }],
   ["without a final newline", { missingFinalNewline: true }],
-  ["cut anywhere, without a final newline", { split: { seed: 8 }, missingFinalNewline: true }],
+  ["random chunks, without a final newline", { split: { seed: 8 }, missingFinalNewline: true }],
   ["thinking", { thinking: 4 }],
   ["tool calls", { toolCalls: [{ name: "f", arguments: { done: true, eval_count: 99 } }], finalText: "" }],
-  ["tool calls in the final record", { toolCalls: [{ name: "f", arguments: {} }], toolCallsInFinal: true }],
-  ["text in the final record", { finalText: '"done":true,"eval_count":99' }],
-  ["text that looks like a record", { words: ['{"done":true,"eval_count":99}\n', '"eval_count":98,"error":"x"'] }],
+  ["tool calls in the final message", { toolCalls: [{ name: "f", arguments: {} }], toolCallsInFinal: true }],
+  ["text in the final message", { finalText: '"done":true,"eval_count":99' }],
+  ["text that looks like a final message", {
+    words: ['{"done":true,"eval_count":99}\n', '"eval_count":98,"error":"x"'],
+  }],
   ["no tokens", { tokens: 0, words: [], outputTokens: 0, evalNs: 0 }],
   ["cached tokens", { cachedTokens: 20 }],
   ["no cached token", { cachedTokens: 0 }],
   ["the whole prompt cached", { cachedTokens: 26, promptEvalNs: 0 }],
-  ["cut short", { finishReason: "length" }],
+  ["truncated", { finishReason: "length" }],
   ["unknown fields", { release: "0.40", extraFields: { eval_counts: 1, nested: { eval_count: 99 } } }],
-  ["large figures", { promptTokens: 131_072, outputTokens: 2_000_000, evalNs: 3_600_000_000_000, totalNs: 4e12 }],
+  ["large values", { promptTokens: 131_072, outputTokens: 2_000_000, evalNs: 3_600_000_000_000, totalNs: 4e12 }],
 ];
 
 for (const [path, request] of [["/api/chat", CHAT], ["/api/generate", GENERATE]] as const) {
   for (const stream of [true, false]) {
-    Deno.test(`the figures are those of the final record: ${path}, ${stream ? "streamed" : "in one body"}`, async () => {
+    Deno.test(`createExporter() reads the final message of ${path}, ${stream ? "streamed" : "not streamed"}`, async () => {
       for (const [name, behaviour] of ANSWERS) {
         await using fake = await startFakeOllama(behaviour);
         await using exporter = startExporter(fake);
-        // `stream` absent means true.
+        // The default of `stream` is true.
         const response = await exporter.post(path, stream ? request : { ...request, stream });
         assertEquals(response.headers.get("content-type")?.includes("ndjson"), stream);
         const record: FinalRecord = JSON.parse((await response.text()).trimEnd().split("\n").at(-1) ?? "");
@@ -98,7 +100,7 @@ for (const [path, request] of [["/api/chat", CHAT], ["/api/generate", GENERATE]]
         assertEquals(metrics.value("ollama_tool_calls_total", MODEL), calls, name);
         const reason = calls === undefined ? record.done_reason ?? "" : "tool_calls";
         assertEquals(metrics.value("ollama_finish_reasons_total", { ...MODEL, reason }), 1, name);
-        // Only a stream shows when its first output came.
+        // The time to first token is measured on streams only.
         const hasOutput = stream && name !== "no tokens";
         assertEquals(metrics.value("ollama_time_to_first_token_seconds_count"), hasOutput ? 1 : undefined, name);
         assertEquals([firstOutputSeconds !== undefined, report.model], [hasOutput, "llama3.2"], name);
@@ -107,7 +109,7 @@ for (const [path, request] of [["/api/chat", CHAT], ["/api/generate", GENERATE]]
   }
 }
 
-Deno.test("a final line of 2 MB is read", async () => {
+Deno.test("createExporter() reads a final line of 2 MB", async () => {
   await using fake = await startFakeOllama({ contextLength: 400_000 });
   await using exporter = startExporter(fake);
   const response = await exporter.post("/api/generate", GENERATE);
@@ -117,7 +119,7 @@ Deno.test("a final line of 2 MB is read", async () => {
   areThoseOf(JSON.parse(line), await exporter.scrape(), "2 MB");
 });
 
-Deno.test("a line of 64 MiB is passed on whole and counted as a parse error, and the line behind it is read", async () => {
+Deno.test("createExporter() counts a line of 64 MiB as a parse error, forwards it, and reads the next line", async () => {
   const piece = "x".repeat(1024 * 1024);
   const final =
     '"}\n{"model":"llama3.2","message":{"content":""},"done":true,"eval_count":3,"eval_duration":1000000000}\n';
@@ -149,7 +151,7 @@ Deno.test("a line of 64 MiB is passed on whole and counted as a parse error, and
   assertEquals(metrics.value("ollama_exporter_parse_errors_total", { api: "chat", reason: "too_long" }), 1);
 });
 
-Deno.test("a line that is no JSON is passed on and counted as a parse error, and the others are read", async () => {
+Deno.test("createExporter() counts a line of invalid JSON as a parse error, forwards it, and reads the others", async () => {
   await using fake = await startFakeOllama({ fault: { kind: "malformed", afterMessages: 0 } });
   await using exporter = startExporter(fake);
   const direct = await ask(fake.port, "POST /api/chat", [], JSON.stringify(CHAT));
@@ -161,7 +163,7 @@ Deno.test("a line that is no JSON is passed on and counted as a parse error, and
   assertEquals(metrics.value("ollama_tokens_generated_total", MODEL), 5);
 });
 
-/** Answers that are ok and have no token counts, or are not ok at all. */
+/** Responses that need no token counts, or failed. */
 const SPECIAL: [string, unknown, FakeOllamaOptions, Record<string, number | undefined>][] = [
   ["/api/chat", { model: "llama3.2" }, {}, { 'reason="load"': 1, 'outcome="ok"': 1, usage_missing: 0 }],
   ["/api/generate", { model: "llama3.2" }, {}, { 'reason="load"': 1, 'outcome="ok"': 1, usage_missing: 0 }],
@@ -174,7 +176,7 @@ const SPECIAL: [string, unknown, FakeOllamaOptions, Record<string, number | unde
   ["/api/chat", { ...CHAT, stream: false }, { fault: { kind: "error" } }, { 'outcome="server_error"': 1 }],
 ];
 
-Deno.test("answers without token counts are told from those that should have some", async () => {
+Deno.test("createExporter() counts missing usage only of responses that should have token counts", async () => {
   for (const [path, request, behaviour, expected] of SPECIAL) {
     await using fake = await startFakeOllama(behaviour);
     await using exporter = startExporter(fake);
@@ -195,7 +197,7 @@ Deno.test("answers without token counts are told from those that should have som
   }
 });
 
-Deno.test("buckets reach beyond 10 s and 100 tokens a second", async () => {
+Deno.test("createExporter() has buckets beyond 10 s and 100 tokens per second", async () => {
   await using fake = await startFakeOllama({ outputTokens: 9000, evalNs: 45e9, totalNs: 50e9, loadNs: 1e9 });
   await using exporter = startExporter(fake);
   await (await exporter.post("/api/chat", CHAT)).text();
@@ -209,7 +211,7 @@ Deno.test("buckets reach beyond 10 s and 100 tokens a second", async () => {
   }
 });
 
-Deno.test("a request is in flight from its arrival to its end, and waits until its first byte", async () => {
+Deno.test("createExporter() counts a request as in flight until its end, and as waiting until its first byte", async () => {
   await using fake = await startFakeOllama();
   using answer = new Gate();
   using end = new Gate();
@@ -229,7 +231,7 @@ Deno.test("a request is in flight from its arrival to its end, and waits until i
     const labels = { ...MODEL, api: "chat" };
     return ["in_flight", "waiting"].map((name) => metrics.value(`ollama_requests_${name}`, labels));
   };
-  // The server lists the model, so that its name may be a label.
+  // The server lists the model, which allows its name as a label.
   using client = await RawClient.connect(exporter.port);
   await client.request("POST /api/chat", [], JSON.stringify(CHAT));
   await fake.waitForRequest(({ method }) => method === "POST");
@@ -244,7 +246,7 @@ Deno.test("a request is in flight from its arrival to its end, and waits until i
   assertEquals(await gauges(), [0, 0]);
 });
 
-Deno.test("the route of an unmeasured request is counted, with its bytes", async () => {
+Deno.test("createExporter() counts requests and bytes of routes that are not measured", async () => {
   const body = "x".repeat(3000);
   await using fake = await startFakeOllama({
     script: answering(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`),

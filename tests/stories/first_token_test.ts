@@ -1,4 +1,4 @@
-/** When the first token is seen, in each API: thinking, reasoning and tool calls are output, empty deltas are not. */
+/** Time to first token in each API: thinking, reasoning and tool calls are output, empty deltas are not. */
 
 import { assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
 import type { Api } from "../../lib/observation.ts";
@@ -7,19 +7,22 @@ import { apiRequest } from "../support/api_requests.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { startExporter } from "../support/helpers.ts";
 
-/** Silence between the messages in question and the rest of the answer, which has output in any case. */
+/** Silence between the tested messages and the rest of the response, which always has output. */
 const SILENCE_MS = 600;
-/** What is left of it where a busy machine sees the first message late; without the silence it would be next to 0. */
+/**
+ * Lower limit for the measured silence: a busy machine may read the first message late. Without silence it is close to
+ * 0.
+ */
 const SILENCE_SECONDS = SILENCE_MS / 3 / 1000;
 
-/** A stream of an API: messages that begin it and have output, or none, and what follows them. */
+/** Stream of an API: first messages with output or without, and what follows them. */
 interface Stream {
   readonly api: Api;
-  /** Messages of no output. */
+  /** First messages without output, by name. */
   readonly silent: Record<string, readonly unknown[]>;
-  /** Messages of which the last has output. */
+  /** First messages of which the last has output, by name. */
   readonly spoken: Record<string, readonly unknown[]>;
-  /** Output, and the proper end. */
+  /** Output and the regular end of the stream. */
   readonly rest: readonly unknown[];
 }
 
@@ -67,7 +70,7 @@ const STREAMS: Stream[] = [
   {
     api: "openai_chat",
     silent: {
-      "a bare role": [delta({ role: "assistant" })],
+      "a role only": [delta({ role: "assistant" })],
       "a role and empty text": [delta({ role: "assistant", content: "" })],
       "an empty delta": [delta({})],
       "no choice": [{ model: "llama3.2", choices: [] }],
@@ -131,7 +134,7 @@ const STREAMS: Stream[] = [
   },
 ];
 
-/** Seconds from the request to the first output, and from that to the end, of an answer that is silent in between. */
+/** Returns the seconds from the request to the first output, and from that to the end. */
 async function times(api: Api, first: readonly unknown[], rest: readonly unknown[]): Promise<[number, number]> {
   const endpoint = ENDPOINTS.find((endpoint) => endpoint.api === api);
   if (endpoint === undefined) throw new Error(api);
@@ -164,7 +167,7 @@ async function times(api: Api, first: readonly unknown[], rest: readonly unknown
 }
 
 for (const { api, silent, spoken, rest } of STREAMS) {
-  Deno.test(`metrics take these for no output of ${api}: ${Object.keys(silent).join(", ")}`, async () => {
+  Deno.test(`createExporter() does not count as first token of ${api}: ${Object.keys(silent).join(", ")}`, async () => {
     await Promise.all(
       Object.entries(silent).map(async ([name, messages]) => {
         const [before] = await times(api, messages, rest);
@@ -173,7 +176,7 @@ for (const { api, silent, spoken, rest } of STREAMS) {
     );
   });
 
-  Deno.test(`metrics take these for output of ${api}: ${Object.keys(spoken).join(", ")}`, async () => {
+  Deno.test(`createExporter() counts as first token of ${api}: ${Object.keys(spoken).join(", ")}`, async () => {
     await Promise.all(
       Object.entries(spoken).map(async ([name, messages]) => {
         const [, after] = await times(api, messages, rest);
@@ -183,7 +186,7 @@ for (const { api, silent, spoken, rest } of STREAMS) {
   });
 }
 
-Deno.test("metrics count the time per token from the first to the last output where the server tells no time", async () => {
+Deno.test("createExporter() measures the time per token from first to last output if the API reports no durations", async () => {
   await using fake = await startFakeOllama({ tokens: 6, tokenDelayMs: 150 });
   await using exporter = startExporter(fake, { openaiStreamUsage: true });
   for (const endpoint of ENDPOINTS.filter(({ route }) => route.startsWith("/v1/"))) {
@@ -192,7 +195,7 @@ Deno.test("metrics count the time per token from the first to the last output wh
     const response = await fetch(exporter.url + endpoint.route, apiRequest(endpoint, true).init);
     await response.text();
     const { firstOutputSeconds = NaN, lastOutputSeconds = NaN, report } = await exporter.observation(exporter.proxied);
-    // Five of the six tokens came between the two.
+    // Five of the six tokens arrive after the first.
     assertEquals(report.outputTokens, 6);
     const perToken = (lastOutputSeconds - firstOutputSeconds) / 5;
     assertGreaterOrEqual(perToken, 0.08, api);

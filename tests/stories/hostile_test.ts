@@ -1,6 +1,6 @@
 /**
- * Input that is meant to harm, over both listeners. Where the listeners differ, the table says so: a newer Deno that
- * answers otherwise fails the test and is to be looked at.
+ * Malicious input, over both listeners. The tables state where they differ; if a newer Deno responds differently, the
+ * test fails and the difference has to be reviewed.
  */
 
 import { assert, assertEquals } from "@std/assert";
@@ -12,17 +12,17 @@ import { ask, RawClient } from "../support/raw_client.ts";
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const IDLE_CONNECTIONS = 1000;
 
-/** What stands behind a body and must not become a request. */
+/** Bytes after a body, which must not become a request. */
 const SECOND = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
-/** A body of two bytes, in chunks. */
+/** Chunked body of two bytes. */
 const CHUNKS = "2\r\nab\r\n0\r\n\r\n";
 
-/** A POST with these headers. */
+/** Returns a POST request with these headers. */
 function post(headers: string, body: string): string {
   return `POST / HTTP/1.1\r\nHost: x\r\n${headers}\r\n\r\n${body}`;
 }
 
-/** A request that could be read as two, or in two ways; the status over Deno.serve and over node:http. */
+/** Ambiguous request, and its status over Deno.serve and over node:http. */
 const SMUGGLED: [name: string, request: string, deno: number, node: number][] = [
   ["both lengths", post("Content-Length: 40\r\nTransfer-Encoding: chunked", `0\r\n\r\n${SECOND}`), 400, 400],
   ["both the other way", post("Transfer-Encoding: chunked\r\nContent-Length: 5", `0\r\n\r\n${SECOND}`), 400, 400],
@@ -51,11 +51,11 @@ const SMUGGLED: [name: string, request: string, deno: number, node: number][] = 
   ["a bare CR in a header", "GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n", 400, 400],
   ["two hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400, 400],
   ["a path in the host", "GET / HTTP/1.1\r\nHost: x/api/delete?\r\n\r\n", 400, 400],
-  // One reading only, and what goes to Ollama is written anew.
+  // Not ambiguous: the request to Ollama has headers of its own.
   ["bare line feeds", "GET / HTTP/1.1\nHost: x\n\n", 200, 400],
 ];
 
-/** Requests that look odd and have one reading: two bytes, that follow to Ollama as its only request. */
+/** Odd but unambiguous requests with a body of two bytes, each of which reaches Ollama as one request. */
 const ODD: [name: string, request: string][] = [
   ["chunked in capitals", post("Transfer-Encoding: CHUNKED", CHUNKS)],
   ["chunked behind a tab", post("Transfer-Encoding:\tchunked ", CHUNKS)],
@@ -65,21 +65,21 @@ const ODD: [name: string, request: string][] = [
   ["zeros before a length", post("Content-Length: 002", "ab")],
 ];
 
-/** Chunks that could be read in two ways. */
+/** Ambiguous chunks. */
 const BAD_CHUNKS = [
   ...["0x1", "-1", "+1", "1 1", "FFFFFFFFFFFFFFFFF", "g"].map((size) => `${size}\r\na\r\n0\r\n\r\n`),
   ...["1;a\na\r\n0\r\n\r\n", "1;a\rb\r\na\r\n0\r\n\r\n", "1\r\nabc\r\n0\r\n\r\n", "1\r\na\n0\r\n\r\n", "1\na\n0\n\n"],
 ];
-/** How long an answer to them may take; `Deno.serve` waits for more behind some. */
+/** Maximum time for a response to these; `Deno.serve` waits for more bytes after some. */
 const ANSWER_MS = 200;
 
-/** A refusal as the exporter's own guard makes it. */
+/** Returns a response as a guard does. */
 function noSniff(status: number): Response {
   return new Response(null, { status, headers: { "x-content-type-options": "nosniff" } });
 }
 
 for (const server of WEB_SERVERS) {
-  Deno.test(`over ${server}: requests that can be read in two ways are refused`, async () => {
+  Deno.test(`createExporter() over ${server} refuses ambiguous requests`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
     for (const [name, request, deno, node] of SMUGGLED) {
@@ -91,7 +91,7 @@ for (const server of WEB_SERVERS) {
     }
   });
 
-  Deno.test(`over ${server}: odd requests that have one reading reach Ollama in that reading`, async () => {
+  Deno.test(`createExporter() over ${server} forwards odd but unambiguous requests`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
     for (const [index, [name, request]] of ODD.entries()) {
@@ -100,14 +100,14 @@ for (const server of WEB_SERVERS) {
       assertEquals((await client.response()).body, "ok", name);
       assertEquals([fake.requestCount, fake.lastRequest().text], [index + 1, "ab"], name);
     }
-    // A GET has no body, and what stands where it would be is no request either.
+    // A GET has no body, and the bytes in its place are not a request, either.
     using client = await RawClient.connect(exporter.port);
     await client.send(`GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: ${SECOND.length}\r\n\r\n${SECOND}`);
     assertEquals((await client.response("GET")).body, "ok");
     assertEquals([fake.requestCount, fake.lastRequest().target, fake.lastRequest().text], [ODD.length + 1, "/x", ""]);
   });
 
-  Deno.test(`over ${server}: a chunk is read in one way, or Ollama gets no whole request`, async () => {
+  Deno.test(`createExporter() over ${server} forwards no complete request with ambiguous chunks`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
     for (const chunks of BAD_CHUNKS) {
@@ -119,7 +119,7 @@ for (const server of WEB_SERVERS) {
     assertEquals(fake.requests.filter(({ bodyComplete }) => bodyComplete).map(({ text }) => text), []);
   });
 
-  Deno.test(`over ${server}: what a client or an upstream writes makes no line of its own in log, labels or answers`, async () => {
+  Deno.test(`createExporter() over ${server} escapes line breaks from client and upstream in log, labels and responses`, async () => {
     const evil = 'x"}\n# HELP evil\nevil_total 1\r\n\x1b[31m\x7f\x9b\u2028 level=ERROR';
     await using fake = await startFakeOllama({ acceptAnyModel: true });
     await using exporter = await startExporterOn(server, fake, { probeTimeoutMs: 1000 });
@@ -139,7 +139,7 @@ for (const server of WEB_SERVERS) {
     }
   });
 
-  Deno.test(`over ${server}: no trick with a path reaches an own path, or leaves one for Ollama`, async () => {
+  Deno.test(`createExporter() over ${server} serves admin endpoints only under their exact paths`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
     const paths = [
@@ -158,7 +158,7 @@ for (const server of WEB_SERVERS) {
     ];
     for (const path of paths) assertEquals((await ask(exporter.port, `GET ${path}`)).body, "ok", path);
     assertEquals(fake.requestCount, paths.length);
-    // What is named in full is the same path, and as well guarded.
+    // An absolute-form target is the same path, equally guarded.
     await using guarded = await startExporterOn(server, fake, { guard: () => noSniff(401) });
     for (const path of ["/metrics", "/metrics?x", "http://evil/metrics", "/-/ready"]) {
       assertEquals((await ask(guarded.port, `GET ${path}`)).status, 401, path);
@@ -167,7 +167,7 @@ for (const server of WEB_SERVERS) {
     assertEquals([status, body.includes("ok")], [405, false]);
   });
 
-  Deno.test(`over ${server}: garbage and ${IDLE_CONNECTIONS} connections that say nothing, or half a head, hinder nobody`, async () => {
+  Deno.test(`createExporter() over ${server} serves others during garbage and ${IDLE_CONNECTIONS} silent or half-open requests`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
     using clients = new DisposableStack();

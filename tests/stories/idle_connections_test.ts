@@ -1,4 +1,4 @@
-/** Thousands of connections that say nothing hinder nobody, and leave nothing open when they are gone. */
+/** Thousands of idle connections: others are served, and nothing stays open afterwards. */
 
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import { WEB_SERVERS } from "../../lib/settings/settings.ts";
@@ -7,33 +7,33 @@ import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { ANY_PORT, Scrape, until } from "../support/helpers.ts";
 import { Program } from "../support/program.ts";
 
-/** What this process and the program need beside the connections. */
+/** Descriptors that this process and the program need in addition to the connections. */
 const SPARE_DESCRIPTORS = 200;
-/** As many as are wanted, or fewer where the machine allows no more descriptors to a process. */
-const CONNECTIONS = Math.min(10_000, await mostDescriptors() - SPARE_DESCRIPTORS);
-/** Most memory that the program may take for each of them, twice of what it took when it was measured. */
+/** Number of connections, limited by the descriptors that a process may have. */
+const CONNECTIONS = Math.min(10_000, await maxDescriptors() - SPARE_DESCRIPTORS);
+/** Maximum memory per connection, twice the measured value. */
 const CONNECTION_BYTES = 20 * 1024;
-/** How many are opened at once: the kernel keeps only some hundred waiting. */
+/** Connections opened at once; the kernel queues only some hundred. */
 const AT_ONCE = 250;
 
-/** Connections that may be left: those to Ollama, and the last of this process. */
+/** Maximum number of connections afterwards: to Ollama, and the last of this process. */
 const KEPT_CONNECTIONS = 10;
 
-/** Deno raises its own limit to this one. */
-async function mostDescriptors(): Promise<number> {
+/** Returns the hard limit of descriptors, to which Deno raises its soft limit. */
+async function maxDescriptors(): Promise<number> {
   const { stdout } = await run("sh", ["-c", "ulimit -Hn"]);
   return stdout.trim() === "unlimited" ? Infinity : Number(stdout);
 }
 
 for (const server of WEB_SERVERS) {
-  Deno.test(`over ${server}, ${CONNECTIONS} idle connections hinder nobody, and leave nothing open`, async () => {
+  Deno.test(`createExporter() over ${server} serves others during ${CONNECTIONS} idle connections, and closes all of them`, async () => {
     await using fake = await startFakeOllama({ startMs: 0 });
     await using program = new Program({ variables: { OLLAMA_HOST: fake.url, WEB_SERVER: server } });
     const port = await program.port();
     const url = `http://127.0.0.1:${port}`;
     const residentBytes = async (): Promise<number> =>
       new Scrape(await (await fetch(`${url}/metrics`)).text()).value("process_resident_memory_bytes") ?? NaN;
-    // Reading that folder itself takes more permissions than the tests have.
+    // Reading the folder directly requires permissions that the tests do not have.
     const countOpen = async (): Promise<number> =>
       (await run("ls", [`/proc/${program.pid}/fd`])).stdout.trim().split("\n").length;
     const bytesBefore = await residentBytes();

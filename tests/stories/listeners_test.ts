@@ -1,4 +1,4 @@
-/** The same stories over both listeners: what a client sees does not depend on which of them it talks to. */
+/** The same stories over both listeners: a client cannot tell them apart. */
 
 import { assert, assertEquals, fail } from "@std/assert";
 import { WEB_SERVERS } from "../../lib/settings/settings.ts";
@@ -8,23 +8,23 @@ import { answering, CHAT, delay, Gate, startExporterOn, until } from "../support
 import { ask, RawClient, valuesOf } from "../support/raw_client.ts";
 
 const MEBIBYTE = 1024 * 1024;
-/** More than the kernel's buffers between client, exporter and upstream take; far less than what is offered. */
+/** More bytes than the kernel buffers between client, exporter and upstream; far fewer than are offered. */
 const PLATEAU_BYTES = 64 * MEBIBYTE;
 const OFFERED_BYTES = 256 * MEBIBYTE;
 
 const REPETITIONS = 8;
-/** Sizes of requests: in one packet, over the first read of `Deno.serve`, over many packets. */
+/** Sizes of requests: in one packet, longer than the first read of `Deno.serve`, in many packets. */
 const PADDINGS = [0, 1500, 100_000, 2_000_000];
 
 const BLOB = `/api/blobs/sha256:${"0".repeat(64)}`;
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/** A chat request that is as long as this many characters and some. */
+/** Returns a chat request somewhat longer than this many characters. */
 function padded(characters: number): string {
   return JSON.stringify({ ...CHAT, padding: "x".repeat(characters) });
 }
 
-/** Closes the client, and waits until the upstream is left too. */
+/** Closes the client's connection, and waits until the upstream's is closed. */
 async function leaves(client: RawClient, fake: FakeOllama): Promise<void> {
   const request = fake.requests.filter(({ method }) => method === "POST").at(-1) ?? fail("There was no request");
   client.close();
@@ -32,7 +32,7 @@ async function leaves(client: RawClient, fake: FakeOllama): Promise<void> {
 }
 
 for (const server of WEB_SERVERS) {
-  Deno.test(`over ${server}: a chat is passed as it is and measured, streamed or not`, async () => {
+  Deno.test(`createExporter() over ${server} forwards and measures a chat, streamed or not`, async () => {
     await using fake = await startFakeOllama({ startMs: 0 });
     await using exporter = await startExporterOn(server, fake);
     for (const [index, stream] of [true, false].entries()) {
@@ -49,7 +49,7 @@ for (const server of WEB_SERVERS) {
     assertEquals((await exporter.scrape()).value("ollama_requests_total", { model: "llama3.2:latest" }), 2);
   });
 
-  Deno.test(`over ${server}: each byte and the framing of an upload are kept`, async () => {
+  Deno.test(`createExporter() over ${server} keeps bytes and framing of an upload`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
     const bytes = new Uint8Array(300_000).map((_, index) => (index * 7919) >> 3);
@@ -62,7 +62,7 @@ for (const server of WEB_SERVERS) {
     }
   });
 
-  Deno.test(`over ${server}: answers without a body keep their length`, async () => {
+  Deno.test(`createExporter() over ${server} keeps the length of responses without a body`, async () => {
     for (const [line, head] of [["HEAD /x", "200 OK\r\nContent-Length: 12345"], ["GET /x", "204 No Content"]]) {
       await using fake = await startFakeOllama({ script: answering(`HTTP/1.1 ${head}\r\n\r\n`) });
       await using exporter = await startExporterOn(server, fake);
@@ -72,7 +72,7 @@ for (const server of WEB_SERVERS) {
     }
   });
 
-  Deno.test(`over ${server}: 100-continue is answered, and an answer may come before the upload has ended`, async () => {
+  Deno.test(`createExporter() over ${server} answers 100-continue, and forwards a response before the upload has ended`, async () => {
     await using fake = await startFakeOllama({
       script: async (_, connection) => {
         await connection.readBodyChunk();
@@ -91,7 +91,7 @@ for (const server of WEB_SERVERS) {
     assertEquals([status, body], [413, "no"]);
   });
 
-  Deno.test(`over ${server}: the client's answer breaks off where the upstream's does`, async () => {
+  Deno.test(`createExporter() over ${server} aborts the client's response where the upstream's is aborted`, async () => {
     const half = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n40\r\nnot all";
     const short = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
     for (const answer of [half, short]) {
@@ -104,10 +104,10 @@ for (const server of WEB_SERVERS) {
     }
   });
 
-  Deno.test(`over ${server}: a client that leaves before the answer stops the upstream`, async () => {
+  Deno.test(`createExporter() over ${server} aborts the upstream request if the client disconnects before the response`, async () => {
     await using fake = await startFakeOllama({ hang: true });
     await using exporter = await startExporterOn(server, fake);
-    // Of longer requests Deno.serve does not tell; listener_test.ts says so, and fails when it does.
+    // Deno.serve does not report this for longer requests; deno_listener_test.ts fails once it does.
     const paddings = server === "node" ? PADDINGS : [0];
     for (const [index, padding] of paddings.flatMap((padding) => Array(REPETITIONS).fill(padding)).entries()) {
       const client = await RawClient.connect(exporter.port);
@@ -119,7 +119,7 @@ for (const server of WEB_SERVERS) {
     }
   });
 
-  Deno.test(`over ${server}: a client that leaves in its answer or its upload stops the upstream`, async () => {
+  Deno.test(`createExporter() over ${server} aborts the upstream request if the client disconnects within response or upload`, async () => {
     await using fake = await startFakeOllama({ tokens: 3000, tokenDelayMs: 1 });
     await using exporter = await startExporterOn(server, fake);
     for (const padding of PADDINGS) {
@@ -139,7 +139,7 @@ for (const server of WEB_SERVERS) {
     assertEquals(new Set(exporter.observations.map(({ outcome }) => outcome)), new Set(["client_closed"]));
   });
 
-  Deno.test(`over ${server}: a client that reads slowly slows the upstream down`, async () => {
+  Deno.test(`createExporter() over ${server} applies backpressure of a slow client to the upstream`, async () => {
     let written = 0;
     await using fake = await startFakeOllama({
       script: async (request, connection) => {
@@ -154,7 +154,7 @@ for (const server of WEB_SERVERS) {
     await client.request("GET /slow");
     await client.sees("\r\n\r\n");
     let before = -1;
-    // Standing still means that nothing is written for a while, however long it took to fill the buffers.
+    // Paused means that nothing is written for a while, however long it takes to fill the buffers.
     while (written !== before) {
       before = written;
       await delay(300);
@@ -164,7 +164,7 @@ for (const server of WEB_SERVERS) {
     assertEquals((await exporter.observation()).outcome, "client_closed");
   });
 
-  Deno.test(`over ${server}: an upload is taken only as fast as the upstream reads it`, async () => {
+  Deno.test(`createExporter() over ${server} applies backpressure of the upstream to an upload`, async () => {
     using gate = new Gate();
     await using fake = await startFakeOllama({
       script: async (_, connection) => {

@@ -1,4 +1,4 @@
-/** Usage that nobody asked for, over real sockets: it is counted, and the client cannot tell. */
+/** Usage requested by the exporter, over real sockets: it is counted, and invisible to the client. */
 
 import { assert, assertEquals } from "@std/assert";
 import { zstdCompressSync } from "node:zlib";
@@ -13,13 +13,13 @@ const COMPLETIONS = "/v1/completions";
 const ROUTES = { [CHAT]: "openai_chat", [COMPLETIONS]: "openai_completions" };
 type Route = keyof typeof ROUTES;
 
-/** Members of a streamed request, without its options. */
+/** Members of a streamed request, without `stream_options`. */
 const REQUEST: Record<Route, string> = {
   [CHAT]: '"model":"llama3.2","messages":[{"role":"user","content":"Hello"}],"stream":true',
   [COMPLETIONS]: '"model":"llama3.2","prompt":"Hello","stream":true',
 };
 
-/** A fake Ollama and an exporter before it, which asks for usage. */
+/** A fake Ollama, and in front of it an exporter that requests usage. */
 class Stage implements AsyncDisposable {
   readonly fake: FakeOllama;
   readonly exporter: TestExporter;
@@ -33,7 +33,7 @@ class Stage implements AsyncDisposable {
     return new Stage(await startFakeOllama({ startMs: 0, ...behaviour }), openaiStreamUsage);
   }
 
-  /** Sends the same request to the fake and through the exporter. */
+  /** Sends the same request to the fake directly and through the exporter. */
   async both(route: Route, body: string | Uint8Array, headers: readonly string[] = []): Promise<Both> {
     const [direct, through] = [await post(this.fake.port, route, body, headers), this.fake.requests.length];
     const response = await post(this.exporter.port, route, body, headers);
@@ -52,7 +52,7 @@ class Stage implements AsyncDisposable {
 interface Both {
   readonly direct: RawResponse;
   readonly through: RawResponse;
-  /** What the exporter sent. */
+  /** Request that the exporter sent. */
   readonly request: RecordedRequest;
 }
 
@@ -67,16 +67,16 @@ async function post(
   return await client.response();
 }
 
-/** The client sees the same. */
+/** Asserts that the client sees the same. */
 function assertSame({ direct, through }: Both): void {
   assertEquals(through.body, direct.body);
   assertEquals([through.status, through.end], [direct.status, direct.end]);
   assertEquals(valuesOf(through, "content-type"), valuesOf(direct, "content-type"));
-  // A length is told or the body comes in chunks, as without us.
+  // With a length or chunked, as without the exporter.
   assertEquals(through.chunks.length > 0, direct.chunks.length > 0);
 }
 
-/** A body in chunks of the given size, with the header that says so. */
+/** Returns a chunked body with chunks of the given size, and its header. */
 function inChunks(body: string, size: number): { body: string; headers: string[] } {
   let text = "";
   for (let at = 0; at < body.length; at += size) {
@@ -86,7 +86,7 @@ function inChunks(body: string, size: number): { body: string; headers: string[]
   return { body: `${text}0\r\n\r\n`, headers: ["Transfer-Encoding: chunked"] };
 }
 
-/** What the last member of the request says of usage, and whether the client has asked with it. */
+/** Options in the request, and whether the client requests usage with them. */
 const OPTIONS: Record<string, { options: string; asks?: boolean }> = {
   "no stream_options": { options: "" },
   "stream_options null": { options: ',"stream_options":null' },
@@ -98,7 +98,7 @@ const OPTIONS: Record<string, { options: string; asks?: boolean }> = {
 
 for (const route of [CHAT, COMPLETIONS] as const) {
   for (const [name, { options, asks = false }] of Object.entries(OPTIONS)) {
-    Deno.test(`proxy gives a client with ${name} what Ollama would give it: ${route}`, async () => {
+    Deno.test(`createProxy() responds to a client with ${name} as Ollama does: ${route}`, async () => {
       await using stage = await Stage.set();
       const body = `{${REQUEST[route]}${options}}`;
       const chunked = inChunks(body, 7);
@@ -117,7 +117,7 @@ for (const route of [CHAT, COMPLETIONS] as const) {
   }
 }
 
-/** The exporter sent what the client sent, or the same and asked for usage. */
+/** Asserts that the exporter sent the client's request, with usage requested unless the client did. */
 function assertUpstream({ text }: RecordedRequest, body: string, asks: boolean): void {
   if (asks) return assertEquals(text, body);
   const { stream_options: options, Stream_Options: Options, ...rest } = JSON.parse(text);
@@ -126,7 +126,7 @@ function assertUpstream({ text }: RecordedRequest, body: string, asks: boolean):
   assertEquals(rest, wanted);
 }
 
-/** So many requests were answered, and their tokens counted. */
+/** Asserts the number of requests that were answered and whose tokens were counted. */
 async function assertFigures({ exporter }: Stage, route: Route, requests: number): Promise<void> {
   await exporter.observation(requests);
   const scrape = await exporter.scrape();
@@ -139,7 +139,7 @@ async function assertFigures({ exporter }: Stage, route: Route, requests: number
   assertEquals(scrape.value("ollama_exporter_parse_errors_total"), 0);
 }
 
-/** How Ollama may answer, beside the usual way. */
+/** Variants of Ollama's response. */
 const BEHAVIOURS: Record<string, Partial<FakeBehaviour>> = {
   "thinking": { thinking: 3 },
   "tool calls": { toolCalls: [{ name: "f", arguments: { usage: {}, choices: [] } }] },
@@ -150,15 +150,15 @@ const BEHAVIOURS: Record<string, Partial<FakeBehaviour>> = {
   "chunks of one byte": { split: { bytes: 1 } },
   "random chunks": { split: { seed: 1 } },
   "other random chunks": { split: { seed: 2, max: 300 } },
-  "no line ends behind the last event": { missingFinalNewline: true },
-  "an end without its mark": { fault: { kind: "silent_eof", afterMessages: 3 } },
+  "no line ends after the last event": { missingFinalNewline: true },
+  "an end without its marker": { fault: { kind: "silent_eof", afterMessages: 3 } },
   "a failing model": { fault: { kind: "error", afterMessages: 3 } },
-  "a failing model, before its first word": { fault: { kind: "error", afterMessages: 0 } },
+  "a failing model, before its first token": { fault: { kind: "error", afterMessages: 0 } },
   "an end inside a chunk": { fault: { kind: "half_chunk", afterMessages: 2 } },
 };
 
 for (const [name, behaviour] of Object.entries(BEHAVIOURS)) {
-  Deno.test(`proxy shows nothing of the usage that it asked for in an answer with ${name}`, async () => {
+  Deno.test(`createProxy() hides the usage that it requested: ${name}`, async () => {
     await using stage = await Stage.set(behaviour);
     for (const route of [CHAT, COMPLETIONS] as const) {
       const both = await stage.both(route, `{${REQUEST[route]}}`);
@@ -169,7 +169,7 @@ for (const [name, behaviour] of Object.entries(BEHAVIOURS)) {
   });
 }
 
-/** A stream that broke inside a chunk ends the same way; of its last event there may be less or more. */
+/** A stream that breaks within a chunk ends the same way, possibly at another byte of its last event. */
 function assertBrokenOff({ direct, through }: Both): void {
   assertEquals([through.end, direct.end], ["broken", "broken"]);
   const events = ({ body }: RawResponse) => body.slice(0, body.lastIndexOf("\n\n"));
@@ -177,17 +177,17 @@ function assertBrokenOff({ direct, through }: Both): void {
   assertEquals(events(through), events(direct));
 }
 
-Deno.test("proxy lets each event through at once while it looks for the one with usage", async () => {
+Deno.test("createProxy() forwards each event at once while it looks for the one with usage", async () => {
   await using stage = await Stage.set({ fault: { kind: "stall", afterMessages: 2 } });
   for (const route of [CHAT, COMPLETIONS] as const) {
     using client = await RawClient.connect(stage.exporter.port);
     await client.request(`POST ${route}`, [], `{${REQUEST[route]}}`);
-    // The second of two events is here, and no more will come.
+    // The second of two events has arrived, and no more will follow.
     await client.sees(" there");
   }
 });
 
-/** Requests whose body is not touched, so that the answer has no usage. */
+/** Requests whose body is left unchanged, without usage in the response. */
 const UNTOUCHED: Record<string, { body: (route: Route) => string | Uint8Array; headers?: string[] }> = {
   "a body over 8 MiB": { body: (route) => `{${REQUEST[route]},"x":"${"x".repeat(8 * MEBIBYTE)}"}` },
   "a body that is compressed": {
@@ -198,7 +198,7 @@ const UNTOUCHED: Record<string, { body: (route: Route) => string | Uint8Array; h
 };
 
 for (const [name, { body, headers }] of Object.entries(UNTOUCHED)) {
-  Deno.test(`proxy passes ${name} on untouched and counts that usage is missing`, async () => {
+  Deno.test(`createProxy() forwards ${name} unchanged and counts missing usage`, async () => {
     await using stage = await Stage.set();
     for (const route of [CHAT, COMPLETIONS] as const) {
       const both = await stage.both(route, body(route), headers);
@@ -213,7 +213,7 @@ for (const [name, { body, headers }] of Object.entries(UNTOUCHED)) {
   });
 }
 
-/** One request to each API was answered well, and nobody knows its tokens. */
+/** Asserts that one request to each API succeeded without token counts. */
 async function assertMissing({ exporter }: Stage): Promise<void> {
   await exporter.observation(2);
   const scrape = await exporter.scrape();
@@ -225,7 +225,7 @@ async function assertMissing({ exporter }: Stage): Promise<void> {
   assertEquals(scrape.value("ollama_tokens_generated_total"), undefined);
 }
 
-Deno.test("proxy passes a body over 8 MiB in chunks on untouched", async () => {
+Deno.test("createProxy() forwards a chunked body over 8 MiB unchanged", async () => {
   await using stage = await Stage.set();
   const body = `{${REQUEST[CHAT]},"x":"${"x".repeat(9 * MEBIBYTE)}"}`;
   const { body: sent, headers } = inChunks(body, MEBIBYTE);
@@ -236,7 +236,7 @@ Deno.test("proxy passes a body over 8 MiB in chunks on untouched", async () => {
   assertEquals((await stage.exporter.observation()).requestBytes, body.length);
 });
 
-Deno.test("proxy asks nobody for usage if OPENAI_STREAM_USAGE is false, and counts that it is missing", async () => {
+Deno.test("createProxy() requests no usage if OPENAI_STREAM_USAGE is false, and counts that it is missing", async () => {
   await using stage = await Stage.set({}, false);
   for (const route of [CHAT, COMPLETIONS] as const) {
     const both = await stage.both(route, `{${REQUEST[route]}}`);
@@ -246,13 +246,13 @@ Deno.test("proxy asks nobody for usage if OPENAI_STREAM_USAGE is false, and coun
   await assertMissing(stage);
 });
 
-Deno.test("proxy counts that usage is missing where Ollama does not give it although it was asked", async () => {
+Deno.test("createProxy() counts missing usage if Ollama does not report it despite the request", async () => {
   await using stage = await Stage.set({ omitUsage: true });
   for (const route of [CHAT, COMPLETIONS] as const) assertSame(await stage.both(route, `{${REQUEST[route]}}`));
   await assertMissing(stage);
 });
 
-Deno.test("proxy changes no request that is not streamed", async () => {
+Deno.test("createProxy() does not change requests that are not streamed", async () => {
   await using stage = await Stage.set();
   for (const route of [CHAT, COMPLETIONS] as const) {
     const body = `{${REQUEST[route].replace("true", "false")}}`;
@@ -263,18 +263,18 @@ Deno.test("proxy changes no request that is not streamed", async () => {
   }
 });
 
-/** Requests that Ollama refuses, also those in which usage is asked for. */
+/** Requests that Ollama refuses, including ones in which usage is requested. */
 const REFUSED: Record<string, { body: string; status: number; behaviour?: Partial<FakeBehaviour> }> = {
   "without messages": { body: '{"model":"llama3.2","messages":[],"stream":true}', status: 400 },
   "without a model": { body: '{"messages":[{"role":"user","content":"Hi"}],"stream":true}', status: 400 },
-  "to a model that is not there": { body: `{${REQUEST[CHAT].replace("llama3.2", "none")}}`, status: 404 },
-  "that is no JSON": { body: '{"stream":true,', status: 400 },
+  "to an unknown model": { body: `{${REQUEST[CHAT].replace("llama3.2", "none")}}`, status: 404 },
+  "that is not JSON": { body: '{"stream":true,', status: 400 },
   "of another type": { body: '{"model":"llama3.2","stream":true,"messages":[1],"model":5}', status: 400 },
   "to a busy server": { body: `{${REQUEST[CHAT]}}`, status: 503, behaviour: { status: 503 } },
 };
 
 for (const [name, { body, status, behaviour }] of Object.entries(REFUSED)) {
-  Deno.test(`proxy passes the answer on to a request ${name}`, async () => {
+  Deno.test(`createProxy() forwards the response to a request ${name}`, async () => {
     await using stage = await Stage.set(behaviour);
     const both = await stage.both(CHAT, body);
     assertSame(both);
@@ -287,7 +287,7 @@ for (const [name, { body, status, behaviour }] of Object.entries(REFUSED)) {
   });
 }
 
-Deno.test("proxy calls a stream incomplete that ends as the streams of failing models do", async () => {
+Deno.test("createProxy() reports a stream that ends like that of a failing model as incomplete", async () => {
   await using stage = await Stage.set({ fault: { kind: "error", afterMessages: 2 } });
   for (const route of [CHAT, COMPLETIONS] as const) {
     for (const options of ["", ',"stream_options":{"include_usage":true}']) {
@@ -300,19 +300,19 @@ Deno.test("proxy calls a stream incomplete that ends as the streams of failing m
   const scrape = await stage.exporter.scrape();
   const labels = { model: "llama3.2:latest", outcome: "incomplete" };
   assertEquals(scrape.value("ollama_request_outcomes_total", labels), 4);
-  // The zeros that each chunk of a completion carries are no counts.
+  // The zeros in each chunk of a completion are not token counts.
   assertEquals(scrape.value("ollama_tokens_generated_total"), undefined);
   assertEquals(scrape.value("ollama_usage_missing_total"), undefined);
 });
 
-/** Answers of a server that is not Ollama, to a request in which usage was asked for. */
+/** Responses of a server that is not Ollama to a request in which usage was requested. */
 const ODD: Record<string, { head: string; body: string; gets: string }> = {
   "an event stream with a length": {
     head: "Content-Type: text/event-stream",
     body: 'data: {"choices":[{}]}\n\ndata: {"choices":[],"usage":{"total_tokens":1}}\n\ndata: [DONE]\n\n',
     gets: 'data: {"choices":[{}]}\n\ndata: [DONE]\n\n',
   },
-  "an event that is said to be JSON": {
+  "an event with the content type of JSON": {
     head: "Content-Type: application/json",
     body: 'data: {"choices":[],"usage":{"total_tokens":1}}\n\n',
     gets: 'data: {"choices":[],"usage":{"total_tokens":1}}\n\n',
@@ -325,7 +325,7 @@ const ODD: Record<string, { head: string; body: string; gets: string }> = {
 };
 
 for (const [name, { head, body, gets }] of Object.entries(ODD)) {
-  Deno.test(`proxy hides usage in events only: ${name}`, async () => {
+  Deno.test(`createProxy() hides usage in events only: ${name}`, async () => {
     await using stage = await Stage.set({
       script: async (_, connection) => {
         await connection.readBody();

@@ -1,4 +1,4 @@
-/** What reaches Ollama of a request's first line and its Host header, and under which route it is counted. */
+/** Request target and Host header: what Ollama receives, and the route that is counted. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
@@ -7,11 +7,11 @@ import { ask, RawClient } from "../support/raw_client.ts";
 
 const NOTHING = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/** Request line as the client sends it, target that Ollama gets, and route. */
+/** Request line from the client, target sent to Ollama, and route. */
 const TARGETS: [string, string, string][] = [
   ["GET /", "/", "/"],
   ["GET /api/version", "/api/version", "/api/version"],
-  // Nothing is decoded, joined or shortened, since Ollama answers each of these in its own way.
+  // Nothing is decoded, joined or shortened: Ollama responds to each of these differently.
   ["POST /api/chat/", "/api/chat/", "other"],
   ["POST //api/chat", "//api/chat", "other"],
   ["GET //evil.example/api/ps", "//evil.example/api/ps", "other"],
@@ -27,7 +27,7 @@ const TARGETS: [string, string, string][] = [
   ["GET /v1/models/caf%C3%A9~!$&*()+,=@", "/v1/models/caf%C3%A9~!$&*()+,=@", "/v1/models/:model"],
   ["GET /%zz%", "/%zz%", "other"],
   ["HEAD /api/blobs/sha256:00ff", "/api/blobs/sha256:00ff", "/api/blobs/:digest"],
-  // Dot segments are resolved, by `fetch` in any case: what is counted is what is sent.
+  // Dot segments are resolved, as `fetch` does anyway: the path counted is the path sent.
   ["POST /x/../api/chat", "/api/chat", "/api/chat"],
   ["POST /x/%2e%2E/api/chat", "/api/chat", "/api/chat"],
   ["POST /api/chat/..", "/api/", "other"],
@@ -41,10 +41,10 @@ const TARGETS: [string, string, string][] = [
   ["GET /api/version?../../x=/../y", "/api/version?../../x=/../y", "/api/version"],
   ["GET /api/version?u=http://h/%zz?#", "/api/version?u=http://h/%zz?", "/api/version"],
   ["DELETE /api/delete?ts=1795373825", "/api/delete?ts=1795373825", "/api/delete"],
-  // Only these `fetch` writes in another way, with the same meaning.
+  // Only these are encoded by `fetch`, with the same meaning.
   ["GET /api/version?q='x'", "/api/version?q=%27x%27", "/api/version"],
   [`GET /api/version?q="<x>"`, "/api/version?q=%22%3Cx%3E%22", "/api/version"],
-  // A target may name a server, as for a proxy of another kind: only one server is asked.
+  // An absolute-form target may name any server; the request goes to Ollama.
   ["GET http://evil.example/api/version?a=1", "/api/version?a=1", "/api/version"],
   ["GET http://evil.example:8000/x/../api/ps", "/api/ps", "/api/ps"],
   ["GET http://evil.example", "/", "/"],
@@ -55,7 +55,7 @@ const TARGETS: [string, string, string][] = [
   ["PATCH /unknown", "/unknown", "other"],
 ];
 
-Deno.test("createProxy() sends the target on as it came, and counts it under the path that it sends", async () => {
+Deno.test("createProxy() forwards the target unchanged, and counts the route of the path that it sends", async () => {
   await using fake = await startFakeOllama({ script: answering(NOTHING) });
   await using exporter = startExporter(fake);
   let requests = 0;
@@ -69,7 +69,7 @@ Deno.test("createProxy() sends the target on as it came, and counts it under the
   assertEquals(fake.requestCount, TARGETS.length);
 });
 
-Deno.test("createProxy() puts the base path of OLLAMA_HOST before the path, and measures what stands behind it", async () => {
+Deno.test("createProxy() prepends the base path of OLLAMA_HOST, and measures the path after it", async () => {
   await using fake = await startFakeOllama({ script: answering(NOTHING) });
   for (const basePath of ["/ollama", "/ollama/"]) {
     await using exporter = startExporter(fake, { basePath });
@@ -89,7 +89,7 @@ Deno.test("createProxy() puts the base path of OLLAMA_HOST before the path, and 
   }
 });
 
-Deno.test("createProxy() lets no path out of the base path of OLLAMA_HOST", async () => {
+Deno.test("createProxy() refuses paths that escape the base path of OLLAMA_HOST", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake, { basePath: "/ollama" });
   const paths = [
@@ -118,7 +118,7 @@ Deno.test("createHandlers() refuses a Host header that would rewrite the path", 
     const { status, body } = await ask(exporter.port, "POST /api/chat", [`Host: ${host}`], JSON.stringify(CHAT));
     assertEquals([status, body], [400, "The Host header is not valid.\n"], host);
   }
-  // Two of them, or none with HTTP/1.1, are refused by Deno itself or harmless.
+  // Two of them, or none with HTTP/1.1, are refused by Deno or harmless.
   for (const head of ["Host: a\r\nHost: b\r\n", "Host: a\r\nHost: x/api/delete?\r\n"]) {
     using client = await RawClient.connect(exporter.port);
     await client.send(`GET /api/version HTTP/1.1\r\n${head}\r\n`);
@@ -133,7 +133,7 @@ Deno.test("createHandlers() refuses a Host header that would rewrite the path", 
   }
 });
 
-Deno.test("createHandlers() refuses CONNECT and TRACE, which cannot be passed on", async () => {
+Deno.test("createHandlers() refuses CONNECT and TRACE, which cannot be forwarded", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   for (const line of ["CONNECT evil.example:443", "CONNECT /api/chat", "TRACE /api/version", "TRACE *"]) {

@@ -1,4 +1,4 @@
-/** Pulls, pushes and creations: how they end, and the bytes that they move, each digest once. */
+/** Pulls, pushes and creates: outcomes, and bytes transferred, each digest once. */
 
 import { assertEquals } from "@std/assert";
 import { type Operation, OPERATIONS, type Outcome } from "../../lib/observation.ts";
@@ -7,7 +7,7 @@ import { apiRequest } from "../support/api_requests.ts";
 import { type FakeBehaviour, type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
 import { type Scrape, startExporter, type TestExporter } from "../support/helpers.ts";
 
-/** Bytes of the layers that the fake moves. */
+/** Bytes of the fake's layers. */
 const LAYERS_BYTES = 1321082688 + 7711;
 
 const TRANSFERS = ENDPOINTS.filter((endpoint): endpoint is Endpoint & { operation: Operation } =>
@@ -20,7 +20,7 @@ function endpointOf(operation: Operation): Endpoint {
   return endpoint;
 }
 
-/** Sends a request through an exporter of its own, and returns what the metrics say then. */
+/** Sends a request through a new exporter, and returns the metrics after it. */
 async function transfer(fake: FakeOllama, endpoint: Endpoint, streamed: boolean, changes = {}): Promise<Scrape> {
   await using exporter = startExporter(fake);
   const response = await fetch(exporter.url + endpoint.route, apiRequest(endpoint, streamed, changes).init);
@@ -29,29 +29,29 @@ async function transfer(fake: FakeOllama, endpoint: Endpoint, streamed: boolean,
   return await exporter.scrape();
 }
 
-/** One transfer ended so, and moved so many bytes; all other series are there and 0. */
+/** Asserts the outcome and the bytes of one transfer; all other series exist and are 0. */
 function assertTransfer(scrape: Scrape, operation: Operation, outcome: Outcome, bytes: number): void {
   assertEquals(scrape.value("ollama_transfers_total", { operation, outcome }), 1);
   assertEquals(scrape.value("ollama_transfers_total"), 1);
   assertEquals(scrape.value("ollama_transfer_bytes_total", { operation }), bytes);
   assertEquals(scrape.value("ollama_transfer_bytes_total"), bytes);
-  // It is no inference.
+  // It is not an inference request.
   assertEquals(scrape.value("ollama_requests_total"), undefined);
 }
 
 for (const endpoint of TRANSFERS) {
   const { operation, route } = endpoint;
   const moved = operation === "create" ? 0 : LAYERS_BYTES;
-  Deno.test(`metrics count a ${operation} and its bytes, streamed and not`, async () => {
+  Deno.test(`createExporter() counts a ${operation} and its bytes, streamed or not`, async () => {
     await using fake = await startFakeOllama();
     const streamed = await transfer(fake, endpoint, true);
     assertTransfer(streamed, operation, "ok", moved);
     assertEquals(streamed.value("ollama_http_requests_total", { route, method: "POST", code: "200" }), 1);
-    // Without a stream there is no progress to count.
+    // Without a stream there is no progress.
     assertTransfer(await transfer(fake, endpoint, false), operation, "ok", 0);
   });
 
-  Deno.test(`metrics count the same bytes of a ${operation} however its stream is cut`, async () => {
+  Deno.test(`createExporter() counts the same bytes of a ${operation} in any chunks`, async () => {
     const splits: FakeBehaviour["split"][] = ["all", { bytes: 7 }, { seed: 3 }, { messages: 2 }];
     await using fake = await startFakeOllama();
     for (const split of splits) {
@@ -61,7 +61,7 @@ for (const endpoint of TRANSFERS) {
   });
 
   const third = Math.floor(1321082688 / 3);
-  /** Ways to end, and the bytes that had been moved by then. */
+  /** Outcomes, and the bytes transferred by then. */
   const ends: [Outcome, Partial<FakeBehaviour>, number][] = [
     ["stream_error", { fault: { kind: "error", afterMessages: 3 } }, third],
     ["incomplete", { fault: { kind: "silent_eof", afterMessages: 4 } }, third * 2],
@@ -70,7 +70,7 @@ for (const endpoint of TRANSFERS) {
     ["client_error", { status: 400 }, 0],
     ["server_error", { status: 503 }, 0],
   ];
-  Deno.test(`metrics tell how a ${operation} ended, and what it had moved by then`, async () => {
+  Deno.test(`createExporter() counts the outcome of a ${operation} and the bytes transferred by then`, async () => {
     for (const [outcome, behaviour, bytes] of ends) {
       await using fake = await startFakeOllama(behaviour);
       const scrape = await transfer(fake, endpoint, true);
@@ -79,7 +79,7 @@ for (const endpoint of TRANSFERS) {
   });
 }
 
-Deno.test("metrics count a pull that the client leaves", async () => {
+Deno.test("createExporter() counts a pull whose client disconnects", async () => {
   await using fake = await startFakeOllama({ fault: { kind: "stall", afterMessages: 3 } });
   await using exporter = startExporter(fake);
   const leave = new AbortController();
@@ -91,16 +91,16 @@ Deno.test("metrics count a pull that the client leaves", async () => {
   assertTransfer(await exporter.scrape(), "pull", "client_closed", Math.floor(1321082688 / 3));
 });
 
-/** Reads until a text has come. */
+/** Reads until a text has arrived. */
 async function readUntil(response: Response, text: string): Promise<void> {
   let read = "";
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
   while (!read.includes(text)) read += (await reader?.read())?.value ?? "";
 }
 
-/** Progress messages, and the bytes that they tell of. */
+/** Progress messages, and the bytes transferred. */
 const PROGRESS: Record<string, { messages: unknown[]; bytes: number; parseErrors?: number }> = {
-  "a digest that is told of again and again": {
+  "repeated progress of a digest": {
     messages: [{ digest: "a", completed: 10 }, { digest: "a", completed: 10 }, { digest: "a", completed: 30 }],
     bytes: 30,
   },
@@ -108,13 +108,13 @@ const PROGRESS: Record<string, { messages: unknown[]; bytes: number; parseErrors
     messages: [{ digest: "a", completed: 10 }, { digest: "b", completed: 5 }, { digest: "a", completed: 11 }],
     bytes: 16,
   },
-  "a digest that begins again": {
+  "a digest that restarts": {
     messages: [{ digest: "a", completed: 50 }, { digest: "a", completed: 20 }, { digest: "a", completed: 60 }],
     bytes: 60,
   },
-  "a digest of which nothing has come": { messages: [{ digest: "a", total: 10 }], bytes: 0 },
+  "a digest without progress": { messages: [{ digest: "a", total: 10 }], bytes: 0 },
   "bytes without a digest": { messages: [{ completed: 10, total: 10 }], bytes: 0 },
-  "bytes that are none": {
+  "invalid byte counts": {
     messages: [{ digest: "a", completed: "9" }, { digest: "a", completed: -1 }, { digest: "a", completed: 1e308 }, {
       digest: "a",
       completed: 3,
@@ -125,7 +125,7 @@ const PROGRESS: Record<string, { messages: unknown[]; bytes: number; parseErrors
 };
 
 for (const [name, { messages, bytes, parseErrors = 0 }] of Object.entries(PROGRESS)) {
-  Deno.test(`metrics count the bytes of ${name}`, async () => {
+  Deno.test(`createExporter() counts the bytes of ${name}`, async () => {
     const body = [...messages, { status: "success" }].map((message) => `${JSON.stringify(message)}\n`).join("");
     await using fake = await startFakeOllama({
       script: async ({ method }, connection) => {
@@ -142,11 +142,11 @@ for (const [name, { messages, bytes, parseErrors = 0 }] of Object.entries(PROGRE
   });
 }
 
-Deno.test("ENDPOINTS have a route for each operation", () => {
+Deno.test("ENDPOINTS has a route for each operation", () => {
   assertEquals(TRANSFERS.map(({ operation }) => operation), [...OPERATIONS]);
 });
 
-Deno.test("metrics have a series for each operation before anything was moved", async () => {
+Deno.test("createExporter() has a series for each operation from the start", async () => {
   await using fake = await startFakeOllama();
   await using exporter: TestExporter = startExporter(fake);
   const scrape = await exporter.scrape();

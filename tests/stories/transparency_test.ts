@@ -1,4 +1,4 @@
-/** Bytes and headers on their way through, in both directions: what passes, what does not, and that it is unchanged. */
+/** Bytes and headers in both directions: what is forwarded unchanged, and what is not. */
 
 import { assert, assertEquals } from "@std/assert";
 import { gzipSync } from "node:zlib";
@@ -9,7 +9,7 @@ import { ask, RawClient, valuesOf } from "../support/raw_client.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-Deno.test("createProxy() drops the request's headers that are about the connection, and passes all others", async () => {
+Deno.test("createProxy() drops hop-by-hop request headers, and forwards all others", async () => {
   await using fake = await startFakeOllama({ script: answering(OK) });
   await using exporter = startExporter(fake);
   const dropped = [
@@ -55,7 +55,7 @@ Deno.test("createProxy() drops the request's headers that are about the connecti
   assertEquals(got, [...expected, ...added].sort());
 });
 
-Deno.test("createProxy() appends to X-Forwarded-For, and names itself where the client has no name", async () => {
+Deno.test("createProxy() appends to X-Forwarded-For, and sends a User-Agent of its own if the client has none", async () => {
   await using fake = await startFakeOllama({ script: answering(OK) });
   await using exporter = startExporter(fake);
   await ask(exporter.port, "GET /", ["X-Forwarded-For: 10.0.0.1", "X-Forwarded-For: 10.0.0.2"]);
@@ -63,7 +63,7 @@ Deno.test("createProxy() appends to X-Forwarded-For, and names itself where the 
   assertEquals(fake.lastRequest().headers("user-agent"), ["ollama-exporter/0.0.0-test"]);
 });
 
-Deno.test("createProxy() drops the response's headers that are about the connection, and passes all others", async () => {
+Deno.test("createProxy() drops hop-by-hop response headers, and forwards all others", async () => {
   const head = [
     "HTTP/1.1 200 OK",
     "Connection: close, X-Listed",
@@ -93,12 +93,12 @@ Deno.test("createProxy() drops the response's headers that are about the connect
   const got = response.headers.filter(([name]) => name.toLowerCase() !== "date").map((pair) => pair.join(": ")).sort();
   const expected = head.slice(7).map((line) => line.replace(/^[^:]+/, (name) => name.toLowerCase()));
   assertEquals(got, expected.map((line) => line.replace(/:$/, ": ")).sort());
-  // The connection to the client goes on, though that to the upstream was closed.
+  // The client's connection stays open, although the upstream's was closed.
   await client.request("GET /-/healthy");
   assertEquals((await client.response()).status, 200);
 });
 
-Deno.test("createProxy() passes a body that Ollama compressed unasked as it is, and does not read it", async () => {
+Deno.test("createProxy() forwards a body that Ollama compressed unasked, and does not read it", async () => {
   const packed = latin1(gzipSync(JSON.stringify({ model: "m", done: true, eval_count: 7 })));
   const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n";
   await using fake = await startFakeOllama({
@@ -112,7 +112,7 @@ Deno.test("createProxy() passes a body that Ollama compressed unasked as it is, 
   assertEquals([outcome, report.outputTokens, parseErrors], ["ok", undefined, {}]);
 });
 
-Deno.test("createProxy() compresses nothing by itself", async () => {
+Deno.test("createProxy() does not compress responses", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   for (const line of ["GET /api/tags", "GET /v1/models", "GET /"]) {
@@ -123,7 +123,7 @@ Deno.test("createProxy() compresses nothing by itself", async () => {
   }
 });
 
-/** Status, headers as they are sent, and how the body goes. */
+/** Request line, and response as sent by the upstream. */
 const STATUSES: [string, string][] = [
   ["GET /x", "201 Created\r\nContent-Length: 2\r\n\r\nok"],
   ["GET /x", "206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok"],
@@ -139,7 +139,7 @@ const STATUSES: [string, string][] = [
   ["GET /x", "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;ext=1\r\nok\r\n0\r\nX-Trailer: 1\r\n\r\n"],
 ];
 
-Deno.test("createProxy() passes status, length and framing, and follows no redirect", async () => {
+Deno.test("createProxy() forwards status, length and framing, and does not follow redirects", async () => {
   for (const [line, answer] of STATUSES) {
     await using fake = await startFakeOllama({ script: answering(`HTTP/1.1 ${answer}`) });
     await using exporter = startExporter(fake);
@@ -164,7 +164,7 @@ Deno.test("createProxy() passes status, length and framing, and follows no redir
   }
 });
 
-Deno.test("createProxy() passes what comes after interim responses, and an answer that ends with its connection", async () => {
+Deno.test("createProxy() forwards responses after interim ones, and responses that end with the connection", async () => {
   const interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
   for (const answer of [interim + OK, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nok"]) {
     await using fake = await startFakeOllama({ script: answering(answer, "close") });
@@ -174,7 +174,7 @@ Deno.test("createProxy() passes what comes after interim responses, and an answe
   }
 });
 
-/** Bodies that would not survive being decoded and encoded again. */
+/** Bodies that decoding and encoding would change. */
 const BODIES = [
   '{"model":"llama3.2","options":{"seed":9007199254740993,"x":1e400,"y":-0,"z":1.10},"messages":[]}',
   '{ "MODEL" : "llama3.2" ,"model":"qwen3"}\n\n trailing bytes',
@@ -184,7 +184,7 @@ const BODIES = [
   "\x00\x01\x02\xff",
 ];
 
-Deno.test("createProxy() passes request bodies byte for byte, with a length or in chunks", async () => {
+Deno.test("createProxy() forwards request bodies byte for byte, with a length or chunked", async () => {
   await using fake = await startFakeOllama({ script: answering(OK) });
   await using exporter = startExporter(fake, { openaiStreamUsage: true });
   for (const path of ["/api/chat", "/v1/chat/completions", "/api/blobs/sha256:00", "/api/show", "/unknown"]) {
@@ -206,7 +206,7 @@ Deno.test("createProxy() passes request bodies byte for byte, with a length or i
   assertEquals((await exporter.scrape()).value("ollama_http_request_bytes_total"), sent);
 });
 
-Deno.test("createProxy() tells requests without a body from those with an empty one", async () => {
+Deno.test("createProxy() distinguishes requests without a body from those with an empty one", async () => {
   await using fake = await startFakeOllama({ script: answering(OK) });
   await using exporter = startExporter(fake);
   const rows: [string, string[], string | null, string[]][] = [
@@ -216,7 +216,7 @@ Deno.test("createProxy() tells requests without a body from those with an empty 
     ["DELETE /api/delete", [], "{}", ["2"]],
     ["PUT /x", [], "", ["0"]],
     ["GET /x", [], null, []],
-    // `fetch` sends no body with these, so none may be announced.
+    // `fetch` sends no body with these, so there must be no length.
     ["GET /x", [], "body", []],
     ["HEAD /x", [], "body", []],
     ["GET /x", ["Transfer-Encoding: chunked"], "4\r\nbody\r\n0\r\n\r\n", []],
@@ -229,13 +229,13 @@ Deno.test("createProxy() tells requests without a body from those with an empty 
     assertEquals(request.headers("content-length"), lengths, `${line} ${body}`);
     assertEquals(request.headers("transfer-encoding"), [], `${line} ${body}`);
     assertEquals(request.text, lengths[0] === "2" ? "{}" : "", line);
-    // What was not passed on is not taken for the next request.
+    // A body that was not forwarded is not taken for the next request.
     await client.request("GET /-/healthy");
     assertEquals((await client.response()).status, 200, `${line} ${body}`);
   }
 });
 
-Deno.test("createProxy() answers Expect: 100-continue, and passes the body", async () => {
+Deno.test("createProxy() answers Expect: 100-continue, and forwards the body", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   using client = await RawClient.connect(exporter.port);
@@ -249,12 +249,12 @@ Deno.test("createProxy() answers Expect: 100-continue, and passes the body", asy
   assertEquals(fake.lastRequest().headers("expect"), []);
 });
 
-Deno.test("createProxy() passes an answer that comes before the upload has ended", async () => {
+Deno.test("createProxy() forwards a response that arrives before the upload has ended", async () => {
   await using fake = await startFakeOllama({
     script: async (_, connection) => {
       await connection.readBodyChunk();
       await connection.write("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
-      // As Go does: the peer gets to read the answer before the connection is closed under its upload.
+      // As in Go, the peer can read the response before the connection is closed during its upload.
       await connection.readBody();
     },
   });
@@ -266,7 +266,7 @@ Deno.test("createProxy() passes an answer that comes before the upload has ended
   assertEquals((await exporter.observation()).outcome, "client_error");
 });
 
-Deno.test("createProxy() passes each piece of an answer on before the next one comes", async () => {
+Deno.test("createProxy() forwards each piece of a response before the next one arrives", async () => {
   const pieces = [
     '{"message":{"content":"Hi"},"done":false}\n',
     '{"message":{"content":"cut ',
@@ -298,7 +298,7 @@ Deno.test("createProxy() passes each piece of an answer on before the next one c
   }
 });
 
-Deno.test("createProxy() passes each piece of an upload on before the next one comes", async () => {
+Deno.test("createProxy() forwards each piece of an upload before the next one arrives", async () => {
   await using fake = await startFakeOllama({ script: answering(OK) });
   await using exporter = startExporter(fake);
   for (const [count, framing] of ["Content-Length: 9", "Transfer-Encoding: chunked"].entries()) {
@@ -316,7 +316,7 @@ Deno.test("createProxy() passes each piece of an upload on before the next one c
   }
 });
 
-Deno.test("createProxy() passes a large upload whole", async () => {
+Deno.test("createProxy() forwards a large upload completely", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   const bytes = new Uint8Array(20 * 1024 * 1024).map((_, index) => (index * 7919) >> 3);
@@ -328,7 +328,7 @@ Deno.test("createProxy() passes a large upload whole", async () => {
   assert(fake.lastRequest().bodyComplete);
 });
 
-Deno.test("Deno itself changes these things about an answer, and only these", async () => {
+Deno.test("Deno changes only these details of a response", async () => {
   const rows: [string, string, string, (readonly [string, string])[]][] = [
     ["GET /x", "200 Fine\r\nX-A: b\r\nContent-Length: 2\r\n\r\nok", "200 OK", [["x-a", "b"], ["content-length", "2"]]],
     ["GET /x", "599 Weird\r\nContent-Length: 2\r\n\r\nok", "599 ", [["content-length", "2"]]],
