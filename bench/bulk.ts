@@ -1,19 +1,19 @@
 /**
- * Bodies of any size: made, cut into chunks and checked without being held.
+ * Bodies of any size: generated, chunked and checked without being held in memory.
  *
  * @module
  */
 
-/** Bytes that come so many times, one after the other. */
+/** Bytes repeated a number of times. */
 export interface Part {
   readonly bytes: Uint8Array;
   readonly times: number;
 }
 
-/** A body that is too large to be held. */
+/** Body that is too large to be held in memory. */
 export type Bulk = readonly Part[];
 
-/** What is written at once, about. */
+/** Approximate size of a write. */
 const PIECE_BYTES = 256 * 1024;
 
 const CR = 13;
@@ -22,8 +22,7 @@ const LF = 10;
 const encoder = new TextEncoder();
 
 /**
- * Letters that come again after a prime number of bytes: what a buffer's length of bytes is lost, doubled or moved by
- * is seen.
+ * Letters with a prime period: a loss, duplication or shift by the size of any buffer is detected.
  */
 const PATTERN = letters(2 ** 18 - 5);
 
@@ -35,23 +34,23 @@ function letters(length: number): Uint8Array {
   });
 }
 
-/** A body of that many bytes, all of them letters. */
+/** Returns a body of that many bytes, all of them letters. */
 export function patternOf(length: number): Bulk {
   const rest = length % PATTERN.length;
   return [{ bytes: PATTERN, times: (length - rest) / PATTERN.length }, { bytes: PATTERN.subarray(0, rest), times: 1 }];
 }
 
-/** A body of one text, so many times. */
+/** Returns a body of one text, repeated. */
 export function bulkOf(text: string, times = 1): Bulk {
   return [{ bytes: encoder.encode(text), times }];
 }
 
-/** Bytes of a body. */
+/** Returns the size of a body in bytes. */
 export function lengthOf(bulk: Bulk): number {
   return bulk.reduce((sum, { bytes, times }) => sum + bytes.length * times, 0);
 }
 
-/** A body in the pieces in which it is written; small parts that come often are put together. */
+/** Yields a body in the pieces in which it is written; small repeated parts are joined. */
 export function* pieces(bulk: Bulk): Generator<Uint8Array> {
   for (const { bytes, times } of bulk) {
     if (bytes.length === 0) continue;
@@ -61,7 +60,7 @@ export function* pieces(bulk: Bulk): Generator<Uint8Array> {
   }
 }
 
-/** The same as chunks of HTTP/1.1, with the one that ends them. */
+/** Yields a body as chunks of HTTP/1.1, including the last chunk. */
 export function* chunks(bulk: Bulk): Generator<Uint8Array> {
   for (const piece of pieces(bulk)) {
     yield encoder.encode(`${piece.length.toString(16)}\r\n`);
@@ -77,19 +76,19 @@ function repeated(bytes: Uint8Array, times: number): Uint8Array {
   return all;
 }
 
-/** Writes all of these. */
+/** Writes all of these bytes. */
 export async function writeAll(conn: Deno.Conn, parts: Iterable<Uint8Array>): Promise<void> {
   for (const bytes of parts) {
     for (let written = 0; written < bytes.length;) written += await conn.write(bytes.subarray(written));
   }
 }
 
-/** Takes a body and compares it with what it should be. */
+/** Compares a received body with the expected one. */
 export class BulkCheck {
   readonly #bulk: Bulk;
   readonly #expectedBytes: number;
   #part = 0;
-  /** How often the current part has come, and how much of it since. */
+  /** Repetitions of the current part that were received, and bytes of the next one. */
   #times = 0;
   #at = 0;
   #right = 0;
@@ -100,17 +99,17 @@ export class BulkCheck {
     this.#expectedBytes = lengthOf(bulk);
   }
 
-  /** Bytes that came. */
+  /** Bytes received. */
   get received(): number {
     return this.#received;
   }
 
-  /** Bytes that did not come, and those that came and should not have: everything from the first difference on. */
+  /** Bytes missing or unexpected: everything from the first difference on. */
   get lost(): number {
     return this.#expectedBytes - this.#right + Math.max(this.#received - this.#expectedBytes, 0);
   }
 
-  /** Bytes that came and are not those that should have come. */
+  /** Bytes received that differ from the expected ones. */
   get wrong(): number {
     return this.#received - this.#right;
   }
@@ -139,7 +138,7 @@ export class BulkCheck {
   }
 }
 
-/** How many bytes are the same, from these indexes on. */
+/** Returns the number of equal bytes from these indexes on. */
 function sameBytes(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number, length: number): number {
   for (let index = 0; index < length; index++) {
     if (a[aStart + index] !== b[bStart + index]) return index;
@@ -147,18 +146,18 @@ function sameBytes(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number,
   return length;
 }
 
-/** Takes the bytes of an HTTP/1.1 body and gives on what they carry. */
+/** Decodes the bytes of an HTTP/1.1 body. */
 export class BodyDecoder {
-  /** The body has ended. */
+  /** Whether the body has ended. */
   done: boolean;
   readonly #take: (bytes: Uint8Array) => void;
   readonly #isChunked: boolean;
-  /** Bytes that are still to come, of the chunk or of the body. */
+  /** Remaining bytes of the chunk or of the body. */
   #rest: number;
   /** Digits of a chunk's size so far; `undefined` inside a chunk. */
   #size: string | undefined;
 
-  /** @param contentLength `undefined`: the body comes in chunks. */
+  /** @param contentLength `undefined` if the body is chunked. */
   constructor(contentLength: number | undefined, take: (bytes: Uint8Array) => void) {
     this.#take = take;
     this.#isChunked = contentLength === undefined;
@@ -167,7 +166,7 @@ export class BodyDecoder {
     this.done = contentLength === 0;
   }
 
-  /** @returns How many of the bytes belong to the body. */
+  /** @returns The number of bytes that belong to the body. */
   push(bytes: Uint8Array): number {
     let at = 0;
     while (at < bytes.length && !this.done) {
@@ -187,21 +186,21 @@ export class BodyDecoder {
     return part.length;
   }
 
-  /** Takes a byte between chunks: the line end behind one, the size of the next, or what ends the last. */
+  /** Takes a byte between chunks: the line end after one, the size of the next, or the end after the last. */
   #sizeByte(byte: number): void {
     if (byte === CR) return;
     if (byte !== LF) {
       this.#size += String.fromCharCode(byte);
       return;
     }
-    // The line feed of the chunk before.
+    // The line feed of the previous chunk.
     if (this.#size === "") {
       this.done = this.#rest < 0;
       return;
     }
     const size = parseInt(this.#size ?? "", 16);
-    if (!(size >= 0)) throw new Error(`${JSON.stringify(this.#size)} is no size of a chunk`);
-    // Below zero: the last chunk has come, and what is left is a blank line.
+    if (!(size >= 0)) throw new Error(`invalid chunk size: ${JSON.stringify(this.#size)}`);
+    // Negative: after the last chunk, with a blank line remaining.
     this.#rest = size === 0 ? -1 : size;
     this.#size = size === 0 ? "" : undefined;
   }

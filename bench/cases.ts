@@ -1,58 +1,57 @@
-/**
- * What is measured.
+/** Cases of the benchmark.
  *
  * @module
  */
 
-import { type Dialect, lineFeedsOf, modelName, type Wanted } from "./frames.ts";
+import { type Dialect, lineFeedsOf, modelName, type Wanted } from "./payloads.ts";
 import type { Job, Upload } from "./job.ts";
 
-/** One load. */
+/** Case: a load, and the figures that it yields. */
 export interface Case {
   readonly name: string;
-  /** What it is, in a sentence for the results. */
+  /** Description for the results. */
   readonly what: string;
-  /** What is counted: it decides which figures are shown. */
+  /** Unit that is counted, which determines the figures shown. */
   readonly kind: "requests" | "lines" | "paced" | "bytes" | "scrape";
-  /** The bare pass-through to compare with: one that treats its upstream connections as the exporter does. */
+  /** Bare pass-through to compare with, the one that handles upstream connections as the exporter does. */
   readonly bare: "pass" | "pass_pooled";
-  /** Only the exporter can answer it. */
+  /** Whether only the exporter can handle it. */
   readonly oursOnly?: boolean;
-  /** Proxies beside the usual ones: the exporter in other circumstances. */
+  /** Additional proxies: the exporter in other circumstances. */
   readonly also?: readonly string[];
   readonly load: Load;
-  /** A run before it that is not measured. Absent: the ramp is one. */
+  /** Warm-up job, not measured. Default: the ramp is the warm-up. */
   readonly warmUp?: Load;
   /** Body bytes of one exchange. */
   readonly bytes?: number;
-  /** Messages of a stream, where line feeds are not messages. */
+  /** Messages of a stream, if not equal to line feeds. */
   readonly messages?: { readonly perStream: number; readonly lineFeeds: number };
 }
 
-/** A job but for where it goes. */
+/** Job without its target. */
 export type Load = Omit<Job, "port" | "client" | "clients">;
 
 /** Options of {@linkcode casesOf}. */
 export interface Scale {
-  /** How long closed loops and steady phases are measured. */
+  /** Time for which closed loops and steady phases are measured. */
   readonly measureMs: number;
-  /** How long a proxy is warmed up. */
+  /** Time for which a proxy is warmed up. */
   readonly warmUpMs: number;
-  /** Tokens of a paced stream: its duration is the ramp of a paced case. */
+  /** Tokens of a paced stream, whose duration is the ramp of a paced case. */
   readonly pacedTokens: number;
   /** Size of large bodies. */
   readonly bodyBytes: number;
 }
 
-/** The whole run. V8 takes some seconds until it has compiled what is often run, the more there is of it. */
+/** Default options. The warm-up is long since V8 takes seconds to optimize hot code. */
 export const FULL_SCALE: Scale = { measureMs: 3000, warmUpMs: 3000, pacedTokens: 150, bodyBytes: 2 ** 30 };
-/** `--quick`. */
+/** Options with `--quick`. */
 export const QUICK_SCALE: Scale = { measureMs: 1000, warmUpMs: 1200, pacedTokens: 60, bodyBytes: 2 ** 28 };
 
-/** The cases of `--quick`. */
+/** Cases run with `--quick`. */
 export const QUICK_CASES = ["json64", "full1", "full32", "paced500", "download"];
 
-/** Share of a large body that is uploaded in chunks: with `Deno.serve` that takes time by the square of the size. */
+/** Fraction of the large body size for chunked uploads, whose time is quadratic in size with `Deno.serve`. */
 const CHUNKED_SHARE = 8;
 
 /** 50 tokens a second. */
@@ -61,13 +60,13 @@ const PACE_MS = 20;
 /** Tokens of a stream at full speed. */
 const FULL_TOKENS = 128;
 
-/** Models whose series are there when the metrics are scraped, and scrapes of a run. */
+/** Models with series in the scraped metrics, and scrapes per run. */
 export const SCRAPED_MODELS = 200;
 const SCRAPES = 20;
 
 const JSON_TYPE = "Content-Type: application/json";
 
-/** All cases in the order in which they are run. */
+/** Returns all cases in the order in which they run. */
 export function casesOf(scale: Scale): Case[] {
   return [
     json("json1", 1, scale),
@@ -150,7 +149,7 @@ function paced(name: string, connections: number, { measureMs, pacedTokens }: Sc
   };
 }
 
-/** Lines that paced streams bring in a second where nothing holds them up. */
+/** Returns the lines per second of paced streams without delays. */
 export function nominalLinesPerSecond({ load: { connections } }: Case): number {
   return connections * 1000 / PACE_MS;
 }
@@ -204,12 +203,12 @@ function scrape(): Case {
   };
 }
 
-/** A request without a body. */
+/** Returns a request without a body. */
 export function get(target: string): string {
   return `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
 }
 
-/** The head of a blob's upload. */
+/** Returns the head of a blob upload. */
 export function uploadHead(query: string, { bytes, chunked }: Upload): string {
   const framing = chunked ? "Transfer-Encoding: chunked" : `Content-Length: ${bytes}`;
   return [`POST /api/blobs/sha256:${"0".repeat(64)}${query} HTTP/1.1`, "Host: 127.0.0.1", framing, "\r\n"].join("\r\n");
@@ -221,12 +220,12 @@ const PATHS: Readonly<Record<Dialect, string>> = {
   anthropic: "/v1/messages",
 };
 
-/** Bodies of short native chats, each with a model of its own. */
+/** Returns the bodies of short native chats, each with a different model. */
 export function streamBodies(models: number): string[] {
   return Array.from({ length: models }, (_, index) => chatOf("native", modelName(index), { num_predict: 8 }, false));
 }
 
-/** A request that wants a stream, or a whole answer. */
+/** Returns a request for a response, streamed or not. */
 export function streamRequest(
   dialect: Dialect,
   model: string,
@@ -237,7 +236,7 @@ export function streamRequest(
   return post(PATHS[dialect], chatOf(dialect, model, options, usage, stream));
 }
 
-/** What the upstream of the bench reads stands in `options`, whatever the API. */
+/** The bench's upstream reads `options`, whatever the API. */
 function chatOf(dialect: Dialect, model: string, options: Wanted, usage: boolean, stream = true): string {
   return JSON.stringify({
     model,

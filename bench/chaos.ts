@@ -1,9 +1,9 @@
 /**
- * `deno task chaos`: exchanges that go wrong in every way, over both listeners, and a table of what came of them.
+ * `deno task chaos`: exchanges with all kinds of faults, over both listeners, and a table of the results.
  *
  *     deno task chaos [--seed=N] [--exchanges=N] [--clients=N] [--write]
  *
- * With `--write` the table goes into bench/README.md too.
+ * With `--write` the table is also written to bench/README.md.
  *
  * @module
  */
@@ -16,18 +16,18 @@ import { runStamp, table, writeBetween } from "./report.ts";
 const MEBIBYTE = 1024 * 1024;
 const SHOWN_PROBLEMS = 10;
 
-/** The value of a flag, or its default. */
+/** Returns the value of a flag, or its default. */
 function flag(name: string, byDefault: number): number {
   const value = Deno.args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
   if (value === undefined) return byDefault;
-  if (!/^[1-9]\d{0,8}$/.test(value)) throw new Error(`--${name} must be a number from 1, not ${JSON.stringify(value)}`);
+  if (!/^[1-9]\d{0,8}$/.test(value)) throw new Error(`--${name} must be an integer from 1: ${JSON.stringify(value)}`);
   return Number(value);
 }
 
 const HEADS = ["listener", "seed", "exchanges", "at once", "faults", "bytes checked", "bytes lost"];
 HEADS.push("observations missing / doubled", "POSTs repeated", "problems", "peak RSS, all in one process");
 
-/** A row of the table. */
+/** Returns a row of the table. */
 function rowOf(result: ChaosResult): string[] {
   const { server, seed, exchanges, clients, faults, bytesChecked, peakRssBytes } = result;
   const kinds = Object.entries(faults).map(([fault, count]) => `${fault} ${count}`).join(", ");

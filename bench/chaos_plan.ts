@@ -1,56 +1,56 @@
 /**
- * What goes wrong in each exchange of a chaos run: a pure function of the run's seed and the exchange's number, so that
- * the client, the upstream and the check know it without telling each other.
+ * Fault of each exchange of a chaos run, as a pure function of the run's seed and the exchange's number: client,
+ * upstream and check derive it independently.
  *
  * @module
  */
 
 import { random as randomFrom } from "../tests/support/fixtures.ts";
 
-/** What the upstream or the client does to an exchange. */
+/** Faults, by the upstream or the client. */
 export const FAULTS = [
-  /** Nothing. */
+  /** No fault. */
   "none",
-  /** Nothing listens where the upstream should be. */
+  /** The upstream refuses the connection. */
   "refused",
-  /** The upstream closes without a byte. */
+  /** The upstream closes the connection without a byte. */
   "no_answer",
-  /** It closes inside the response's head. */
+  /** The upstream closes within the response head. */
   "half_head",
-  /** It closes at any byte of the body. */
+  /** The upstream closes at any byte of the body. */
   "reset",
-  /** It tells a longer Content-Length than it sends. */
+  /** The upstream announces a longer Content-Length than it sends. */
   "wrong_length",
-  /** It goes silent in the body until the client leaves. */
+  /** The upstream stops within the body until the client disconnects. */
   "stall",
-  /** It never answers, and keeps the connection until the client leaves. */
+  /** The upstream never responds, and keeps the connection until the client disconnects. */
   "hang",
-  /** It is silent for longer than the client waits, and closes. */
+  /** The upstream is silent for longer than the client waits, and closes. */
   "silence",
-  /** It ends its chunks with trailers. */
+  /** The upstream sends trailers. */
   "trailers",
   /** The client waits for 100 Continue. */
   "continue",
-  /** The upstream answers while the upload goes on. */
+  /** The upstream responds during the upload. */
   "early_answer",
-  /** 204, 304, or an answer to HEAD. */
+  /** 204, 304, or a response to HEAD. */
   "no_body",
-  /** The upstream closes a connection that it had promised to keep, right behind its answer. */
+  /** The upstream closes a keep-alive connection right after its response. */
   "idle_close",
-  /** The client does not read for a while. */
+  /** The client pauses reading. */
   "slow_reader",
-  /** The client leaves inside the head of its request. */
+  /** The client disconnects within its request head. */
   "half_request",
-  /** The client leaves at any byte of its upload. */
+  /** The client disconnects at any byte of its upload. */
   "broken_upload",
-  /** The client leaves at any moment. */
-  "client_leaves",
+  /** The client disconnects at any time. */
+  "client_disconnects",
 ] as const;
 
-/** What goes wrong in an exchange. */
+/** Fault of an exchange. */
 export type Fault = typeof FAULTS[number];
 
-/** One exchange. */
+/** Plan of an exchange. */
 export interface Plan {
   readonly number: number;
   readonly fault: Fault;
@@ -63,9 +63,9 @@ export interface Plan {
   readonly responseBytes: number;
   readonly responseChunked: boolean;
   readonly contentType: string;
-  /** Where a body is cut, as a part of it from 0 to 1. */
+  /** Position at which a body is cut, as a fraction from 0 to 1. */
   readonly cut: number;
-  /** How long somebody waits. */
+  /** Time for which a peer waits. */
   readonly waitMs: number;
 }
 
@@ -73,20 +73,20 @@ const BLOB = `/api/blobs/sha256:${"0".repeat(64)}`;
 const PATHS = ["/api/chat", "/v1/chat/completions", BLOB, "/unknown"];
 const CONTENT_TYPES = ["application/x-ndjson", "text/event-stream", "application/json", "application/octet-stream"];
 const SIZES = [1, 100, 5000, 70_000, 300_000];
-/** More than sockets hold, so that a client that does not read is felt. */
+/** More bytes than sockets buffer, to apply backpressure when the client pauses. */
 const SLOW_BYTES = 2_000_000;
 const LONGEST_WAIT_MS = 60;
-/** How long a slow reader does not read. */
+/** Time for which a slow reader pauses. */
 const SLOW_MS = 2000;
 
-/** The plan of an exchange. */
+/** Returns the plan of an exchange. */
 export function planOf(seed: number, number: number): Plan {
   const random = randomFrom(seed * 1_000_003 + number);
   const one = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
   const fault = one(FAULTS);
   const uploads = ["continue", "early_answer", "broken_upload"].includes(fault);
   const any = uploads || random() < 0.7 ? "POST" : "GET";
-  // Of a request that comes in one piece each listener tells that its client has left.
+  // Both listeners report a disconnect after a request that arrived in one piece.
   const method = fault === "no_body" ? one(["GET", "HEAD"] as const) : fault === "hang" ? "GET" : any;
   const status = fault === "early_answer"
     ? 413
@@ -97,7 +97,8 @@ export function planOf(seed: number, number: number): Plan {
     number,
     fault,
     method,
-    // Shorter bodies of measured requests are read whole before they are sent on: no answer can come before.
+    // Shorter bodies of measured requests are read completely before they are forwarded, so no response can precede
+    // them.
     path: fault === "early_answer" ? BLOB : one(PATHS),
     requestBytes: method === "POST" ? one(SIZES) : 0,
     requestChunked: random() < 0.3,
@@ -110,19 +111,19 @@ export function planOf(seed: number, number: number): Plan {
   };
 }
 
-/** Bytes that no other exchange has, as text of one character a byte. */
+/** Returns bytes that no other exchange has, one character per byte. */
 export function pattern(number: number, length: number): string {
   const unit = `${number}:`;
-  // A line feed now and then, for what reads lines.
+  // Occasional line feeds, for the line parser.
   return (unit.repeat(20) + "\n\xff\x00").repeat(Math.ceil(length / (unit.length * 20 + 3))).slice(0, length);
 }
 
-/** The trace id by which an exchange is known. */
+/** Returns the trace id that identifies an exchange. */
 export function traceIdOf(number: number): string {
   return (number + 1).toString(16).padStart(32, "0");
 }
 
-/** The number of the exchange that has this trace id. */
+/** Returns the number of the exchange with this trace id. */
 export function numberOf(traceId: string): number {
   return parseInt(traceId, 16) - 1;
 }

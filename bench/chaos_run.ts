@@ -1,6 +1,6 @@
 /**
- * A chaos run: an exporter between clients and an upstream that do to each other what their plans say, and the check
- * that nothing was lost, counted twice or left open.
+ * Chaos run: an exporter between clients and an upstream that inject the faults of their plans, and the check that
+ * nothing is lost, counted twice or left open.
  *
  * @module
  */
@@ -12,33 +12,33 @@ import { ANY_PORT, delay, type Scrape, startExporterOn, type TestExporter, until
 import { RawClient } from "../tests/support/raw_client.ts";
 import { type Fault, FAULTS, numberOf, pattern, type Plan, planOf, traceIdOf } from "./chaos_plan.ts";
 
-/** After this an upstream that is silent closes, for listeners that do not tell that the client has left. */
+/** Time after which a silent upstream closes, for listeners that do not report disconnects. */
 const SILENCE_MS = 300;
-/** How much longer than its body a response says that it is. */
+/** Excess of a wrong Content-Length over the body's size. */
 const EXCESS_BYTES = 10;
 
-/** What a run is to be. */
+/** Options of a run. */
 export interface ChaosOptions {
   readonly server: WebServer;
   readonly seed: number;
   readonly exchanges: number;
-  /** How many go on at once. */
+  /** Number of concurrent exchanges. */
   readonly clients: number;
 }
 
-/** What came of it. */
+/** Result of a run. */
 export interface ChaosResult extends ChaosOptions {
   readonly faults: Readonly<Record<Fault, number>>;
-  /** Of bodies that were to arrive whole, in both directions. */
+  /** Bytes of bodies that must arrive completely, in both directions. */
   readonly bytesChecked: number;
   readonly bytesLost: number;
   readonly observationsMissing: number;
   readonly observationsDoubled: number;
-  /** Requests that reached the upstream more than once although they may not. */
+  /** POST requests that reached the upstream more than once. */
   readonly postsRepeated: number;
   readonly connectionsLeft: number;
   readonly peakRssBytes: number;
-  /** The first of what was not as it should be. */
+  /** First problems found. */
   readonly problems: readonly string[];
 }
 
@@ -65,13 +65,13 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   return run.result(fake);
 }
 
-/** The address of an upstream that is not there. */
+/** Returns the address of an upstream that refuses connections. */
 function deserted(): string {
   using listener = Deno.listen(ANY_PORT);
   return `http://127.0.0.1:${listener.addr.port}`;
 }
 
-/** The connection of a worker: used again as long as it can be. */
+/** A worker's connection, reused as long as possible. */
 class Clients implements Disposable {
   readonly #port: number;
   #client: RawClient | undefined;
@@ -97,9 +97,9 @@ class Clients implements Disposable {
 class Run {
   readonly #options: ChaosOptions;
   readonly #faults = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>;
-  /** How often each exchange has come to the upstream. */
+  /** Requests of each exchange that reached the upstream. */
   readonly #received = new Map<number, number>();
-  /** Exchanges of which the exporter must have an observation. */
+  /** Exchanges that the exporter must observe. */
   readonly #expected = new Set<number>();
   readonly #problems: string[] = [];
   #bytesChecked = 0;
@@ -112,11 +112,11 @@ class Run {
     this.#options = options;
   }
 
-  /** What the upstream does. */
+  /** Acts as the upstream. */
   get upstream(): Script {
     return async (request, connection) => {
       const [, traceId] = request.header("traceparent")?.split("-") ?? [];
-      // The exporter's own questions have none.
+      // The exporter's own requests have none.
       if (traceId === undefined) return;
       const plan = planOf(this.#options.seed, numberOf(traceId));
       this.#received.set(plan.number, (this.#received.get(plan.number) ?? 0) + 1);
@@ -139,7 +139,7 @@ class Run {
     };
   }
 
-  /** What the client does, and what it must see. */
+  /** Acts as the client, and checks the response. */
   async exchange(plan: Plan, clients: Clients): Promise<void> {
     this.#faults[plan.fault]++;
     this.#peakRssBytes = Math.max(this.#peakRssBytes, Deno.memoryUsage().rss);
@@ -153,7 +153,7 @@ class Run {
     }
   }
 
-  /** Waits for what is under way, and counts the observations. */
+  /** Waits for open requests, and counts the observations. */
   async end(exporters: readonly TestExporter[]): Promise<void> {
     const counts = new Map<number, number>();
     for (const exporter of exporters) {
@@ -201,7 +201,9 @@ class Run {
       if (status !== 502 || end !== "complete") this.#problem(plan, `status ${status}, ${end}`);
     } else if (plan.fault === "reset" || plan.fault === "wrong_length") {
       if (end !== "broken") this.#problem(plan, `the response is ${end}`);
-      if (!pattern(plan.number, plan.responseBytes).startsWith(body)) this.#problem(plan, "the response is no prefix");
+      if (!pattern(plan.number, plan.responseBytes).startsWith(body)) {
+        this.#problem(plan, "the response is not a prefix of the body");
+      }
     } else {
       if (status !== plan.status || end !== "complete") this.#problem(plan, `status ${status}, ${end}`);
       this.#check(plan, "response", body, plan.fault === "no_body" ? 0 : plan.responseBytes);
@@ -213,7 +215,7 @@ class Run {
     this.#bytesChecked += length;
     if (body === pattern(plan.number, length)) return;
     this.#bytesLost += Math.max(Math.abs(length - body.length), 1);
-    this.#problem(plan, `the ${what} has ${body.length} bytes, not the ${length} that were sent, or others`);
+    this.#problem(plan, `the ${what} differs: ${body.length} bytes received, ${length} sent`);
   }
 
   #problem({ number, fault, method, path }: Plan, text: string): void {
@@ -221,7 +223,7 @@ class Run {
   }
 }
 
-/** Sends a request as its plan says. Returns whether the client waits for the answer. */
+/** Sends a request according to its plan. Returns whether the client waits for the response. */
 async function ask(plan: Plan, client: RawClient): Promise<boolean> {
   const body = latin1Bytes(pattern(plan.number, plan.requestBytes));
   const chunks = latin1Bytes(`${body.length.toString(16)}\r\n${latin1(body)}\r\n0\r\n\r\n`);
@@ -243,14 +245,14 @@ async function ask(plan: Plan, client: RawClient): Promise<boolean> {
   await client.send(text);
   if (plan.fault === "continue") await client.sees("100 Continue\r\n\r\n");
   await client.send(cuts ? sent.subarray(0, Math.floor(sent.length * plan.cut)) : sent);
-  if (["hang", "silence", "client_leaves", "broken_upload", "slow_reader"].includes(plan.fault)) {
+  if (["hang", "silence", "client_disconnects", "broken_upload", "slow_reader"].includes(plan.fault)) {
     await delay(plan.waitMs);
   }
   if (plan.fault === "stall") await client.sees("\r\n\r\n");
-  return !["hang", "silence", "client_leaves", "broken_upload", "stall"].includes(plan.fault);
+  return !["hang", "silence", "client_disconnects", "broken_upload", "stall"].includes(plan.fault);
 }
 
-/** The bytes of a response, as far as they are sent. */
+/** Returns the bytes of a response that are sent. */
 function responseOf(plan: Plan): string {
   const { fault, status, responseBytes: length } = plan;
   const body = pattern(plan.number, length);
@@ -270,6 +272,6 @@ function responseOf(plan: Plan): string {
     ? `${chunk(body.slice(0, first))}${chunk(body.slice(first))}0\r\n${trailers}\r\n`
     : body;
   const cuts = fault === "reset" || fault === "stall";
-  // The last bytes of a body in chunks are its end, without which it is broken.
+  // The last bytes of a chunked body are its end, without which it is broken.
   return head + (cuts ? framed.slice(0, Math.floor(framed.length * plan.cut)) : framed);
 }

@@ -1,30 +1,30 @@
 /**
- * Processes that the bench starts, talks to, weighs and ends.
+ * Child processes of the bench: start, communication, resource usage and termination.
  *
  * @module
  */
 
 import { eachLine } from "./job.ts";
 
-/** Longest time that a process may take until it says that it is ready, and from SIGTERM to its end. */
+/** Maximum time until a process is ready, and from SIGTERM until it has exited. */
 const START_LIMIT_MS = 15_000;
 const END_LIMIT_MS = 5_000;
 
-/** Lines of a process's output that are kept to explain its failure. */
+/** Maximum number of output lines kept to explain a failure. */
 const KEPT_LINES = 20;
 
-/** Clock ticks in a second, in the figures of `/proc` (`getconf CLK_TCK`; Linux has had it so since 2.6). */
+/** Clock ticks per second in `/proc` (`getconf CLK_TCK`; constant on Linux since 2.6). */
 const TICKS_PER_SECOND = 100;
 
-/** What a process has used so far. */
+/** Resource usage of a process. */
 export interface Usage {
-  /** User and system time of all its threads. */
+  /** User and system time of all threads. */
   readonly cpuSeconds: number;
   readonly rssBytes: number;
   readonly peakRssBytes: number;
 }
 
-/** How a process is started. */
+/** Options of a process. */
 export interface ChildOptions {
   readonly command: string;
   readonly args: readonly string[];
@@ -32,15 +32,15 @@ export interface ChildOptions {
   readonly cwd?: string;
 }
 
-/** Those that have not ended. */
+/** Running processes. */
 const running = new Set<Child>();
 
-/** Ends all processes that the bench has started. */
+/** Terminates all processes that the bench has started. */
 export async function stopAll(): Promise<void> {
   await Promise.all([...running].map((child) => child.stop()));
 }
 
-/** A running process. */
+/** Running process. */
 export class Child {
   readonly pid: number;
   readonly #process: Deno.ChildProcess;
@@ -51,12 +51,12 @@ export class Child {
   #isEnded = false;
   readonly #ended: Promise<void>;
 
-  /** With as many file descriptors as the system lets it have. */
+  /** With the maximum number of file descriptors. */
   constructor({ command, args, env, cwd }: ChildOptions) {
     this.#name = [command, ...args].join(" ");
     const process = new Deno.Command("sh", {
       args: ["-c", 'ulimit -n "$(ulimit -Hn)"; exec "$@"', "sh", command, ...args],
-      // A proxy of the environment would stand in front of the loopback too.
+      // A proxy in the environment would apply to loopback, too.
       env: { ...env, NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost" },
       ...(cwd === undefined ? {} : { cwd }),
       stdin: "piped",
@@ -82,9 +82,9 @@ export class Child {
   }
 
   /**
-   * Waits for a line of the output.
+   * Waits for a matching line of output.
    *
-   * @returns The first group of the expression.
+   * @returns The first group of the match.
    */
   async line(expression: RegExp, limitMs: number = START_LIMIT_MS): Promise<string> {
     const found = this.#lines.map((line) => expression.exec(line)?.[1]).find((text) => text !== undefined);
@@ -105,7 +105,7 @@ export class Child {
     }
   }
 
-  /** Sends a line to its standard input and returns the line that it answers with. */
+  /** Sends a line to its standard input and returns the next line of output. */
   async ask(line: string, limitMs: number): Promise<string> {
     this.#lines.length = 0;
     const answer = this.line(/^(\{.*\})$/, limitMs);
@@ -113,7 +113,7 @@ export class Child {
     return await answer;
   }
 
-  /** Ends it, with force if it must be. */
+  /** Terminates it, by SIGKILL if necessary. */
   async stop(): Promise<void> {
     if (!this.#isEnded) {
       this.#signal("SIGTERM");
@@ -128,7 +128,7 @@ export class Child {
     try {
       this.#process.kill(signal);
     } catch {
-      // It has just ended.
+      // It has already exited.
     }
   }
 
@@ -137,10 +137,10 @@ export class Child {
   }
 }
 
-/** Weighs a process. Deno itself may read `/proc/PID` with all permissions only, `cat` with none of them. */
+/** Reads the resource usage of a process. `cat` needs no permission to read `/proc/PID`, Deno needs all. */
 export async function usageOf(pid: number): Promise<Usage> {
   const [stat = "", ...status] = (await output("cat", `/proc/${pid}/stat`, `/proc/${pid}/status`)).split("\n");
-  // The second field is the command's name, in brackets; what is in them may be anything.
+  // The second field is the command name in parentheses, which may contain any character.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const kilobytes = (name: string): number => {
     const line = status.find((line) => line.startsWith(`${name}:`));
@@ -153,7 +153,7 @@ export async function usageOf(pid: number): Promise<Usage> {
   };
 }
 
-/** Runs a command and returns what it writes to its standard output. */
+/** Runs a command and returns its standard output. */
 export async function output(command: string, ...args: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();
   if (!success) throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);

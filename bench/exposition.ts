@@ -1,5 +1,5 @@
 /**
- * What a scrape costs the event loop: the exporter's exposition beside prom-client's own, of the same series.
+ * Cost of a scrape for the event loop: the exporter's exposition compared with prom-client's, of the same series.
  *
  * @module
  */
@@ -9,23 +9,23 @@ import { MetricRegistry } from "../lib/metrics/registry.ts";
 import { table } from "./report.ts";
 import { spreadOf } from "./spread.ts";
 
-/** As many histograms as the exporter has, each with as many series as there are models. */
+/** Number of histograms, as in the exporter, each with a series per model. */
 const HISTOGRAMS = 12;
 const MODELS = 200;
 const BUCKETS = Array.from({ length: 16 }, (_, index) => 2 ** index / 100);
 const APIS = ["native", "openai"];
 const REPS = 15;
 
-/** A way to expose the series, and what it took each time. */
+/** Way to expose the series, and its measurements. */
 interface Contender {
   readonly name: string;
   readonly expose: () => Promise<string>;
   readonly totalMs: number[];
-  /** Longest time in which the event loop did nothing else. */
+  /** Longest block of the event loop in ms. */
   readonly heldMs: number[];
 }
 
-/** Measures both, alternating. @returns A section of the report. */
+/** Measures both, alternating. Returns a section of the report. */
 export async function expositionSection(): Promise<string> {
   const ours = new MetricRegistry();
   const theirs = new Registry();
@@ -52,7 +52,7 @@ export async function expositionSection(): Promise<string> {
   return section(contenders, bytes);
 }
 
-/** @returns Size of the exposition in bytes. */
+/** Returns the size of the exposition in bytes. */
 async function measure({ expose, totalMs, heldMs }: Contender): Promise<number> {
   const gaps = watchTurns();
   const startedAt = performance.now();
@@ -62,7 +62,7 @@ async function measure({ expose, totalMs, heldMs }: Contender): Promise<number> 
   return text.length;
 }
 
-/** Watches how far apart the turns of the event loop are. */
+/** Measures the time between turns of the event loop. */
 function watchTurns(): { longest(): Promise<number> } {
   let longest = 0;
   let last = performance.now();
@@ -95,10 +95,10 @@ function section(contenders: readonly Contender[], bytes: number): string {
     `### Exposition: ${HISTOGRAMS} histograms of ${MODELS} models, ${(bytes / 1e6).toFixed(1)} MB, ${REPS} times each`,
     "",
     table(
-      ["", "ms", "longest hold of the event loop, ms"],
+      ["", "ms", "longest block of the event loop, ms"],
       rows.map(([name, figures]) => [name, text(figures?.total?.median), text(figures?.held?.median)]),
     ),
     "",
-    `Medians; ours takes ${ratio.toFixed(2)} times as long as prom-client's own.`,
+    `Medians; the exporter takes ${ratio.toFixed(2)} times as long as prom-client.`,
   ].join("\n");
 }

@@ -1,62 +1,62 @@
 /**
- * What the bench's main process and its load clients say to each other: one JSON value a line.
+ * Messages between the bench's main process and its load clients, one JSON value per line.
  *
  * @module
  */
 
 import type { SparseCounts } from "./histogram.ts";
 
-/** A load to be put on a port. */
+/** Load on a port. */
 export interface Job {
   readonly port: number;
-  /** Connections of all load clients together, each of which sends one request after the other. */
+  /** Connections of all load clients together. Each sends one request at a time. */
   readonly connections: number;
-  /** This client has the connections of which the number, modulo `clients`, is `client`. */
+  /** Index of this client, which has the connections whose number modulo `clients` is `client`. */
   readonly client: number;
   readonly clients: number;
-  /** The requests as they are sent, in turn; with `upload` their heads. */
+  /** Requests, sent in turn; with `upload` their heads. */
   readonly requests: readonly string[];
-  /** A body of that many bytes follows each head. */
+  /** Bytes of the body that follows each head. */
   readonly upload?: Upload | undefined;
-  /** Line feeds in each response's body. Where there are others the job fails; absent: they are not looked at. */
+  /** Expected line feeds in each response's body; otherwise the job fails. Default: not checked. */
   readonly lineFeeds?: number | undefined;
-  /** The responses carry the times when they were sent. */
+  /** Whether responses have time stamps. */
   readonly timed: boolean;
-  /** Connections begin one after the other over this time, in milliseconds. No duration in it is counted. */
+  /** Time in ms over which connections are opened. Durations within it are not counted. */
   readonly rampMs: number;
-  /** After the ramp: no request begins later. */
+  /** Time in ms after the ramp within which requests start. */
   readonly measureMs: number;
-  /** No connection sends more requests than that. */
+  /** Maximum requests per connection. */
   readonly limit: number;
-  /** At the end responses are broken off; otherwise they are read to their end. */
+  /** Whether responses are aborted at the end; otherwise they are read to their end. */
   readonly breakOff: boolean;
 }
 
-/** A request's body that is sent as it is made. */
+/** Request body that is generated while it is sent. */
 export interface Upload {
   readonly bytes: number;
   readonly chunked: boolean;
 }
 
-/** What came of a job at one load client. */
+/** Result of a job at one load client. */
 export interface JobResult {
-  /** Why the job failed; then nothing else counts. */
+  /** Error of the job, which invalidates all other fields. */
   readonly error?: string;
-  /** Responses that were read to their end. */
+  /** Responses read to their end. */
   readonly responses: number;
-  /** Line feeds in bodies, those of the ramp included. */
+  /** Line feeds in bodies, including the ramp. */
   readonly lineFeeds: number;
   /** Line feeds in bodies after the ramp. */
   readonly steadyLineFeeds: number;
-  /** Bytes received, heads included. */
+  /** Bytes received, including heads. */
   readonly bytes: number;
-  /** From the first request to the last byte, in milliseconds. */
+  /** Time from the first request to the last byte in ms. */
   readonly elapsedMs: number;
-  /** From a request's first byte sent to its response's first byte received. */
+  /** Times from a request's first byte sent to its response's first byte received. */
   readonly firstByte: SparseCounts;
-  /** From a request's first byte sent to its response's last byte received. */
+  /** Times from a request's first byte sent to its response's last byte received. */
   readonly whole: SparseCounts;
-  /** From a token's being sent by the upstream to its being received. */
+  /** Times from the sending of a token by the upstream to its arrival. */
   readonly lag: SparseCounts;
 }
 
@@ -80,7 +80,7 @@ export function writeLine(stream: { writeSync(bytes: Uint8Array): number }, text
   for (let written = 0; written < bytes.length;) written += stream.writeSync(bytes.subarray(written));
 }
 
-/** Milliseconds on a clock that all processes of the machine share. */
+/** Returns milliseconds of a clock that all processes of the machine share. */
 export function sharedNow(): number {
   return performance.timeOrigin + performance.now();
 }

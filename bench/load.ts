@@ -1,5 +1,5 @@
 /**
- * The bench's load client, on bare TCP: takes jobs from standard input and answers each with its result.
+ * Load client of the bench, on raw TCP: reads jobs from standard input and writes their results.
  *
  *     deno run --allow-net load.ts
  *
@@ -11,14 +11,14 @@ import { Histogram } from "./histogram.ts";
 import { eachLine, type Job, type JobResult, writeLine } from "./job.ts";
 import { ResponseReader, type TakeStamp } from "./response.ts";
 
-/** What is read at once: enough for large bodies, little where there are thousands of connections. */
+/** Read buffer sizes: large for large bodies, small for thousands of connections. */
 const READ_BYTES = 256 * 1024;
 const MANY_READ_BYTES = 16 * 1024;
 const MANY_CONNECTIONS = 100;
 
 const encoder = new TextEncoder();
 
-/** One job as it runs. */
+/** Running job. */
 class Run {
   readonly #job: Job;
   readonly #requests: readonly Uint8Array[];
@@ -64,7 +64,7 @@ class Run {
     };
   }
 
-  /** Sends requests on one connection until the time is up. The first failure ends the job. */
+  /** Sends requests on one connection until the time is up. The first error ends the job. */
   async #connection(index: number): Promise<void> {
     const { connections, rampMs, limit } = this.#job;
     if (rampMs > 0) await new Promise((resolve) => setTimeout(resolve, rampMs * index / connections));
@@ -91,12 +91,12 @@ class Run {
     return conn;
   }
 
-  /** @returns Whether the connection can be used again. */
+  /** Sends a request. Returns whether the connection can be reused. */
   async #exchange(conn: Deno.TcpConn, buffer: Uint8Array): Promise<boolean> {
     const request = this.#requests[this.#sent++ % this.#requests.length] as Uint8Array;
     const startedAt = performance.now();
     const sending = this.#send(conn, request);
-    // Whoever waits for it gets the error; until then it must not count as unhandled.
+    // The error is handled where the promise is awaited; until then it must not be unhandled.
     sending.catch(() => {});
     const response = new ResponseReader(this.#job.timed ? this.#takeStamp : undefined);
     for (let isFirst = true; !response.done; isFirst = false) {
@@ -115,7 +115,7 @@ class Run {
     if (startedAt >= this.#steadyAt) this.#whole.add(performance.now() - startedAt);
     const { lineFeeds } = this.#job;
     if (lineFeeds !== undefined && response.lineFeeds !== lineFeeds) {
-      throw new Error(`a response has ${response.lineFeeds} line feeds, not ${lineFeeds}`);
+      throw new Error(`response has ${response.lineFeeds} line feeds, want ${lineFeeds}`);
     }
     return response.keepAlive;
   }

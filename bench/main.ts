@@ -1,9 +1,9 @@
 /**
- * `deno task bench`: what the exporter costs, beside what it could be replaced by, in one alternating run.
+ * `deno task bench`: the cost of the exporter, compared with alternatives in one alternating run.
  *
- * Everything runs on this machine's loopback, in processes of its own: the upstream (`upstream.ts`), the load clients
- * (`load.ts`), and one proxy at a time, fresh for each run. Within a case the proxies take turns in an order that is
- * shuffled for each repetition; the repetitions go through all cases, so that a machine that slows down slows down all.
+ * Everything runs on loopback, in separate processes: the upstream (`upstream.ts`), the load clients (`load.ts`), and
+ * one proxy at a time, restarted for each run. Within a case the proxies alternate in an order shuffled for each
+ * repetition. Each repetition runs all cases, to distribute a slowdown of the machine.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { measure, type RunResult, type Stage } from "./run.ts";
 
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 
-/** File descriptors beside those of connections. */
+/** File descriptors other than those of connections. */
 const OTHER_DESCRIPTORS = 200;
 
 const EXIT_FAILURE = 1;
@@ -30,7 +30,7 @@ async function main(): Promise<void> {
   if (options.help) return say(HELP);
   const known = await findProxies(options.variants);
   const proxies = chosen(known, options.proxies, "proxy");
-  if (!known.has("nginx")) note("nginx is not installed: it is left out");
+  if (!known.has("nginx")) note("skipping nginx: not installed");
   const all = new Map(casesOf(options.scale).map((benchCase) => [benchCase.name, benchCase]));
   const cases = await feasible([...chosen(all, options.cases, "case").values()]);
   const startedAt = performance.now();
@@ -49,26 +49,28 @@ function note(text: string): void {
   writeLine(Deno.stderr, text);
 }
 
-/** The named entries, or all of them. */
+/** Returns the named entries, or all. */
 function chosen<T>(all: ReadonlyMap<string, T>, names: readonly string[] | undefined, what: string): Map<string, T> {
   for (const name of names ?? []) {
-    if (!all.has(name)) throw new Error(`no ${what} is called ${JSON.stringify(name)}; there are ${[...all.keys()]}`);
+    if (!all.has(name)) {
+      throw new Error(`unknown ${what} ${JSON.stringify(name)}: want one of ${[...all.keys()].join(", ")}`);
+    }
   }
   return new Map([...all].filter(([name]) => names?.includes(name) ?? true));
 }
 
-/** The cases for which the system grants enough file descriptors. */
+/** Returns the cases for which the limit of file descriptors suffices. */
 async function feasible(cases: readonly Case[]): Promise<Case[]> {
   const limit = Number(await output("sh", "-c", "ulimit -Hn")) || Infinity;
   return cases.filter(({ name, load }) => {
-    // A proxy has two connections for each client.
+    // A proxy has two connections per client.
     const isFeasible = 2 * load.connections + OTHER_DESCRIPTORS <= limit;
-    if (!isFeasible) note(`${name} is left out: the limit of open files is ${limit}`);
+    if (!isFeasible) note(`skipping ${name}: the limit of open files is ${limit}`);
     return isFeasible;
   });
 }
 
-/** Starts the upstream and the load clients, and ends them whatever happens. */
+/** Starts the upstream and the load clients, and always terminates them. */
 async function withStage<T>(options: Options, use: (stage: Stage) => Promise<T>): Promise<T> {
   const children: Child[] = [];
   const start = (script: string, ...args: string[]): Child => {
@@ -110,7 +112,10 @@ async function runAll(
   return runs;
 }
 
-/** The proxies that a case is for: of the two pass-throughs the one that does as the exporter does. */
+/**
+ * Returns the proxies of a case. Of the two pass-throughs this is the one that handles connections as the exporter
+ * does.
+ */
 function fitting(
   { bare, oursOnly = false, also = [] }: Case,
   proxies: ReadonlyMap<string, StartProxy>,
@@ -138,13 +143,13 @@ async function reportOf(cases: readonly Case[], runs: readonly RunResult[], opti
     .filter((text) => text !== "").join("\n\n");
 }
 
-/** The runs sorted by proxy as the tables have them. */
+/** Returns the runs by proxy, in the order of the tables. */
 function inOrder(runs: readonly RunResult[], options: Options): RunResult[] {
   const order = ["direct", "nginx", "pass", "pass_pooled", "pass_tapped", ...exportersIn(options)];
   return runs.toSorted((a, b) => order.indexOf(a.proxy) - order.indexOf(b.proxy));
 }
 
-/** Where and with what this was measured. */
+/** Returns date, machine and versions of the run. */
 async function machine(options: Options): Promise<string> {
   const cpuInfo = await output("cat", "/proc/cpuinfo").catch(() => "");
   const model = /^model name\s*: (.*)$/m.exec(cpuInfo)?.[1] ?? "unknown CPU";
@@ -155,14 +160,14 @@ async function machine(options: Options): Promise<string> {
     `Machine: ${navigator.hardwareConcurrency} cores, ${model}, ${Deno.build.os} ${Deno.osRelease()}, ` +
     `load before and during the run ${Deno.loadavg().map((load) => load.toFixed(1)).join(" ")}`,
     `Versions: deno ${deno}, v8 ${v8}${nginx === undefined ? "" : `, nginx ${nginx}`}`,
-    `Run: ${["deno task bench", ...Deno.args].join(" ")}; ${options.reps} repetitions, medians (least to most); ` +
+    `Run: ${["deno task bench", ...Deno.args].join(" ")}; ${options.reps} repetitions, medians (min to max); ` +
     `${options.upstreams} upstream and ${options.clients} load processes`,
   ];
   return rows.map((row) => `- ${row}`).join("\n");
 }
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // A run whose processes have ended fails, and what it leaves is cleared away as after any failure.
+  // On a signal all processes are terminated, so the run fails and cleans up as after any error.
   Deno.addSignalListener(signal, stopAll);
 }
 try {

@@ -1,26 +1,26 @@
 /**
- * The command line of the bench.
+ * Command line of the bench.
  *
  * @module
  */
 
 import { FULL_SCALE, QUICK_CASES, QUICK_SCALE, type Scale } from "./cases.ts";
 
-/** What the command line asks for. */
+/** Options of the command line. */
 export interface Options {
   readonly help: boolean;
   readonly quick: boolean;
   readonly write: boolean;
-  /** Names of the cases and proxies to run; `undefined`: all. */
+  /** Names of the cases and proxies to run. Default: all. */
   readonly cases: readonly string[] | undefined;
   readonly proxies: readonly string[] | undefined;
   readonly reps: number;
-  /** Of the order of the runs. */
+  /** Seed of the order of runs. */
   readonly seed: number;
   readonly upstreams: number;
   readonly clients: number;
   readonly scale: Scale;
-  /** Further exporters by name: a source tree or an executable. */
+  /** Additional exporters by name: source tree or executable. */
   readonly variants: ReadonlyMap<string, string>;
 }
 
@@ -50,9 +50,9 @@ const DEFAULT_REPS = 3;
 const QUICK_REPS = 2;
 
 /**
- * Reads the command line.
+ * Parses the command line.
  *
- * @throws {Error} Where an argument is not one of those of the help.
+ * @throws {Error} If an argument is unknown or invalid.
  */
 export function parseOptions(args: readonly string[]): Options {
   const values = new Map<string, string[]>();
@@ -66,7 +66,7 @@ export function parseOptions(args: readonly string[]): Options {
   const number = (name: string, other: number): number => {
     const text = values.get(name)?.at(-1);
     if (text === undefined) return other;
-    if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} is ${JSON.stringify(text)}; wanted: a number over 0`);
+    if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} must be an integer over 0: ${JSON.stringify(text)}`);
     return Number(text);
   };
   const names = (name: string): string[] | undefined => values.get(name)?.flatMap((text) => text.split(","));
@@ -93,7 +93,7 @@ export function parseOptions(args: readonly string[]): Options {
 function parseVariant(text: string): [name: string, path: string] {
   const [, name, path] = /^([\w.-]+)=(.+)$/.exec(text) ?? [];
   if (name === undefined || path === undefined) {
-    throw new Error(`--variant is ${JSON.stringify(text)}; wanted: NAME=PATH`);
+    throw new Error(`--variant must be NAME=PATH: ${JSON.stringify(text)}`);
   }
   return [name, path];
 }

@@ -1,43 +1,43 @@
 /**
- * Sends streams at the pace of a model: all of a process's streams by one timer.
+ * Sends streams at the pace of a model, all streams of a process with one timer.
  *
  * @module
  */
 
 import { writeAll } from "./bulk.ts";
-import { type Frames, stamp } from "./frames.ts";
+import { type EncodedStream, stamp } from "./payloads.ts";
 import { sharedNow } from "./job.ts";
 
-/** Finest pace, in milliseconds. */
+/** Timer interval in ms. */
 const TICK_MS = 1;
 
 const NOTHING = new Uint8Array(0);
 
-/** One stream on its way. */
+/** Stream being sent. */
 interface Paced {
   readonly conn: Deno.TcpConn;
-  readonly frames: Frames;
+  readonly encoded: EncodedStream;
   readonly paceMs: number;
   rest: number;
-  /** When the next token is due, in milliseconds of `performance.now()`. */
+  /** Time at which the next token is due, in ms of `performance.now()`. */
   dueAt: number;
-  /** Resolves when all bytes given to the connection have left. */
+  /** Resolves when all bytes have been written. */
   written: Promise<void>;
   readonly done: () => void;
   readonly failed: (error: unknown) => void;
 }
 
-/** Sends tokens when they are due. A stream that was held up catches up, as its schedule does not move. */
+/** Sends tokens when they are due. A delayed stream catches up, since its schedule is fixed. */
 export class Pacer {
   #streams = new Set<Paced>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** Sends a stream of that many tokens, the first at once, the others each `paceMs` after the one before. */
-  send(conn: Deno.TcpConn, frames: Frames, tokens: number, paceMs: number): Promise<void> {
+  /** Sends a stream of that many tokens, the first at once, the others at intervals of `paceMs`. */
+  send(conn: Deno.TcpConn, encoded: EncodedStream, tokens: number, paceMs: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const paced: Paced = {
       conn,
-      frames,
+      encoded,
       paceMs,
       rest: tokens,
       dueAt: performance.now(),
@@ -46,7 +46,7 @@ export class Pacer {
       failed: reject,
     };
     this.#streams.add(paced);
-    this.#sendDue(paced, paced.dueAt, frames.head);
+    this.#sendDue(paced, paced.dueAt, encoded.head);
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
     return promise;
   }
@@ -61,26 +61,26 @@ export class Pacer {
     this.#timer = undefined;
   }
 
-  /** @param head Goes out in one piece with the first token, as from Go's server. */
+  /** @param head Written together with the first token, as by Go's server. */
   #sendDue(paced: Paced, now: number, head: Uint8Array = NOTHING): void {
-    const { frames } = paced;
+    const { encoded } = paced;
     for (let before = head; paced.rest > 0 && paced.dueAt <= now; before = NOTHING) {
-      const bytes = new Uint8Array(before.length + frames.token.length);
+      const bytes = new Uint8Array(before.length + encoded.token.length);
       bytes.set(before);
-      bytes.set(frames.token, before.length);
-      if (frames.stampAt !== undefined) stamp(bytes, before.length + frames.stampAt, sharedNow());
+      bytes.set(encoded.token, before.length);
+      if (encoded.stampAt !== undefined) stamp(bytes, before.length + encoded.stampAt, sharedNow());
       this.#put(paced, bytes);
       paced.rest--;
       paced.dueAt += paced.paceMs;
     }
-    // What ends a stream comes with the token after the last: the one that makes the model stop.
+    // The end of a stream is due with the token after the last, which makes the model stop.
     if (paced.rest > 0 || paced.dueAt > now) return;
     this.#streams.delete(paced);
-    this.#put(paced, frames.tail);
+    this.#put(paced, encoded.tail);
     paced.written.then(paced.done);
   }
 
-  /** Writes behind what has been written; one write is under way at a time, since each may be a partial one. */
+  /** Queues bytes. One write is pending at a time, since each may be partial. */
   #put(paced: Paced, bytes: Uint8Array): void {
     paced.written = paced.written.then(() => writeAll(paced.conn, [bytes])).catch((error) => {
       this.#streams.delete(paced);

@@ -1,11 +1,11 @@
 /**
- * The bare pass-through that the exporter is measured against: what Deno can do where nothing is looked at.
+ * Bare pass-through with which the exporter is compared: a Deno proxy that does not look at bodies.
  *
  *     deno run --allow-net pass.ts UPSTREAM [pooled|tapped]
  *
- * Without `pooled` each request has its own connection to the upstream, as the exporter does it for POST. With `tapped`
- * bodies of responses go through a stream of JavaScript that copies each chunk, and does nothing else: what any program
- * on Deno costs that sees them. Prints `listening PORT`; ends when its standard input ends.
+ * Without `pooled` each request has its own connection to the upstream, as POST requests of the exporter. With `tapped`
+ * response bodies pass through a JavaScript stream that only copies each chunk: the minimum cost of seeing them. Prints
+ * `listening PORT`; ends when its standard input ends.
  *
  * @module
  */

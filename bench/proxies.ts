@@ -1,5 +1,5 @@
 /**
- * The proxies that are measured, each in a process of its own, fresh for every run.
+ * Proxies that are measured, each in a process of its own, restarted for every run.
  *
  * @module
  */
@@ -7,28 +7,28 @@
 import { SCRAPED_MODELS, streamBodies } from "./cases.ts";
 import { Child, output, type Usage, usageOf } from "./child.ts";
 
-/** A proxy that answers. */
+/** Running proxy. */
 export interface Proxy {
   readonly port: number;
-  /** `undefined` where there is no proxy. */
+  /** `undefined` without a proxy. */
   readonly pid: number | undefined;
-  /** From the start of its process to its first answer, in milliseconds. */
+  /** Time from the start of its process to its first response in ms. */
   readonly startMs: number;
-  /** What it used until then. */
+  /** Resource usage by then. */
   readonly idle: Usage | undefined;
   stop(): Promise<void>;
 }
 
-/** Starts a proxy in front of the upstream that listens on that port. */
+/** Starts a proxy in front of the upstream on that port. */
 export type StartProxy = (upstreamPort: number) => Promise<Proxy>;
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** How long a process may take until it answers, and how long it is left alone before it is asked again. */
+/** Maximum time until a process responds, and the interval of requests until then. */
 const ANSWER_LIMIT_MS = 10_000;
 const RETRY_MS = 2;
 
-/** The proxies by name. nginx is left out where it is not installed. */
+/** Returns the proxies by name, without nginx if it is not installed. */
 export async function findProxies(variants: ReadonlyMap<string, string>): Promise<Map<string, StartProxy>> {
   const nginx = await nginxPath();
   const proxies = new Map<string, StartProxy>();
@@ -67,8 +67,8 @@ export function startDeno(script: string, ...args: string[]): Child {
 /**
  * Starts the exporter with all its metrics.
  *
- * @param path Its source, which is run as its own `deno task start` does it, or an executable. Default: this source.
- * @param settings Environment, beside where it listens and where Ollama is.
+ * @param path Source tree, run as by its own `deno task start`, or executable. Default: this source tree.
+ * @param settings Environment variables other than the listen address and OLLAMA_HOST.
  */
 export async function startExporter(
   upstreamPort: number,
@@ -92,7 +92,7 @@ export async function startExporter(
   );
 }
 
-/** A proxy that somebody looks at for as long as it runs. */
+/** Starts a proxy with a client that observes it while it runs. */
 function accompanied(proxy: Proxy, look: (origin: string, signal: AbortSignal) => Promise<void>): Proxy {
   const controller = new AbortController();
   const looking = look(`http://127.0.0.1:${proxy.port}`, controller.signal).catch((error) => {
@@ -108,17 +108,17 @@ function accompanied(proxy: Proxy, look: (origin: string, signal: AbortSignal) =
   };
 }
 
-/** A viewer of the status page. */
+/** Opens the status page's feed. */
 async function view(origin: string, signal: AbortSignal): Promise<void> {
   const response = await fetch(`${origin}/-/events`, { signal });
-  if (!response.ok || response.body === null) throw new Error(`the status page's feed has status ${response.status}`);
+  if (!response.ok || response.body === null) throw new Error(`status page feed: status ${response.status}`);
   for await (const _ of response.body);
 }
 
-/** How often metrics are scraped; Prometheus does it a tenth as often. */
+/** Scrape interval in ms. */
 const SCRAPE_INTERVAL_MS = 1000;
 
-/** A scraper, after requests have made the series of as many models as there are labels for. */
+/** Scrapes the metrics regularly, after requests have created the series of as many models as there may be labels. */
 async function scrape(origin: string, signal: AbortSignal): Promise<void> {
   for (const body of streamBodies(SCRAPED_MODELS)) {
     const response = await fetch(`${origin}/api/chat`, { method: "POST", body, signal });
@@ -130,14 +130,14 @@ async function scrape(origin: string, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** The arguments of `deno` in the `start` task of a tree: the permissions, flags and script that users get. */
+/** Returns the arguments of `deno` in the `start` task of a source tree: its permissions, flags and script. */
 async function startArguments(directory: string): Promise<string[]> {
   const { tasks } = JSON.parse(await Deno.readTextFile(`${directory}/deno.json`));
   const command: string = tasks.start.command ?? tasks.start;
   return command.split(" ").slice(1);
 }
 
-/** Debian's nginx as an operator would set it up for streams, on one worker. */
+/** Starts Debian's nginx as an operator would configure it for streams, with one worker. */
 async function startNginx(path: string, upstreamPort: number): Promise<Proxy> {
   const directory = await Deno.makeTempDir({ prefix: "ollama-exporter-bench-" });
   const port = freePort();
@@ -148,7 +148,7 @@ async function startNginx(path: string, upstreamPort: number): Promise<Proxy> {
   return await ready(child, startedAt, () => Promise.resolve(port), remove);
 }
 
-/** Waits until a proxy answers; what does not is ended. */
+/** Waits until a proxy responds. Terminates it if it does not. */
 async function ready(
   child: Child,
   startedAt: number,
@@ -192,7 +192,7 @@ async function nginxPath(): Promise<string | undefined> {
   }
 }
 
-/** Version of nginx, or `undefined` where it is not installed. */
+/** Returns the version of nginx, or `undefined` if it is not installed. */
 export async function nginxVersion(): Promise<string | undefined> {
   const path = await nginxPath();
   return path && (await output("sh", "-c", `${path} -v 2>&1`)).replace(/.*nginx\//, "").trim();

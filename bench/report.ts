@@ -1,5 +1,4 @@
-/**
- * From runs to tables.
+/** Tables of the results.
  *
  * @module
  */
@@ -9,13 +8,13 @@ import { type Figure, FIGURES, type RunResult } from "./run.ts";
 import { figureOf, ratioOf, type Spread } from "./spread.ts";
 import { TARGETS, verdict } from "./targets.ts";
 
-/** Figures that are the proxy's own, whatever the case; they are shown once. */
+/** Figures that depend on the proxy, not on the case, and are shown once. */
 const START_FIGURES: readonly Figure[] = ["startMs", "rssIdleMegabytes"];
 
 /**
- * The table of one case: a row for each proxy, then the exporters as multiples of the others.
+ * Returns the table of a case: a row per proxy, then the exporters as multiples of the others.
  *
- * @param exporters Names of those proxies that are exporters.
+ * @param exporters Names of the proxies that are exporters.
  */
 export function caseTable(benchCase: Case, runs: readonly RunResult[], exporters: readonly string[]): string {
   const proxies = [...new Set(runs.map((run) => run.proxy))];
@@ -40,7 +39,7 @@ export function caseTable(benchCase: Case, runs: readonly RunResult[], exporters
   ].join("\n");
 }
 
-/** Time from the start of a process to its first answer, and its memory then, over all runs. */
+/** Returns the table of start times, from process start to first response, and memory then, over all runs. */
 export function startTable(runs: readonly RunResult[]): string {
   const proxies = [...new Set(runs.map((run) => run.proxy))].filter((proxy) => proxy !== "direct");
   const rows = proxies.map((
@@ -50,7 +49,7 @@ export function startTable(runs: readonly RunResult[]): string {
   return ["### Start: from the start of the process to its first answer", "", table(heads, rows)].join("\n");
 }
 
-/** What issue 6 wants, what was measured, and whether it is enough. */
+/** Returns the table of targets: measured value, and whether it is met. */
 export function targetTable(cases: readonly Case[], runs: readonly RunResult[]): string {
   const rows = TARGETS.flatMap((target) => {
     const benchCase = cases.find(({ name }) => name === target.caseName);
@@ -64,13 +63,13 @@ export function targetTable(cases: readonly Case[], runs: readonly RunResult[]):
   return ["### Targets", "", table(["case", "target", "measured", "reached"], rows)].join("\n");
 }
 
-/** Whether the upstream and the load client are fast enough to measure with. */
+/** Returns whether upstream and load clients are fast enough for the measurement. */
 function headroomOf(runs: readonly RunResult[]): string | undefined {
   for (const figure of ["linesPerSecond", "requestsPerSecond", "mebibytesPerSecond"] as const) {
     const headroom = ratioOf(runs, ["direct", "us"], figure);
     if (headroom === undefined) continue;
     const comment = headroom.median >= 2 ? "" : "; the load is too light to tell what the exporter can do";
-    return `Direct, the same load brings ${ratio(headroom.median)} times as much as through the exporter${comment}.`;
+    return `Direct, the same load yields ${ratio(headroom.median)} times as much as through the exporter${comment}.`;
   }
   return undefined;
 }
@@ -79,7 +78,7 @@ function figuresIn(runs: readonly RunResult[]): Figure[] {
   return (Object.keys(FIGURES) as Figure[]).filter((figure) => runs.some((run) => figure in run.figures));
 }
 
-/** A table in Markdown, its columns aligned for the eye. */
+/** Returns a Markdown table with aligned columns. */
 export function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = heads.map((head, column) => Math.max(3, head.length, ...rows.map((row) => row[column]?.length ?? 0)));
   const line = (cells: readonly string[]): string =>
@@ -87,7 +86,7 @@ export function table(heads: readonly string[], rows: readonly (readonly string[
   return [line(heads), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...rows.map(line)].join("\n");
 }
 
-/** When, with what and where a run was, in a line. */
+/** Returns date, versions, machine and command of a run, in one line. */
 export function runStamp(task: string): string {
   const { os, arch } = Deno.build;
   return [
@@ -100,23 +99,23 @@ export function runStamp(task: string): string {
 }
 
 /**
- * Writes what a task reports into a file: what stands between its two lines is written by it, the rest by people.
+ * Writes a task's report between its two marker lines in a file.
  *
- * @throws {Error} Where the file lacks these lines.
+ * @throws {Error} If the file lacks these lines.
  */
 export async function writeBetween(file: URL, task: string, report: string): Promise<void> {
   const text = await Deno.readTextFile(file);
   const begin = `<!-- Written by \`deno task ${task} --write\` from here -->`;
   const from = text.indexOf(begin) + begin.length;
   const to = text.indexOf("<!-- to here -->", from);
-  if (from < begin.length || to < 0) throw new Error(`${file.pathname} lacks the lines that ${task} writes between`);
+  if (from < begin.length || to < 0) throw new Error(`${file.pathname} lacks the marker lines of ${task}`);
   await Deno.writeTextFile(file, `${text.slice(0, from)}\n\n${report}\n\n${text.slice(to)}`);
 }
 
 function show(spread: Spread | undefined, format: (value: number) => string = short): string {
   if (spread === undefined) return "-";
-  const { median, least, most } = spread;
-  return least === most ? format(median) : `${format(median)} (${format(least)} to ${format(most)})`;
+  const { median, min, max } = spread;
+  return min === max ? format(median) : `${format(median)} (${format(min)} to ${format(max)})`;
 }
 
 function ratio(value: number): string {

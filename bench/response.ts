@@ -1,51 +1,51 @@
 /**
- * What the load client has to know of a response, found at the price of a few searches in its bytes.
+ * Minimal HTTP response parser of the load client.
  *
  * @module
  */
 
-import { STAMP_DIGITS, STAMP_MARK } from "./frames.ts";
+import { STAMP_DIGITS, STAMP_MARK } from "./payloads.ts";
 
 const LF = 10;
 const CR = 13;
 const MARK = STAMP_MARK.charCodeAt(0);
 
-/** How a body in chunks ends: behind the line feed of its last chunk or of its head. */
+/** End of a chunked body, after the line feed of its last chunk or of its head. */
 const END = "\r\n0\r\n\r\n";
 const END_BYTES = new TextEncoder().encode(END);
 
 const decoder = new TextDecoder("latin1");
 
-/** Takes the times when tokens were sent, in microseconds of the shared clock. */
+/** Called with the time at which a token was sent, in microseconds of the shared clock. */
 export type TakeStamp = (microseconds: number) => void;
 
 /**
- * Follows one response. It takes the bytes as they stand on the wire: a line feed counts where no carriage return
- * stands before it, since those of heads and chunks have one, and those of the bench's bodies have none.
+ * Parses a response from raw bytes. A line feed counts as one of the body unless a carriage return precedes it: those
+ * of heads and chunks have one, those of the bench's bodies do not.
  */
 export class ResponseReader {
   /** Line feeds of the body so far. */
   lineFeeds = 0;
-  /** The whole response is there. */
+  /** Whether the response is complete. */
   done = false;
-  /** The server keeps the connection. */
+  /** Whether the server keeps the connection open. */
   keepAlive = true;
   readonly #stamp: TakeStamp | undefined;
   #head: string | undefined = "";
-  /** Bytes of the body that are still to come; `undefined` where it is chunked. */
+  /** Remaining bytes of the body; `undefined` if it is chunked. */
   #rest: number | undefined;
-  /** The last bytes of a body in chunks. */
+  /** Last bytes of a chunked body. */
   #end = new Uint8Array(END_BYTES.length);
   #last = 0;
-  /** Digits of a time stamp that a read has cut. */
+  /** Digits of a time stamp that is split between reads. */
   #cut: string | undefined;
 
-  /** @param stamp Absent: time stamps are not looked for. */
+  /** @param stamp Default: time stamps are not read. */
   constructor(stamp?: TakeStamp) {
     this.#stamp = stamp;
   }
 
-  /** Takes bytes as they came. */
+  /** Parses received bytes. */
   push(bytes: Uint8Array): void {
     if (this.#head !== undefined) {
       const length = this.#takeHead(bytes);
@@ -64,7 +64,7 @@ export class ResponseReader {
     this.done = this.#last === LF && this.#end.every((byte, index) => byte === END_BYTES[index]);
   }
 
-  /** @returns Length of what belongs to the head, or `undefined` where the head goes on. */
+  /** Parses the head. Returns its length, or `undefined` if it is incomplete. */
   #takeHead(bytes: Uint8Array): number | undefined {
     const before = this.#head?.length ?? 0;
     const text = this.#head + decoder.decode(bytes.subarray(0, 4096));
@@ -75,7 +75,7 @@ export class ResponseReader {
     }
     this.#head = undefined;
     const head = text.slice(0, end);
-    if (!/^HTTP\/1\.1 20[01] /.test(head)) throw new Error(`unexpected answer: ${text.slice(0, 400)}`);
+    if (!/^HTTP\/1\.1 20[01] /.test(head)) throw new Error(`unexpected response: ${text.slice(0, 400)}`);
     this.keepAlive = !/\r\nconnection: *close/i.test(head);
     const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1];
     this.#rest = length === undefined ? undefined : Number(length);

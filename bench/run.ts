@@ -1,5 +1,4 @@
-/**
- * One case at one proxy, once.
+/** A single run of a case through a proxy.
  *
  * @module
  */
@@ -10,9 +9,9 @@ import { Histogram, type SparseCounts } from "./histogram.ts";
 import type { Job, JobResult } from "./job.ts";
 import type { Proxy, StartProxy } from "./proxies.ts";
 
-/** What is measured, with the heading of its column. A figure that is not there could not be measured. */
+/** Figures, with their column headings. A missing figure could not be measured. */
 export const FIGURES = {
-  held: "share of the pace held",
+  held: "share of pace held",
   requestsPerSecond: "requests/s",
   requestsPerCpuSecond: "requests per CPU s",
   linesPerSecond: "lines/s",
@@ -32,10 +31,10 @@ export const FIGURES = {
   startMs: "start ms",
   rssIdleMegabytes: "RSS idle MB",
 } as const;
-/** Name of something that is measured. */
+/** Name of a figure. */
 export type Figure = keyof typeof FIGURES;
 
-/** The figures of one run. */
+/** Figures of a run. */
 export interface RunResult {
   readonly caseName: string;
   readonly proxy: string;
@@ -43,20 +42,20 @@ export interface RunResult {
   readonly figures: Readonly<Partial<Record<Figure, number>>>;
 }
 
-/** Where the loads of a run come from and go to. */
+/** Processes and options of a run. */
 export interface Stage {
   readonly upstreamPort: number;
   /** Load clients. */
   readonly clients: readonly Child[];
 }
 
-/** Longest time of one load beyond what it should take. */
+/** Maximum time of a load beyond its planned duration. */
 const LOAD_GRACE_MS = 60_000;
 
 const BYTES_PER_MEGABYTE = 1e6;
 const BYTES_PER_MEBIBYTE = 2 ** 20;
 
-/** Starts the proxy, warms it up, puts the load on it and ends it. */
+/** Starts the proxy, warms it up, applies the load and terminates the proxy. */
 export async function measure(
   benchCase: Case,
   start: StartProxy,
@@ -79,11 +78,11 @@ async function weigh({ pid }: Proxy): Promise<Usage | undefined> {
 }
 
 function cpuSeconds(before: Usage | undefined, after: Usage | undefined): number | undefined {
-  // Where no tick of the clock fell into the run there is nothing to divide by.
+  // Without a tick of the CPU clock in the run there is no figure.
   return before && after && after.cpuSeconds > before.cpuSeconds ? after.cpuSeconds - before.cpuSeconds : undefined;
 }
 
-/** What all load clients together brought. */
+/** Returns the combined result of all load clients. */
 interface Outcome {
   readonly responses: number;
   readonly lineFeeds: number;

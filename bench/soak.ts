@@ -1,6 +1,6 @@
 /**
- * `deno task soak`: an exporter in a process of its own under loads that could fill its memory or its metrics, over
- * both listeners, and a table of what came of them. Fails where a bound is broken.
+ * `deno task soak`: an exporter in a process of its own under loads that could exhaust its memory or grow its metrics,
+ * over both listeners, and a table of the results. Fails if a limit is exceeded.
  *
  * @module
  */
@@ -24,34 +24,34 @@ takes some 15 minutes.
   --write      write the table to bench/README.md too
   --help       show this`;
 
-/** A flag, and its value where it has one. */
+/** Flag, with its value if it has one. */
 const FLAG = /^--(help$|quick$|write$|case(?==.)|seed(?==[1-9]\d{0,8}$))(?:=(.+))?$/;
 
 const MEBIBYTE = 2 ** 20;
 const EXIT_FAILURE = 1;
 
-/** What the command line asks for. */
+/** Options of the command line. */
 export interface SoakOptions {
   readonly help: boolean;
   readonly write: boolean;
-  /** Names of the cases; absent: all. */
+  /** Names of the cases. Default: all. */
   readonly cases?: readonly string[];
   readonly scale: SoakScale;
 }
 
-/** A case over a listener, and what came of it. */
+/** Result of a case over a listener. */
 export interface SoakResult {
   readonly soakCase: SoakCase;
   readonly server: WebServer;
   readonly tally: Tally;
-  /** What is told beside the counts. */
+  /** Notes in addition to the counts. */
   readonly remark: string;
 }
 
 /**
- * Reads the command line.
+ * Parses the command line.
  *
- * @throws {Error} Where an argument is not one of those of the help.
+ * @throws {Error} If an argument is unknown or invalid.
  */
 export function parseSoakOptions(args: readonly string[]): SoakOptions {
   const values = new Map<string, string>();
@@ -70,9 +70,9 @@ export function parseSoakOptions(args: readonly string[]): SoakOptions {
 }
 
 /**
- * Runs cases over their listeners, with an exporter each.
+ * Runs cases over their listeners, each with a new exporter.
  *
- * @param note Told before each what is run.
+ * @param note Called before each case with its name.
  */
 export async function runSoak(cases: readonly SoakCase[], note: (text: string) => void): Promise<SoakResult[]> {
   const upstream = startDeno(new URL("upstream.ts", import.meta.url).pathname, "0");
@@ -110,21 +110,21 @@ async function runCase(soakCase: SoakCase, server: WebServer, upstreamPort: numb
   return { soakCase, server, remark, tally: await trial.end() };
 }
 
-/** What is not as it should be: counts, bytes, and bounds that are broken. */
+/** Returns the problems: wrong counts, lost bytes, and exceeded limits. */
 export function problemsOf({ soakCase, server, tally }: SoakResult): string[] {
   const { peakRssBytes, problems } = tally;
   const limitBytes = RSS_LIMITS_BYTES[soakCase.limit];
-  const broken = `${soakCase.limit} of ${mebibytes(limitBytes)} is broken: RSS has been ${mebibytes(peakRssBytes)}`;
-  // Where RSS could not be read there is no number, and nothing was shown.
-  return [...problems, ...peakRssBytes <= limitBytes ? [] : [broken]].map((text) =>
+  const exceeded = `${soakCase.limit} of ${mebibytes(limitBytes)} exceeded: peak RSS is ${mebibytes(peakRssBytes)}`;
+  // NaN if RSS could not be read, which proves nothing.
+  return [...problems, ...peakRssBytes <= limitBytes ? [] : [exceeded]].map((text) =>
     `${soakCase.name} ${server}: ${text}`
   );
 }
 
-/** The table of the results. */
+/** Returns the table of the results. */
 export function soakTable(results: readonly SoakResult[]): string {
   const heads = ["case", "listener", "load held", "exchanges", "bytes checked", "bytes lost"];
-  heads.push("observations missing / doubled", "peak RSS", "bound", "beside that");
+  heads.push("observations missing / doubled", "peak RSS", "limit", "notes");
   const rows = results.map(({ soakCase, server, tally, remark }) => [
     soakCase.name,
     server,
@@ -149,7 +149,7 @@ async function main(): Promise<void> {
   if (help) return writeLine(Deno.stdout, HELP);
   const all = soakCases(scale);
   for (const name of cases ?? []) {
-    if (!all.some((soakCase) => soakCase.name === name)) throw new Error(`no case is called ${JSON.stringify(name)}`);
+    if (!all.some((soakCase) => soakCase.name === name)) throw new Error(`unknown case: ${JSON.stringify(name)}`);
   }
   const chosen = all.filter(({ name }) => cases?.includes(name) ?? true);
   const results = await runSoak(chosen, (text) => writeLine(Deno.stderr, text));
@@ -163,7 +163,7 @@ async function main(): Promise<void> {
 
 if (import.meta.main) {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    // A case whose processes have ended fails, and what it leaves is cleared away as after any failure.
+    // On a signal all processes are terminated, so the case fails and cleans up as after any error.
     Deno.addSignalListener(signal, stopAll);
   }
   try {

@@ -1,5 +1,5 @@
 /**
- * What the soak puts on an exporter, and the bounds that must hold meanwhile.
+ * Cases of the soak: loads on an exporter, and the limits that must hold.
  *
  * @module
  */
@@ -16,7 +16,7 @@ const MEBIBYTE = 2 ** 20;
 const GIBIBYTE = 2 ** 30;
 const MINUTE_MS = 60_000;
 
-/** Peak RSS of the exporter's process that a case may reach, in bytes. */
+/** Limits of the peak RSS of the exporter's process, in bytes. */
 export const RSS_LIMITS_BYTES = {
   OPEN_STREAMS_RSS_LIMIT: 512 * MEBIBYTE,
   STALLED_CLIENT_RSS_LIMIT: 192 * MEBIBYTE,
@@ -27,37 +27,37 @@ export const RSS_LIMITS_BYTES = {
 } as const;
 
 /**
- * By how much the median of RSS in the last quarter of the soak may be above that in the second: half of the requests
- * lie between the middles of the two.
+ * Limit of the growth of the median RSS from the second to the last quarter of the soak: half of the requests lie
+ * between the middles of the two.
  */
 export const SOAK_GROWTH_LIMIT_BYTES = 24 * MEBIBYTE;
 
-/** So many requests must come before the second quarter: until then code is compiled, and heaps find their size. */
+/** Minimum number of requests before the second quarter, in which code is compiled and heaps reach their size. */
 export const SOAK_WARM_UP_REQUESTS = 10_000;
 
-/** A scrape with as many models as may be, in milliseconds and bytes. */
+/** Limits of a scrape with the maximum number of models, in ms and bytes. */
 export const SCRAPE_TIME_LIMIT_MS = 2000;
 export const SCRAPE_SIZE_LIMIT_BYTES = 8 * MEBIBYTE;
 
-/** Label values beside those of models: "other" and "unknown". */
+/** Label values other than models: "other" and "unknown". */
 const OTHER_LABELS = 2;
 
-/** How much of everything. */
+/** Scale of the cases. */
 export interface SoakScale {
   readonly seed: number;
   readonly openStreams: number;
-  /** Tokens of each, one a second: all must be open before the first has ended. */
+  /** Tokens of each stream, one per second: all must be open before the first has ended. */
   readonly streamTokens: number;
   readonly stalledBytes: number;
   readonly bodyBytes: number;
   readonly lineBytes: number;
   readonly requests: number;
   readonly models: number;
-  /** How long a client that does not read is left alone. */
+  /** Time in ms for which a client pauses reading. */
   readonly stallMs: number;
 }
 
-/** The whole run. */
+/** Scale of the full run. */
 export const FULL_SOAK: Omit<SoakScale, "seed"> = {
   openStreams: 2000,
   streamTokens: 10,
@@ -69,7 +69,7 @@ export const FULL_SOAK: Omit<SoakScale, "seed"> = {
   stallMs: 5000,
 };
 
-/** `--quick`. */
+/** Scale with `--quick`. */
 export const QUICK_SOAK: Omit<SoakScale, "seed"> = {
   openStreams: 500,
   streamTokens: 5,
@@ -81,28 +81,28 @@ export const QUICK_SOAK: Omit<SoakScale, "seed"> = {
   stallMs: 2000,
 };
 
-/** One case. */
+/** Case of the soak. */
 export interface SoakCase {
   readonly name: string;
-  /** The load held, for the table. */
+  /** Description of the load, for the table. */
   readonly load: string;
   readonly servers: readonly WebServer[];
   readonly limit: keyof typeof RSS_LIMITS_BYTES;
-  /** Longest time that it may take, over one listener. */
+  /** Maximum time over one listener. */
   readonly deadlineMs: number;
-  /** Puts the load on; returns what is to be told beside the counts. */
+  /** Applies the load. Returns notes in addition to the counts. */
   readonly run: (trial: Trial) => Promise<string>;
 }
 
 const BOTH: readonly WebServer[] = ["deno", "node"];
 
-/** All cases in the order in which they are run. */
+/** Returns all cases in the order in which they run. */
 export function soakCases(scale: SoakScale): SoakCase[] {
   const { openStreams, stalledBytes, bodyBytes, lineBytes, requests, models } = scale;
   return [
     {
       name: "streams",
-      load: `${openStreams} open streams; half of the clients leave`,
+      load: `${openStreams} open streams; half of the clients disconnect`,
       servers: BOTH,
       limit: "OPEN_STREAMS_RSS_LIMIT",
       deadlineMs: 2 * MINUTE_MS,
@@ -110,7 +110,7 @@ export function soakCases(scale: SoakScale): SoakCase[] {
     },
     {
       name: "stalled",
-      load: `clients that stop reading streams of ${mebibytes(stalledBytes)}, and leave or read on`,
+      load: `clients that pause reading streams of ${mebibytes(stalledBytes)}, and disconnect or resume`,
       servers: BOTH,
       limit: "STALLED_CLIENT_RSS_LIMIT",
       deadlineMs: 2 * MINUTE_MS,
@@ -131,7 +131,7 @@ export function soakCases(scale: SoakScale): SoakCase[] {
     },
     {
       name: "soak",
-      load: `${requests} mixed requests, ${SOAK_CLIENTS} at once`,
+      load: `${requests} mixed requests, ${SOAK_CLIENTS} concurrent`,
       servers: BOTH,
       limit: "SOAK_RSS_LIMIT",
       deadlineMs: 8 * MINUTE_MS,
@@ -139,7 +139,7 @@ export function soakCases(scale: SoakScale): SoakCase[] {
     },
     {
       name: "cardinality",
-      load: `${models} requests with as many models, ${SOAK_CLIENTS} at once`,
+      load: `${models} requests with as many models, ${SOAK_CLIENTS} concurrent`,
       servers: ["deno"],
       limit: "CARDINALITY_RSS_LIMIT",
       deadlineMs: 4 * MINUTE_MS,
@@ -152,7 +152,7 @@ function mebibytes(bytes: number): string {
   return `${Math.round(bytes / MEBIBYTE)} MiB`;
 }
 
-/** From a token to the next of an open stream. */
+/** Delay between tokens of an open stream in ms. */
 const PACE_MS = 1000;
 
 async function openStreamsAtOnce(trial: Trial, { openStreams, streamTokens }: SoakScale): Promise<string> {
@@ -160,14 +160,14 @@ async function openStreamsAtOnce(trial: Trial, { openStreams, streamTokens }: So
   const clients = Array.from({ length: openStreams }, () => trial.client());
   await Promise.all(clients.map((client) => client.begin(exchange)));
   const open = (await trial.scrape()).value("ollama_requests_in_flight");
-  if (open !== openStreams) trial.problem(`${open} requests are in flight, not ${openStreams}`);
+  if (open !== openStreams) trial.problem(`${open} requests in flight, want ${openStreams}`);
   await Promise.all(clients.map(async (client, index) => {
     await client.read(1);
     const leaves = index % 2 === 0;
-    trial.ended(exchange, leaves ? client.leave() : await client.finish(), leaves);
-    client.leave();
+    trial.ended(exchange, leaves ? client.disconnect() : await client.finish(), leaves);
+    client.disconnect();
   }));
-  return `${open} in flight at once`;
+  return `${open} in flight`;
 }
 
 async function stalledClients(trial: Trial, { stalledBytes, stallMs }: SoakScale): Promise<string> {
@@ -180,9 +180,9 @@ async function stalledClients(trial: Trial, { stalledBytes, stallMs }: SoakScale
   await delay(stallMs);
   const { peakRssBytes } = await trial.usage();
   for (const { exchange, client } of stalled.toReversed()) {
-    if (leave.includes(exchange)) trial.ended(exchange, client.leave(), true);
+    if (leave.includes(exchange)) trial.ended(exchange, client.disconnect(), true);
     else trial.ended(exchange, await client.finish());
-    client.leave();
+    client.disconnect();
   }
   return `${mebibytes(peakRssBytes)} after ${stallMs / 1000} s without a read`;
 }
@@ -199,7 +199,7 @@ function largeBody(name: string, exchange: Exchange, server: WebServer): SoakCas
       const client = trial.client();
       const startedAt = performance.now();
       await trial.exchange(client, exchange);
-      client.leave();
+      client.disconnect();
       return `${Math.round(bytes / MEBIBYTE / (performance.now() - startedAt) * 1000)} MiB/s`;
     },
   };
@@ -209,24 +209,24 @@ async function longLines(trial: Trial, { lineBytes }: SoakScale): Promise<string
   const client = trial.client();
   const dialects = ["native", "openai", "anthropic"] as const;
   for (const dialect of dialects) await trial.exchange(client, generation(dialect, { token_bytes: lineBytes }));
-  client.leave();
+  client.disconnect();
   const tooLong = async (): Promise<number | undefined> =>
     (await trial.scrape()).value("ollama_exporter_parse_errors_total", { reason: "too_long" });
   await until(async () => await tooLong() === dialects.length, `${dialects.length} lines are counted as too long`);
   return `${await tooLong()} parse errors`;
 }
 
-/** Clients of the soak, and how often its memory is looked at. */
+/** Clients of the soak, and number of memory samples. */
 const SOAK_CLIENTS = 32;
 const SAMPLE_MS = 200;
 
-/** One of that many requests of the soak is a scrape besides. */
+/** One scrape per this many requests of the soak. */
 const REQUESTS_PER_SCRAPE = 1000;
 
-/** A stream that goes on until its client leaves. */
+/** Stream that lasts until its client disconnects. */
 const ENDLESS = generation("native", { num_predict: 1000, pace_ms: PACE_MS });
 
-/** The soak's requests; which comes next is drawn, all with the same chance. */
+/** Returns the soak's requests, from which the next is drawn uniformly. */
 const MIXTURE: readonly { readonly exchange: Exchange; readonly leavesAt?: number }[] = [
   { exchange: generation("native", { num_predict: 32 }) },
   { exchange: generation("openai", { num_predict: 32 }) },
@@ -249,7 +249,7 @@ async function soak(trial: Trial, { requests, seed }: SoakScale): Promise<string
   const samples: Sample[] = [];
   const sampler = setInterval(() => {
     const { exchanges } = trial;
-    // Without a process there is nothing to look at; the requests fail, which says it.
+    // The process has exited, which makes the requests fail.
     trial.usage().then(({ rssBytes }) => samples.push({ exchanges, rssBytes }), () => clearInterval(sampler));
   }, SAMPLE_MS);
   await withClients(trial, requests, async (client, number) => {
@@ -260,10 +260,10 @@ async function soak(trial: Trial, { requests, seed }: SoakScale): Promise<string
   const [first, second, third, last] = quarterMedians(samples, requests);
   const growth = last - second;
   const isJudged = requests / 4 >= SOAK_WARM_UP_REQUESTS;
-  // Where RSS could not be read there is no number, and nothing was shown.
+  // NaN if RSS could not be read, which proves nothing.
   if (isJudged && !(growth <= SOAK_GROWTH_LIMIT_BYTES)) {
     trial.problem(
-      `SOAK_GROWTH_LIMIT of ${mebibytes(SOAK_GROWTH_LIMIT_BYTES)} is broken: RSS grows by ${mebibytes(growth)} ` +
+      `SOAK_GROWTH_LIMIT of ${mebibytes(SOAK_GROWTH_LIMIT_BYTES)} exceeded: RSS grows by ${mebibytes(growth)} ` +
         "from the second to the last quarter",
     );
   }
@@ -271,7 +271,7 @@ async function soak(trial: Trial, { requests, seed }: SoakScale): Promise<string
   return `median RSS by quarters: ${medians}${isJudged ? "" : " (too few requests to judge growth)"}`;
 }
 
-/** RSS when so many exchanges had ended. */
+/** RSS after a number of exchanges. */
 interface Sample {
   readonly exchanges: number;
   readonly rssBytes: number;
@@ -295,25 +295,25 @@ async function manyModels(trial: Trial, { models }: SoakScale): Promise<string> 
   const scrape = await trial.scrape();
   const milliseconds = performance.now() - startedAt;
   const labels = scrape.labelValues("model").length;
-  const mostLabels = Number(SETTINGS.modelLabelLimit.default) + OTHER_LABELS;
-  if (labels > mostLabels) {
-    trial.problem(`MODEL_LABEL_LIMIT + 2 is ${mostLabels}, and there are ${labels} label values`);
+  const maxLabels = Number(SETTINGS.modelLabelLimit.default) + OTHER_LABELS;
+  if (labels > maxLabels) {
+    trial.problem(`${labels} label values, limit is MODEL_LABEL_LIMIT + 2 = ${maxLabels}`);
   }
   if (milliseconds > SCRAPE_TIME_LIMIT_MS) {
     trial.problem(
-      `SCRAPE_TIME_LIMIT of ${SCRAPE_TIME_LIMIT_MS} ms is broken: /metrics takes ${milliseconds.toFixed(0)} ms`,
+      `SCRAPE_TIME_LIMIT of ${SCRAPE_TIME_LIMIT_MS} ms exceeded: /metrics takes ${milliseconds.toFixed(0)} ms`,
     );
   }
   if (scrape.text.length > SCRAPE_SIZE_LIMIT_BYTES) {
     trial.problem(
-      `SCRAPE_SIZE_LIMIT of ${mebibytes(SCRAPE_SIZE_LIMIT_BYTES)} is broken: /metrics has ${scrape.text.length} bytes`,
+      `SCRAPE_SIZE_LIMIT of ${mebibytes(SCRAPE_SIZE_LIMIT_BYTES)} exceeded: /metrics has ${scrape.text.length} bytes`,
     );
   }
   const size = `${(scrape.text.length / 1000).toFixed(0)} kB`;
   return `${labels} label values, /metrics has ${size} and takes ${milliseconds.toFixed(0)} ms`;
 }
 
-/** Does something that many times, with as many clients at once as the soak has. */
+/** Runs a function that many times, with the soak's number of concurrent clients. */
 async function withClients(
   trial: Trial,
   times: number,
@@ -323,6 +323,6 @@ async function withClients(
   await Promise.all(Array.from({ length: SOAK_CLIENTS }, async () => {
     const client = trial.client();
     while (next < times && !trial.isOver) await act(client, next++);
-    client.leave();
+    client.disconnect();
   }));
 }

@@ -1,5 +1,5 @@
 /**
- * The soak's clients, on bare TCP: requests of which it is known what must come of them, byte by byte.
+ * Clients of the soak, on raw TCP: requests whose responses are known byte by byte.
  *
  * @module
  */
@@ -7,47 +7,47 @@
 import type { Outcome } from "../lib/observation.ts";
 import { BodyDecoder, type Bulk, BulkCheck, bulkOf, chunks, patternOf, pieces, writeAll } from "./bulk.ts";
 import { get, streamRequest, uploadHead } from "./cases.ts";
-import { bodyOf, checkedBody, type Dialect, ERROR_BODY, modelName, type Wanted, wholeBody } from "./frames.ts";
+import { bodyOf, checkedBody, type Dialect, ERROR_BODY, modelName, type Wanted, wholeBody } from "./payloads.ts";
 
-/** What is read at once. */
+/** Size of the read buffer. */
 const READ_BYTES = 64 * 1024;
-/** Longest head of a response. */
+/** Maximum size of a response head. */
 const HEAD_LIMIT_BYTES = 16 * 1024;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("latin1");
 
-/** The measured endpoints that the bench's upstream answers, by dialect. */
+/** Measured endpoints of the bench's upstream, by dialect. */
 export const APIS: Readonly<Record<Dialect, string>> = {
   native: "chat",
   openai: "openai_chat",
   anthropic: "anthropic_messages",
 };
 
-/** A request, and what must come of it. */
+/** Request, and its expected results. */
 export interface Exchange {
-  /** As it is sent; of an upload the head. */
+  /** Request as sent; of an upload the head. */
   readonly request: string;
   readonly upload?: { readonly body: Bulk; readonly chunked: boolean };
   readonly status: number;
   readonly body: Bulk;
-  /** The measured endpoint; `undefined`: the request is not measured. */
+  /** Measured endpoint; `undefined` if the request is not measured. */
   readonly api?: string;
-  /** What is observed if the client stays to the end. */
+  /** Expected outcome if the client reads to the end. */
   readonly outcome: Outcome;
 }
 
 /** Options of {@linkcode generation}. */
 export interface Generation extends Wanted {
-  /** Default: the bench's first. */
+  /** Model. Default: the bench's first. */
   readonly model?: string;
-  /** OpenAI: usage is asked for. Default: it is not, and what the exporter asks for must not be seen. */
+  /** OpenAI: whether the client requests usage. Default: `false`; usage requested by the exporter must be hidden. */
   readonly usage?: boolean;
-  /** Default: true. */
+  /** Whether the response is streamed. Default: `true`. */
   readonly stream?: boolean;
 }
 
-/** A request that is measured. */
+/** Returns a measured request. */
 export function generation(dialect: Dialect, options: Generation = {}): Exchange {
   const { model = modelName(0), usage = false, stream = true, ...wanted } = options;
   const { num_predict: tokens = 1, token_bytes, status = 200, fails } = wanted;
@@ -62,12 +62,12 @@ export function generation(dialect: Dialect, options: Generation = {}): Exchange
   };
 }
 
-/** A body of that many bytes, downloaded. */
+/** Returns a download of that many bytes. */
 export function download(bytes: number): Exchange {
   return { request: get(`/bench/download?bytes=${bytes}`), status: 200, body: patternOf(bytes), outcome: "ok" };
 }
 
-/** A blob of that many bytes, uploaded. */
+/** Returns an upload of a blob of that many bytes. */
 export function upload(bytes: number, chunked: boolean): Exchange {
   return {
     request: uploadHead(`?check=${bytes}`, { bytes, chunked }),
@@ -78,11 +78,11 @@ export function upload(bytes: number, chunked: boolean): Exchange {
   };
 }
 
-/** A client with one connection, which it uses again as long as it can. */
+/** Client with one connection, which it reuses as long as possible. */
 export class Client {
   readonly #port: number;
   readonly #buffer = new Uint8Array(READ_BYTES);
-  /** Bytes that were read and not used yet. */
+  /** Bytes read and not yet consumed. */
   #unread = this.#buffer.subarray(0, 0);
   #conn: Deno.TcpConn | undefined;
   #check = new BulkCheck([]);
@@ -94,14 +94,14 @@ export class Client {
   }
 
   /**
-   * Sends a request and waits until its answer begins.
+   * Sends a request and waits for its response head.
    *
-   * @throws {Error} Where the answer has another status.
+   * @throws {Error} If the response has an unexpected status.
    */
   async begin({ request, upload, status, body }: Exchange): Promise<void> {
     const conn = this.#conn ??= await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
     this.#sent = writeAll(conn, sentBytes(request, upload));
-    // Whoever waits for it gets the error; until then it must not count as unhandled.
+    // The error is handled where the promise is awaited; until then it must not be unhandled.
     this.#sent.catch(() => {});
     const head = await this.#head();
     const found = Number(/^HTTP\/1\.1 (\d+) /.exec(head)?.[1]);
@@ -112,20 +112,20 @@ export class Client {
     this.#take();
   }
 
-  /** Reads until that many bytes of the body have come. */
+  /** Reads that many bytes of the body. */
   async read(bytes: number): Promise<void> {
     while (this.#check.received < bytes && !this.#body.done) await this.#more();
   }
 
-  /** Reads the answer to its end. */
+  /** Reads the response to its end. */
   async finish(): Promise<BulkCheck> {
     await this.read(Infinity);
     await this.#sent;
     return this.#check;
   }
 
-  /** Leaves. @returns What came of the answer until then. */
-  leave(): BulkCheck {
+  /** Disconnects. Returns the check of the body received until then. */
+  disconnect(): BulkCheck {
     this.#conn?.close();
     this.#conn = undefined;
     this.#unread = this.#buffer.subarray(0, 0);
@@ -142,7 +142,7 @@ export class Client {
       }
       await this.#fill();
     }
-    throw new Error(`the head has more than ${HEAD_LIMIT_BYTES} bytes`);
+    throw new Error(`response head exceeds ${HEAD_LIMIT_BYTES} bytes`);
   }
 
   async #more(): Promise<void> {

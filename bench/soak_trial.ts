@@ -1,6 +1,6 @@
 /**
- * A trial of the soak: an exporter in a process of its own between the clients and the bench's upstream, and the count
- * of what went through it, byte by byte and request by request.
+ * Trial of the soak: an exporter in a process of its own between the clients and the bench's upstream, and the tally of
+ * bytes and requests that passed through it.
  *
  * @module
  */
@@ -13,34 +13,34 @@ import { type Usage, usageOf } from "./child.ts";
 import { type Proxy, startExporter } from "./proxies.ts";
 import { APIS, Client, type Exchange } from "./soak_client.ts";
 
-/** How long the exporter may take, once the last client has its answer, until its metrics show it. */
+/** Maximum time from the end of the last response until the metrics include it. */
 const SETTLE_LIMIT_MS = 10_000;
 const SETTLE_RETRY_MS = 50;
 
-/** Problems of one trial that are told; what is wrong once is often wrong always. */
+/** Maximum number of problems reported per trial, since one cause often has many. */
 const PROBLEM_LIMIT = 20;
 
-/** What went through an exporter. */
+/** Tally of what passed through an exporter. */
 export interface Tally {
   readonly exchanges: number;
-  /** Of bodies that were to arrive whole, in both directions. */
+  /** Bytes of bodies that must arrive completely, in both directions. */
   readonly bytesChecked: number;
   readonly bytesLost: number;
   readonly observationsMissing: number;
   readonly observationsDoubled: number;
   readonly peakRssBytes: number;
-  /** What was not as it should be. */
+  /** Problems found. */
   readonly problems: readonly string[];
 }
 
-/** A running exporter, and what is known of it. */
+/** Running exporter, and its expected observations. */
 export class Trial implements AsyncDisposable {
   readonly #proxy: Proxy;
   readonly #before: Scrape;
-  /** Requests that must have been observed, by endpoint and outcome. */
+  /** Expected observations by endpoint and outcome. */
   readonly #expected = new Map<string, number>();
   readonly #problems: string[] = [];
-  /** The counts are final: nothing more needs to be sent. */
+  /** Whether the tally is final and clients may stop. */
   isOver = false;
   #exchanges = 0;
   #bytesChecked = 0;
@@ -57,45 +57,45 @@ export class Trial implements AsyncDisposable {
     return new Trial(proxy, await scrapeOf(proxy));
   }
 
-  /** Exchanges that have ended. */
+  /** Number of exchanges that have ended. */
   get exchanges(): number {
     return this.#exchanges;
   }
 
-  /** A client of the exporter. */
+  /** Returns a client of the exporter. */
   client(): Client {
     return new Client(this.#proxy.port);
   }
 
-  /** What the exporter says of itself. */
+  /** Scrapes the exporter's metrics. */
   async scrape(): Promise<Scrape> {
     return await scrapeOf(this.#proxy);
   }
 
-  /** What the exporter's process uses. */
+  /** Returns the resource usage of the exporter's process. */
   async usage(): Promise<Usage> {
     return await usageOf(this.#proxy.pid as number);
   }
 
-  /** Says what is not as it should be. */
+  /** Reports a problem. */
   problem(text: string): void {
     if (this.#problems.length < PROBLEM_LIMIT) this.#problems.push(text);
   }
 
-  /** A whole exchange, or what there is of it until so many bytes of its answer have come, and the client leaves. */
+  /** Runs an exchange to its end, or until the client disconnects after a number of response bytes. */
   async exchange(client: Client, exchange: Exchange, leavesAt?: number): Promise<void> {
     try {
       await client.begin(exchange);
       if (leavesAt !== undefined) await client.read(leavesAt);
-      this.ended(exchange, leavesAt === undefined ? await client.finish() : client.leave(), leavesAt !== undefined);
+      this.ended(exchange, leavesAt === undefined ? await client.finish() : client.disconnect(), leavesAt !== undefined);
     } catch (error) {
-      client.leave();
+      client.disconnect();
       const [line] = exchange.request.split("\r\n", 1);
       this.problem(`${line}: ${error instanceof Error ? error.message : error}`);
     }
   }
 
-  /** Counts an exchange that has ended so. */
+  /** Counts an exchange with its outcome. */
   ended({ api, request, upload, outcome }: Exchange, check: BulkCheck, hasLeft = false): void {
     this.#exchanges++;
     if (api !== undefined) {
@@ -105,10 +105,10 @@ export class Trial implements AsyncDisposable {
     this.#bytesChecked += check.received + (upload === undefined ? 0 : lengthOf(upload.body));
     const lost = hasLeft ? check.wrong : check.lost;
     this.#bytesLost += lost;
-    if (lost > 0) this.problem(`${request.split("\r\n", 1)[0]}: ${lost} bytes are lost, ${check.received} have come`);
+    if (lost > 0) this.problem(`${request.split("\r\n", 1)[0]}: ${lost} bytes lost, ${check.received} received`);
   }
 
-  /** Waits until the exporter has observed everything, and counts. */
+  /** Waits until the exporter has observed everything, and completes the tally. */
   async end(): Promise<Tally> {
     this.isOver = true;
     const deadline = performance.now() + SETTLE_LIMIT_MS;
@@ -128,7 +128,7 @@ export class Trial implements AsyncDisposable {
     };
   }
 
-  /** Compares what the exporter has counted with what it should have. */
+  /** Compares a count of the exporter with the expected one. */
   #count(scrape: Scrape): { missing: number; doubled: number; problems: string[] } {
     const problems: string[] = [];
     let [missing, doubled] = [0, 0];

@@ -6,29 +6,29 @@
 
 import type { Figure, RunResult } from "./run.ts";
 
-/** A median and its spread. */
+/** Median and spread. */
 export interface Spread {
   readonly median: number;
-  readonly least: number;
-  readonly most: number;
+  readonly min: number;
+  readonly max: number;
 }
 
-/** @returns `undefined` where there are no values. */
+/** Returns the median and spread of values, or `undefined` without any. */
 export function spreadOf(values: readonly number[]): Spread | undefined {
   const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
   const half = sorted.length / 2;
-  const [least, most] = [sorted.at(0), sorted.at(-1)];
-  if (least === undefined || most === undefined) return undefined;
+  const [min, max] = [sorted.at(0), sorted.at(-1)];
+  if (min === undefined || max === undefined) return undefined;
   const median = ((sorted[Math.ceil(half) - 1] ?? 0) + (sorted[Math.floor(half)] ?? 0)) / 2;
-  return { median, least, most };
+  return { median, min, max };
 }
 
-/** One figure of one proxy, over all repetitions of a case. */
+/** Returns a figure of a proxy over all repetitions of a case. */
 export function figureOf(runs: readonly RunResult[], proxy: string, figure: Figure): Spread | undefined {
   return spreadOf(runs.filter((run) => run.proxy === proxy).map((run) => run.figures[figure] ?? NaN));
 }
 
-/** A figure of one proxy as a multiple of another's, repetition by repetition. */
+/** Returns a proxy's figure as a multiple of another's, by repetition. */
 export function ratioOf(
   runs: readonly RunResult[],
   [proxy, base]: readonly [string, string],

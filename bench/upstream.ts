@@ -1,9 +1,9 @@
 /**
- * The bench's upstream: as much of Ollama as the load needs, on bare TCP, so that it is never the bottleneck.
+ * Upstream of the bench: the part of Ollama that the load needs, on raw TCP to avoid being the bottleneck.
  *
  *     deno run --allow-net --unstable-net upstream.ts PORT
  *
- * Prints `listening PORT`; ends when its standard input ends. Several processes can share a port.
+ * Prints `listening PORT`; exits when its standard input ends. Several processes can share a port.
  *
  * @module
  */
@@ -14,9 +14,9 @@ import {
   bodyOf,
   checkedBody,
   type Dialect,
+  type EncodedStream,
   encodeStream,
   ERROR_BODY,
-  type Frames,
   jsonResponse,
   modelsBody,
   streamHead,
@@ -24,17 +24,17 @@ import {
   VERSION_BODY,
   type Wanted,
   wholeBody,
-} from "./frames.ts";
+} from "./payloads.ts";
 import { writeLine } from "./job.ts";
 import { Pacer } from "./pacer.ts";
 
-/** Tokens that are written at once where a stream is not paced. */
+/** Tokens per write of a stream that is not paced. */
 const TOKENS_PER_WRITE = 8;
 
-/** Longest head of a request. */
+/** Maximum size of a request head. */
 const HEAD_LIMIT_BYTES = 16 * 1024;
 
-/** Models that `/api/ps` and `/api/tags` list. */
+/** Number of models in `/api/ps` and `/api/tags`. */
 const MODELS = 100;
 
 const DIALECTS: Readonly<Record<string, Dialect>> = {
@@ -55,38 +55,38 @@ const decoder = new TextDecoder("latin1");
 const NOT_FOUND = encoder.encode("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
 const CREATED = encoder.encode("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
 
-/** More tokens than that are not written as single ones, nor kept. */
+/** Maximum number of tokens of a stream that is kept encoded. */
 const BURST_LIMIT_TOKENS = 4096;
 
-/** Streams that are kept encoded. */
+/** Maximum number of streams kept encoded. */
 const KEPT_STREAMS = 1000;
 
-/** A request's head. */
+/** Request head. */
 interface Head {
   readonly path: string;
   readonly query: URLSearchParams;
-  /** `undefined` where the body is chunked. */
+  /** `undefined` if the body is chunked. */
   readonly contentLength: number | undefined;
 }
 
-/** What of a request's body is read. */
+/** Fields read from a request body. */
 interface Body {
   readonly model: string;
-  /** Absent: it is wanted. */
+  /** Default: `true`. */
   readonly stream?: boolean;
   readonly options?: Wanted;
   readonly stream_options?: { readonly include_usage?: boolean };
 }
 
 const pacer = new Pacer();
-const streams = new Map<string, Frames>();
+const streams = new Map<string, EncodedStream>();
 const bursts = new Map<string, Uint8Array[]>();
 
-/** Answers the requests of one connection, one after the other. */
+/** Handles the requests of one connection, one at a time. */
 class Connection {
   readonly #conn: Deno.TcpConn;
   readonly #buffer = new Uint8Array(64 * 1024);
-  /** Bytes that were read and not used yet. */
+  /** Bytes read and not yet consumed. */
   #unread: Uint8Array = this.#buffer.subarray(0, 0);
 
   constructor(conn: Deno.TcpConn) {
@@ -97,12 +97,12 @@ class Connection {
     try {
       for (let head = await this.#head(); head !== undefined; head = await this.#head()) await this.#answer(head);
     } catch {
-      // The client has left; that is its right.
+      // The client has disconnected.
     }
     try {
       this.#conn.close();
     } catch {
-      // It is closed already.
+      // Already closed.
     }
   }
 
@@ -130,17 +130,17 @@ class Connection {
 
   async #stream(shape: StreamShape, { pace_ms, plain }: Wanted): Promise<void> {
     const key = JSON.stringify(shape);
-    let frames = streams.get(key);
-    if (frames === undefined) keep(streams, key, frames = encodeStream(shape));
+    let encoded = streams.get(key);
+    if (encoded === undefined) keep(streams, key, encoded = encodeStream(shape));
     if (pace_ms !== undefined) {
-      return await pacer.send(this.#conn, plain ? { ...frames, stampAt: undefined } : frames, shape.tokens, pace_ms);
+      return await pacer.send(this.#conn, plain ? { ...encoded, stampAt: undefined } : encoded, shape.tokens, pace_ms);
     }
     let burst = bursts.get(key);
-    if (burst === undefined) keep(bursts, key, burst = encodeBurst(frames, shape.tokens));
+    if (burst === undefined) keep(bursts, key, burst = encodeBurst(encoded, shape.tokens));
     await writeAll(this.#conn, burst);
   }
 
-  /** Tells what of an upload has not come as it should. */
+  /** Responds with the number of bytes of an upload that were lost. */
   async #check(head: Head, check: BulkCheck): Promise<void> {
     await this.#body(head, (bytes) => check.push(bytes));
     await this.#write(jsonResponse(checkedBody(check.lost)));
@@ -154,7 +154,7 @@ class Connection {
     await writeAll(this.#conn, pieces(patternOf(bytes)));
   }
 
-  /** The next request's head, or `undefined` where the client has nothing more to ask. */
+  /** Reads the next request head, or returns `undefined` if the client has closed the connection. */
   async #head(): Promise<Head | undefined> {
     let text = "";
     while (true) {
@@ -164,12 +164,12 @@ class Connection {
         this.#unread = this.#unread.subarray(this.#unread.length - (text.length - end - 4));
         return parseHead(text.slice(0, end));
       }
-      if (text.length > HEAD_LIMIT_BYTES) throw new Error("head too long");
+      if (text.length > HEAD_LIMIT_BYTES) throw new Error("request head too long");
       if (!await this.#read()) return undefined;
     }
   }
 
-  /** A small body. */
+  /** Reads a small body. */
   async #text(head: Head): Promise<string> {
     let text = "";
     await this.#body(head, (bytes) => text += decoder.decode(bytes));
@@ -181,7 +181,7 @@ class Connection {
     const body = new BodyDecoder(head.contentLength, take);
     this.#unread = this.#unread.subarray(body.push(this.#unread));
     while (!body.done) {
-      if (!await this.#read()) throw new Error("body broken off");
+      if (!await this.#read()) throw new Error("incomplete body");
       this.#unread = this.#unread.subarray(body.push(this.#unread));
     }
   }
@@ -197,7 +197,7 @@ class Connection {
   }
 }
 
-/** Keeps what is encoded, unless there are too many kinds of it. */
+/** Keeps an encoded stream, unless too many are kept. */
 function keep<T>(kept: Map<string, T>, key: string, encoded: T): void {
   if (kept.size < KEPT_STREAMS) kept.set(key, encoded);
 }
@@ -210,8 +210,8 @@ function parseHead(text: string): Head {
   return { path, query: new URLSearchParams(query), contentLength: isChunked ? undefined : Number(length ?? 0) };
 }
 
-/** A whole stream, in the pieces that are written at once. */
-function encodeBurst({ head, token, tail }: Frames, tokens: number): Uint8Array[] {
+/** Returns a whole stream, in the pieces in which it is written. */
+function encodeBurst({ head, token, tail }: EncodedStream, tokens: number): Uint8Array[] {
   const all = [head, ...Array.from({ length: tokens }, () => token), tail];
   const burst: Uint8Array[] = [];
   for (let index = 0; index < all.length; index += TOKENS_PER_WRITE) {

@@ -1,4 +1,4 @@
-/** A short soak over each listener, and what it says where a bound is broken. The long ones are `deno task soak`. */
+/** A short soak over each listener, and its report of an exceeded limit. `deno task soak` runs long ones. */
 
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { BodyDecoder, type Bulk, BulkCheck, bulkOf, chunks, lengthOf, patternOf, pieces } from "../../bench/bulk.ts";
@@ -37,7 +37,7 @@ for (const soakCase of soakCases(SHORT)) {
   });
 }
 
-Deno.test("problemsOf() names the bound that is broken, and the figure", () => {
+Deno.test("problemsOf() names the limit that is exceeded, and the figure", () => {
   const [soakCase] = soakCases({ seed: 1, ...FULL_SOAK });
   assert(soakCase !== undefined);
   const resultOf = (peakRssBytes: number): SoakResult => ({
@@ -57,7 +57,7 @@ Deno.test("problemsOf() names the bound that is broken, and the figure", () => {
   const limitBytes = RSS_LIMITS_BYTES[soakCase.limit];
   assertEquals(problemsOf(resultOf(limitBytes)), []);
   const [problem = "", ...more] = problemsOf(resultOf(limitBytes + MEBIBYTE));
-  assertMatch(problem, /^streams node: OPEN_STREAMS_RSS_LIMIT of \d+ MiB is broken: RSS has been \d+ MiB$/);
+  assertMatch(problem, /^streams node: OPEN_STREAMS_RSS_LIMIT of \d+ MiB exceeded: peak RSS is \d+ MiB$/);
   assertEquals(more, []);
   assertEquals(problemsOf(resultOf(NaN)).length, 1);
 });

@@ -1,57 +1,57 @@
 /**
- * What the bench's upstream answers, in the form of Ollama's own bytes: encoded once, sent often.
+ * Responses of the bench's upstream, in Ollama's format: encoded once, sent often.
  *
  * @module
  */
 
 import { type Bulk, bulkOf, patternOf } from "./bulk.ts";
 
-/** The APIs that are measured. */
+/** APIs that are measured. */
 export type Dialect = "native" | "openai" | "anthropic";
 
-/** What a request wants of the bench's upstream: it stands in `options` of its body, whatever the API. */
+/** Response that a request wants from the bench's upstream, in `options` of its body, whatever the API. */
 export interface Wanted {
   /** Tokens of the stream. Default: 1. */
   readonly num_predict?: number;
-  /** From one token to the next; absent: they come at once. */
+  /** Delay between tokens in ms. Default: none. */
   readonly pace_ms?: number;
-  /** Paced tokens do not tell when they were sent: the body is {@linkcode bodyOf}'s. */
+  /** Whether paced tokens lack time stamps: the body is that of {@linkcode bodyOf}. */
   readonly plain?: boolean;
-  /** Bytes of each token; absent: it is as long as its time stamp. */
+  /** Bytes of each token. Default: the length of its time stamp. */
   readonly token_bytes?: number;
-  /** The stream ends with an error. Only of the native API. */
+  /** Whether the stream ends with an error. Native API only. */
   readonly fails?: boolean;
-  /** Status of an answer that is an error. Absent: it is none. */
+  /** Status of an error response. Default: no error. */
   readonly status?: number;
 }
 
-/** What a stream is made of. */
+/** Shape of a stream. */
 export interface StreamShape {
   readonly dialect: Dialect;
   readonly model: string;
   readonly tokens: number;
-  /** OpenAI: the request asks for usage. */
+  /** OpenAI: whether the request asks for usage. */
   readonly usage: boolean;
   /** See {@linkcode Wanted}. */
   readonly fails?: boolean | undefined;
 }
 
-/** What an answer that is an error says. */
+/** Body of an error response. */
 export const ERROR_BODY = '{"error":"model runner has unexpectedly stopped"}';
 
-/** Frames of a stream, already in the chunks of `Transfer-Encoding: chunked`. */
-export interface Frames {
-  /** Response head, and what comes with the first token. */
+/** Encoded stream, including the chunks of `Transfer-Encoding: chunked`. */
+export interface EncodedStream {
+  /** Response head, and what precedes the first token. */
   readonly head: Uint8Array;
-  /** One token; it holds {@linkcode STAMP_MARK} and {@linkcode STAMP_DIGITS} digits. */
+  /** Token, with {@linkcode STAMP_MARK} and {@linkcode STAMP_DIGITS} digits. */
   readonly token: Uint8Array;
-  /** Index of the first digit in `token`; `undefined`: it is not written. */
+  /** Index of the first digit in `token`; `undefined` if no time is written. */
   readonly stampAt: number | undefined;
-  /** What comes after the last token, the last chunk included. */
+  /** What follows the last token, including the last chunk. */
   readonly tail: Uint8Array;
 }
 
-/** Begins the time stamp of a token; stands nowhere else in a response. */
+/** Start of a token's time stamp, which occurs nowhere else in a response. */
 export const STAMP_MARK = "@";
 /** Digits of a time stamp: microseconds of the Unix epoch. */
 export const STAMP_DIGITS = 16;
@@ -67,7 +67,7 @@ const CONTENT_TYPE: Readonly<Record<Dialect, string>> = {
 const encoder = new TextEncoder();
 
 /** Encodes a stream. */
-export function encodeStream(shape: StreamShape): Frames {
+export function encodeStream(shape: StreamShape): EncodedStream {
   const { first, token, last } = MESSAGES[shape.dialect](shape);
   const tokenChunk = chunk(token);
   return {
@@ -78,14 +78,14 @@ export function encodeStream(shape: StreamShape): Frames {
   };
 }
 
-/** Line feeds in the body of a stream, as the client gets it. */
+/** Returns the number of line feeds in the body of a stream. */
 export function lineFeedsOf(shape: StreamShape): number {
   const { first, token, last } = MESSAGES[shape.dialect](shape);
   const count = (texts: readonly string[]): number => texts.join("").split("\n").length - 1;
   return count(first) + shape.tokens * count([token]) + count(last);
 }
 
-/** Head of the answer that is a stream. */
+/** Returns the head of a streamed response. */
 export function streamHead(dialect: Dialect): string {
   return [
     "HTTP/1.1 200 OK",
@@ -97,7 +97,7 @@ export function streamHead(dialect: Dialect): string {
 }
 
 /**
- * The body of a stream, as the client gets it. Tokens tell no time.
+ * Returns the body of a stream, without time stamps.
  *
  * @param tokenBytes See {@linkcode Wanted}.
  */
@@ -111,7 +111,7 @@ export function bodyOf(shape: StreamShape, tokenBytes?: number): Bulk {
   return [...bulkOf(first.join("")), ...tokens, ...bulkOf(last.join(""))];
 }
 
-/** The body of an answer that is no stream. */
+/** Returns the body of a response that is not streamed. */
 export function wholeBody({ dialect, model, tokens }: StreamShape): string {
   switch (dialect) {
     case "native":
@@ -191,7 +191,7 @@ export function stamp(token: Uint8Array, at: number, milliseconds: number): void
   }
 }
 
-/** A complete JSON response with its head. */
+/** Returns a complete JSON response with its head. */
 export function jsonResponse(body: string, status = 200): Uint8Array {
   const type = "application/json; charset=utf-8";
   const length = encoder.encode(body).length;
@@ -200,15 +200,15 @@ export function jsonResponse(body: string, status = 200): Uint8Array {
   );
 }
 
-/** `GET /api/version`, filled up to 93 bytes. */
+/** Response to `GET /api/version`, padded to 93 bytes. */
 export const VERSION_BODY = `{"version":"0.33.0","filler":"${"x".repeat(61)}"}`;
 
-/** Answer to an upload that was checked. */
+/** Returns the response to a checked upload. */
 export function checkedBody(lostBytes: number): string {
   return `{"lost_bytes":${lostBytes}}`;
 }
 
-/** `GET /api/ps` and `GET /api/tags` of a server with that many models. */
+/** Returns the response to `GET /api/ps` and `GET /api/tags` with that many models. */
 export function modelsBody(path: "/api/ps" | "/api/tags", count: number): string {
   const models = Array.from({ length: count }, (_, index) => {
     const name = modelName(index);
@@ -233,7 +233,7 @@ export function modelsBody(path: "/api/ps" | "/api/tags", count: number): string
   return JSON.stringify({ models });
 }
 
-/** Name of the bench's models. */
+/** Returns the name of one of the bench's models. */
 export function modelName(index: number): string {
   return `bench${index}:latest`;
 }
