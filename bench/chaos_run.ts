@@ -256,11 +256,11 @@ async function ask(plan: Plan, client: RawClient): Promise<boolean> {
 function responseOf(plan: Plan): string {
   const { fault, status, responseBytes: length } = plan;
   const body = pattern(plan.number, length);
-  const told = length + (fault === "wrong_length" ? EXCESS_BYTES : 0);
+  const announced = length + (fault === "wrong_length" ? EXCESS_BYTES : 0);
   const head = [
     `HTTP/1.1 ${status} Whatever`,
     `Content-Type: ${plan.contentType}`,
-    ...status === 204 ? [] : [plan.responseChunked ? "Transfer-Encoding: chunked" : `Content-Length: ${told}`],
+    ...status === 204 ? [] : [plan.responseChunked ? "Transfer-Encoding: chunked" : `Content-Length: ${announced}`],
     ...fault === "early_answer" ? ["Connection: close"] : [],
   ].join("\r\n") + "\r\n\r\n";
   if (fault === "half_head") return head.slice(0, Math.floor((head.length - 1) * plan.cut));

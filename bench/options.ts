@@ -27,24 +27,24 @@ export interface Options {
 /** Text of `--help`. */
 export const HELP = `Usage: deno task bench [flags]
 
-Measures the exporter beside a direct connection, nginx and a bare Deno pass-through, alternating. The whole run takes
-some 20 minutes.
+Measures the exporter against a direct connection, nginx and a bare Deno pass-through, alternating. A full run takes
+about 20 minutes.
 
-  --quick             a few cases, in under two minutes
-  --case=A,B          only these cases
-  --proxy=A,B         only these of: direct, nginx, pass, pass_pooled, pass_tapped (all bodies through JavaScript),
+  --quick             run a few cases, in under two minutes
+  --case=A,B          run only these cases
+  --proxy=A,B         run only these proxies: direct, nginx, pass, pass_pooled, pass_tapped (all bodies through JavaScript),
                       us, us_node (the other listener), us_viewed (with a viewer of the status page),
                       us_scraped (once a second, 200 models), and variants
   --reps=N            repetitions; ratios are of the same repetition (3, with --quick 2)
-  --variant=NAME=PATH measure another source tree or an executable too; can be given again
-  --seed=N            of the order in which the proxies take turns (1)
-  --measure-ms=N      how long a load is measured (3000, with --quick 1000)
-  --warm-up-ms=N      how long a proxy is warmed up (3000, with --quick 1200)
-  --paced-tokens=N    tokens of a paced stream, and with them the ramp of a paced case (150, with --quick 60)
+  --variant=NAME=PATH measure another source tree or executable as well; repeatable
+  --seed=N            seed of the order of proxies (1)
+  --measure-ms=N      time for which a load is measured (3000, with --quick 1000)
+  --warm-up-ms=N      time for which a proxy is warmed up (3000, with --quick 1200)
+  --paced-tokens=N    tokens of a paced stream, which determine the ramp of a paced case (150, with --quick 60)
   --body-bytes=N      size of large bodies (1 GiB, with --quick 256 MiB)
-  --upstreams=N       processes of the upstream, on one port (2)
-  --clients=N         processes of the load client (2)
-  --write             write the results to bench/RESULTS.md too`;
+  --upstreams=N       upstream processes, sharing a port (2)
+  --clients=N         load client processes (2)
+  --write             also write the results to bench/RESULTS.md`;
 
 const DEFAULT_REPS = 3;
 const QUICK_REPS = 2;

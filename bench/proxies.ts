@@ -207,7 +207,7 @@ function nginxConfig(directory: string, port: number, upstreamPort: number): str
   const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${directory};`);
   return `
 daemon off;
-# One process, and no master beside it: what is weighed is all that there is.
+# A single process without a master, so its resource usage is the total.
 master_process off;
 worker_processes 1;
 worker_rlimit_nofile 20000;

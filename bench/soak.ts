@@ -15,13 +15,15 @@ import { type Tally, Trial } from "./soak_trial.ts";
 
 const HELP = `Usage: deno task soak [flags]
 
-Puts loads on the exporter that could fill its memory or its metrics, and checks bytes, counts and bounds. The whole run
-takes some 15 minutes.
+Applies loads that could exhaust the exporter's memory or grow its metrics, and checks bytes, counts and limits. A full
+run takes about 15 minutes.
 
-  --quick      less of everything, in a minute or two
-  --case=A,B   only these of: ${[...new Set(soakCases({ seed: 1, ...FULL_SOAK }).map(({ name }) => name))].join(", ")}
-  --seed=N     of the order of the soak's requests (1)
-  --write      write the table to bench/README.md too
+  --quick      reduced loads, in a minute or two
+  --case=A,B   run only these cases: ${
+  [...new Set(soakCases({ seed: 1, ...FULL_SOAK }).map(({ name }) => name))].join(", ")
+}
+  --seed=N     seed of the order of the soak's requests (1)
+  --write      also write the table to bench/README.md
   --help       show this`;
 
 /** Flag, with its value if it has one. */

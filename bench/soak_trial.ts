@@ -87,7 +87,11 @@ export class Trial implements AsyncDisposable {
     try {
       await client.begin(exchange);
       if (leavesAt !== undefined) await client.read(leavesAt);
-      this.ended(exchange, leavesAt === undefined ? await client.finish() : client.disconnect(), leavesAt !== undefined);
+      this.ended(
+        exchange,
+        leavesAt === undefined ? await client.finish() : client.disconnect(),
+        leavesAt !== undefined,
+      );
     } catch (error) {
       client.disconnect();
       const [line] = exchange.request.split("\r\n", 1);
