@@ -1,10 +1,16 @@
 /**
- * The program: settings, parts, listener, signals. The only file that starts anything.
+ * Entry point: parses settings, starts the exporter and its listeners, and handles signals.
  *
  * @module
  */
 
 import { messageOf, UserError } from "./lib/errors.ts";
+import { createExporter, type Exporter } from "./lib/exporter.ts";
+import type { Address, Handler, Listener, TlsConfig } from "./lib/http.ts";
+import { listen } from "./lib/listen/deno_listener.ts";
+import { listenNode, type NodeAddress } from "./lib/listen/node_listener.ts";
+import { createLog, type Log } from "./lib/log/log.ts";
+import { loadLogConfig } from "./lib/log/log_config.ts";
 import {
   type Config,
   helpText,
@@ -13,29 +19,23 @@ import {
   SETTINGS,
   type WebServer,
 } from "./lib/settings/settings.ts";
-import { createExporter, type Exporter } from "./lib/exporter.ts";
-import type { Address, Handler, Listener, TlsConfig } from "./lib/http.ts";
-import { askHealth, isHealthy } from "./lib/web/health_command.ts";
-import { listen } from "./lib/listen/deno_listener.ts";
-import { createLog, type Log } from "./lib/log/log.ts";
-import { loadLogConfig } from "./lib/log/log_config.ts";
-import { listenNode, type NodeAddress } from "./lib/listen/node_listener.ts";
+import { isHealthy, requestHealth } from "./lib/web/health_command.ts";
 import { loadWebConfig } from "./lib/web/web_config.ts";
 import { WebGuard } from "./lib/web/web_guard.ts";
 import denoJson from "./deno.json" with { type: "json" };
 
-/** Through these the runtime would send even requests for this machine to a proxy. */
+/** With these variables, the runtime would send even requests to loopback addresses through a proxy. */
 const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
-/** The commit that an executable was made from; `deno task compile` puts it in. */
+/** Commit that an executable was built from; set by `deno task compile`. */
 const COMMIT_VARIABLE = "OLLAMA_EXPORTER_COMMIT";
 
-/** The first file that systemd passes to a service (sd_listen_fds(3)). */
+/** First file descriptor passed by systemd socket activation (sd_listen_fds(3)). */
 const FIRST_PASSED_FD = 3;
 
 const EXIT_FAILURE = 1;
 
-/** Runs the command that the arguments ask for, and ends the process where there is nothing left to do. */
+/** Runs the command given by the arguments. */
 async function main(): Promise<void> {
   for (const name of PROXY_VARIABLES.flatMap((name) => [name, name.toLowerCase()])) Deno.env.delete(name);
   const command = parseCommand(Deno.args, (name) => Deno.env.get(name));
@@ -45,12 +45,12 @@ async function main(): Promise<void> {
   await serve(command.config, await openLog(command.config, command.given));
 }
 
-/** The log by the settings and the file that they name; a setting that is given wins over the file. */
+/** Creates the log from the settings and the log config file. Settings that were set override the file. */
 async function openLog(config: Config, given: ReadonlySet<keyof Config>): Promise<Log> {
   const path = config.logConfig ?? LOG_CONFIG_FILE;
   const file = await loadLogConfig(path);
   if (file === undefined && given.has("logConfig")) {
-    throw new UserError(`${SETTINGS.logConfig.variable} is ${JSON.stringify(path)}; there is no such file`);
+    throw new UserError(`${SETTINGS.logConfig.variable}: file not found: ${JSON.stringify(path)}`);
   }
   const log = createLog({
     level: given.has("logLevel") ? config.logLevel : file?.level ?? config.logLevel,
@@ -58,7 +58,7 @@ async function openLog(config: Config, given: ReadonlySet<keyof Config>): Promis
     ...file?.file && { file: file.file },
   });
   if (file !== undefined && file.ignored.length > 0) {
-    log.warn("The log's configuration has keys that are not used", { file: path, keys: file.ignored.join(", ") });
+    log.warn("Ignoring unsupported keys in log config", { file: path, keys: file.ignored.join(", ") });
   }
   return log;
 }
@@ -78,22 +78,24 @@ async function health(config: Config): Promise<void> {
   const { webConfigFile, webServer } = config;
   const tls = webConfigFile !== undefined && (await loadWebConfig(webConfigFile, webServer)).tls !== undefined;
   try {
-    const statusLine = await askHealth(address, { tls });
+    const statusLine = await requestHealth(address, { tls });
     print(statusLine);
     if (!isHealthy(statusLine)) Deno.exit(EXIT_FAILURE);
   } catch (error) {
-    throw new UserError(`No answer from ${hostPort(address)}: ${messageOf(error)}`);
+    throw new UserError(`Cannot reach the exporter at ${hostPort(address)}: ${messageOf(error)}`);
   }
 }
 
 async function serve(config: Config, log: Log): Promise<void> {
-  if (isItself(config)) {
-    throw new UserError(`${SETTINGS.ollamaHost.variable} is ${config.ollamaHost.href}, the exporter's own address`);
+  if (isOwnAddress(config)) {
+    throw new UserError(
+      `${SETTINGS.ollamaHost.variable}: ${config.ollamaHost.href} is the exporter's own listen address`,
+    );
   }
   const { webConfigFile: path, webServer: server } = config;
   const open: Listener[] = [];
   const onTlsChange = (tls: TlsConfig): void => open.forEach((listener) => listener.useTls?.(tls));
-  // What cannot change its certificate while it listens does not get the change; the guard's log says so.
+  // Listeners without `useTls` cannot replace the certificate; without the option, the guard logs that.
   const options = { server, log, ...server === "node" && { onTlsChange } };
   const guard = path === undefined ? undefined : await WebGuard.open({ ...options, path });
   const exporter = createExporter({
@@ -117,20 +119,20 @@ async function serve(config: Config, log: Log): Promise<void> {
     version: denoJson.version,
     address: hostPort(listeners.proxy.address),
     ollama: config.ollamaHost.href,
-    metrics: `${guard?.tls ? "https" : "http"}://${hostPort(listeners.own.address)}${config.metricsPath}`,
+    metrics: `${guard?.tls ? "https" : "http"}://${hostPort(listeners.admin.address)}${config.metricsPath}`,
   });
   if (config.webServer === "deno") {
-    log.info("Deno.serve does not tell of every client that leaves before its answer begins; node:http does", {
+    log.info("Deno.serve does not report every client disconnect before response headers, node:http does", {
       setting: SETTINGS.webServer.variable,
     });
   }
   open.push(...new Set(Object.values(listeners)));
   stopOnSignal(open, exporter, config.shutdownTimeoutMs, log);
-  await greet(exporter, config, log);
+  await logReachability(exporter, config, log);
 }
 
-/** Whether requests would go round in a circle: Ollama's clients and the exporter are told the same address. */
-function isItself({ ollamaHost, listenAddress }: Config): boolean {
+/** Reports whether the upstream is the exporter itself, which would make every request loop. */
+function isOwnAddress({ ollamaHost, listenAddress }: Config): boolean {
   const port = Number(ollamaHost.port || { "http:": 80, "https:": 443 }[ollamaHost.protocol]);
   const loopback = ["localhost", "127.0.0.1", "[::1]"];
   const own = new URL(`http://${hostPort(listenAddress)}`).hostname;
@@ -139,13 +141,13 @@ function isItself({ ollamaHost, listenAddress }: Config): boolean {
   return port === listenAddress.port && names.includes(ollamaHost.hostname);
 }
 
-/** The listener of Ollama's clients and that of the own paths, which may be the same. */
+/** The listeners of the proxy and of the admin endpoints, which may be the same. */
 interface Listeners {
   readonly proxy: Listener;
-  readonly own: Listener;
+  readonly admin: Listener;
 }
 
-/** One listener for all, or one for clients of Ollama and one for the own paths. */
+/** Starts one listener for everything, or separate ones for the proxy and the admin endpoints. */
 async function startAll(
   config: Config,
   { handlers }: Exporter,
@@ -153,16 +155,16 @@ async function startAll(
 ): Promise<Listeners> {
   const { webServer, listenAddress, metricsListenAddress } = config;
   if (metricsListenAddress === undefined) {
-    const listener = await start(webServer, handlers.both, listenAddress, tls);
-    return { proxy: listener, own: listener };
+    const listener = await start(webServer, handlers.combined, listenAddress, tls);
+    return { proxy: listener, admin: listener };
   }
   return {
-    proxy: await start(webServer, handlers.proxied, listenAddress, undefined),
-    own: await start(webServer, handlers.own, metricsListenAddress, tls),
+    proxy: await start(webServer, handlers.proxy, listenAddress, undefined),
+    admin: await start(webServer, handlers.admin, metricsListenAddress, tls),
   };
 }
 
-/** @throws {UserError} Where it is not possible to listen there. */
+/** @throws {UserError} If the address cannot be listened on. */
 async function start(
   server: WebServer,
   handler: Handler,
@@ -177,7 +179,7 @@ async function start(
   }
 }
 
-/** The socket that systemd has opened for us, if it has; the next listener gets none, so it is the proxy's. */
+/** Returns the socket passed by systemd, if any, once: the first listener, which is the proxy's, gets it. */
 function passedSocket(): NodeAddress | undefined {
   const isOurs = Deno.env.get("LISTEN_PID") === String(Deno.pid) && Deno.env.get("LISTEN_FDS") === "1";
   for (const name of ["LISTEN_PID", "LISTEN_FDS"]) Deno.env.delete(name);
@@ -188,31 +190,31 @@ function hostPort({ hostname, port }: Address): string {
   return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
-/** Says once whether Ollama is there. It need not be: requests are answered with 502 until it comes. */
-async function greet({ ollama }: Exporter, config: Config, log: Log): Promise<void> {
+/** Logs whether Ollama is reachable. If it is not, the exporter responds with 502 until it is. */
+async function logReachability({ ollama }: Exporter, config: Config, log: Log): Promise<void> {
   try {
-    log.info("Ollama answers", { ollama: config.ollamaHost.href, ollamaVersion: await ollama.version() });
+    log.info("Ollama is reachable", { ollama: config.ollamaHost.href, ollama_version: await ollama.version() });
   } catch (error) {
-    log.warn("Ollama does not answer yet; requests get status 502 until it does", {
+    log.warn("Ollama is unreachable, retrying on each request", {
       ollama: config.ollamaHost.href,
       error: messageOf(error),
     });
   }
 }
 
-/** On SIGTERM or SIGINT: accepts nothing more, lets open requests end, breaks off the rest at the deadline. */
+/** On SIGTERM or SIGINT, stops accepting connections, waits for open requests, and aborts the rest at the timeout. */
 function stopOnSignal(listeners: Listener[], exporter: Exporter, timeoutMs: number, log: Log): void {
   let isStopping = false;
   const exit = (): never => {
-    log.info("Stopped", { openRequests: exporter.openRequests.size });
-    // What is still open breaks off with the process, on both sides.
+    log.info("Stopped", { open_requests: exporter.openRequests.size });
+    // Requests that are still open are aborted by the exit.
     Deno.exit(0);
   };
   const stop = async (): Promise<void> => {
     if (isStopping) exit();
     isStopping = true;
     exporter.endViewers();
-    log.info("Stopping", { openRequests: exporter.openRequests.size, timeoutSeconds: timeoutMs / 1000 });
+    log.info("Stopping", { open_requests: exporter.openRequests.size, timeout_seconds: timeoutMs / 1000 });
     setTimeout(exit, timeoutMs);
     await Promise.all(listeners.map((listener) => listener.shutdown()));
     exit();
@@ -224,7 +226,7 @@ function stopOnSignal(listeners: Listener[], exporter: Exporter, timeoutMs: numb
 try {
   await main();
 } catch (error) {
-  // What a user can mend is said without a stack.
+  // Errors that the user can fix are printed without a stack.
   if (!(error instanceof UserError)) throw error;
   print(error.message, Deno.stderr);
   Deno.exit(EXIT_FAILURE);

@@ -5,7 +5,8 @@
  */
 
 import type { Fetch } from "./http.ts";
-import { type Log, logObservations } from "./log/log.ts";
+import type { Log } from "./log/log.ts";
+import { logObservations } from "./log/log_observations.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import type { Observe, OpenRequest } from "./observation.ts";
 import { Ollama } from "./ollama/ollama.ts";

@@ -78,7 +78,7 @@ export async function startDemo(): Promise<Demo> {
 function listenOnFreePort({ handlers }: Exporter): Listener {
   for (let port = PORT;; port++) {
     try {
-      return listen(handlers.both, { hostname: HOSTNAME, port });
+      return listen(handlers.combined, { hostname: HOSTNAME, port });
     } catch (error) {
       if (!(error instanceof Deno.errors.AddrInUse) || port === PORT + PORTS_TRIED) throw error;
     }

@@ -11,7 +11,6 @@ import * as jsonScan from "../lib/bytes/json_scan.ts";
 import * as log from "../lib/log/log.ts";
 import * as nodeListener from "../lib/listen/node_listener.ts";
 import * as ollama from "../lib/ollama/ollama.ts";
-import * as rateLimit from "../lib/web/rate_limit.ts";
 import * as reading from "../lib/reading/answer_reader.ts";
 import * as requestBody from "../lib/proxy/request_body.ts";
 import * as status from "../lib/status/status.ts";
@@ -23,7 +22,7 @@ import * as yamlFile from "../lib/settings/yaml_file.ts";
 
 /** The modules that name limits. */
 const MODULES = [
-  ...[basicAuth, framing, jsonScan, log, nodeListener, ollama, rateLimit, reading, requestBody, status, statusFeed],
+  ...[basicAuth, framing, jsonScan, log, nodeListener, ollama, reading, requestBody, status, statusFeed],
   ...[statusHistory, usage, webConfig, yamlFile],
 ] as readonly Readonly<Record<string, unknown>>[];
 
@@ -55,9 +54,9 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
   STATE_LIMIT_MS: ["age of the server's state that the status page shows", "not shown"],
   NAME_LIMIT_CHARACTERS: ["a name on the status page that is none of a model", "cut"],
   PENDING_LIMIT: ["passwords that are compared at once", "status 429"],
-  REFUSED_LIMIT: ["wrong passwords that are remembered", "the longest unused is compared anew"],
+  REJECTED_LIMIT: ["wrong passwords that are remembered", "the longest unused is compared anew"],
   BURST_LIMIT: ["`burst` of a rate limit; its own excess is answered with status 429", "the file is refused"],
-  DURATION_LIMIT_MS: ["`interval` of a rate limit", "the file is refused"],
+  INTERVAL_LIMIT_MS: ["`interval` of a rate limit", "the file is refused"],
   FILE_LIMIT_BYTES: ["the web config file and the log's", "the file is refused"],
   QUOTE_LIMIT_CHARACTERS: ["what is quoted of such a file", "cut"],
 };

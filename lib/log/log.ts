@@ -1,54 +1,52 @@
 /**
- * The log: one line an event on standard error, as text (logfmt) or JSON. The only file that imports `@std/log`.
+ * Structured log to standard error, one line per event, as logfmt or JSON. The only file that imports `@std/log`.
  *
  * @module
  */
 
 import { BaseHandler, Logger, type LogRecord, RotatingFileHandler } from "@std/log";
-import { UserError } from "../errors.ts";
-import { UNKNOWN_MODEL } from "../model_name.ts";
-import type { Observation, Observe } from "../observation.ts";
-import { type LogLevel } from "../settings/settings.ts";
+import { messageOf, UserError } from "../errors.ts";
+import type { LogFormat, LogLevel } from "../settings/settings.ts";
 
-/** Longest value in a line, in characters; the rest is cut off. What one request brings along must not fill a disk. */
+/** Maximum length of a value, in characters. Longer values are truncated, so that a request cannot fill a disk. */
 export const LOG_VALUE_LIMIT_CHARACTERS = 2048;
 
-/** What an event says beside its message. Fields that are `undefined` are left out. */
+/** Fields of an event, in snake_case. Fields that are `undefined` are omitted. */
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Takes events. Messages are sentences of ours; whatever comes from outside belongs into fields. */
+/** A structured logger. Messages are constant; untrusted text belongs in fields. */
 export interface Log {
   debug(message: string, fields?: Fields): void;
   info(message: string, fields?: Fields): void;
   warn(message: string, fields?: Fields): void;
   error(message: string, fields?: Fields): void;
-  /** Whether events of DEBUG are written, for callers that would gather fields in vain. */
+  /** Whether DEBUG events are written; lets callers skip building their fields. */
   readonly isDebug: boolean;
 }
 
 /** Options of {@linkcode createLog}. */
 export interface LogOptions {
   readonly level: LogLevel;
-  readonly format: "text" | "json";
-  /** Where lines are written beside standard error; absent: nowhere. */
+  readonly format: LogFormat;
+  /** Log file to write to in addition to standard error. Default: none. */
   readonly file?: LogFile;
-  /** Writes one line, without its line feed. Default: to standard error. */
+  /** Writes a line, given without its line feed. Default: to standard error. */
   readonly write?: (line: string) => void;
 }
 
-/** A file that is renamed when it is full: `a.log` to `a.log.1`, that one to `a.log.2`. */
+/** A log file, rotated when full: `a.log` to `a.log.1`, `a.log.1` to `a.log.2` and so on. */
 export interface LogFile {
   readonly path: string;
-  /** Size at which it is renamed, in bytes. */
+  /** Maximum size before rotation, in bytes. */
   readonly maxBytes: number;
-  /** How many renamed ones are kept. */
+  /** Maximum number of rotated files. */
   readonly maxBackupCount: number;
 }
 
 /**
- * Makes a log.
+ * Creates a log.
  *
- * @throws {UserError} Where the file cannot be opened.
+ * @throws {UserError} If the log file cannot be opened.
  */
 export function createLog(options: LogOptions): Log {
   const formatter = options.format === "json" ? json : logfmt;
@@ -77,7 +75,7 @@ class LineHandler extends BaseHandler {
     try {
       this.#write(line);
     } catch {
-      // A full disk or a closed pipe must not end what the log tells of, and there is nobody to tell.
+      // A full disk or a closed pipe must not stop the exporter, and cannot be logged.
     }
   }
 }
@@ -91,11 +89,11 @@ function toFile({ path, maxBytes, maxBackupCount }: LogFile): (line: string) => 
   try {
     handler.setup();
   } catch (error) {
-    throw new UserError(`The log cannot be written to ${path}: ${error instanceof Error ? error.message : error}`);
+    throw new UserError(`Cannot open log file ${path}: ${messageOf(error)}`);
   }
   return (line) => {
     handler.log(line);
-    // It writes when its buffer is full; whoever follows the file wants the line now.
+    // Without a flush, lines appear in the file only when the buffer is full.
     handler.flush();
   };
 }
@@ -108,16 +106,16 @@ function entries(record: LogRecord): [string, Fields[string]][] {
     ["msg", record.msg],
     ...Object.entries(fields ?? {}),
   ];
-  return all.map(([name, value]) => [name, typeof value === "string" ? shortened(value) : value]);
+  return all.map(([name, value]) => [name, typeof value === "string" ? truncate(value) : value]);
 }
 
-/** Values are cut and not lines, so that a line keeps its form. */
-function shortened(value: string): string {
+/** Truncates values rather than lines, which keeps lines well-formed. */
+function truncate(value: string): string {
   return value.length > LOG_VALUE_LIMIT_CHARACTERS ? `${value.slice(0, LOG_VALUE_LIMIT_CHARACTERS - 1)}…` : value;
 }
 
 function json(record: LogRecord): string {
-  return escaped(JSON.stringify(Object.fromEntries(entries(record))));
+  return escape(JSON.stringify(Object.fromEntries(entries(record))));
 }
 
 function logfmt(record: LogRecord): string {
@@ -127,48 +125,15 @@ function logfmt(record: LogRecord): string {
     .join(" ");
 }
 
-/** Quoted unless it is a plain word: whatever is in it, it stays on its line and in its field. */
+/** Quotes a value unless it is a plain word, so that it cannot break the line or forge a field. */
 function quote(value: string): string {
-  return /^[\w.:/@+*[\]-]+$/.test(value) ? value : escaped(JSON.stringify(value));
+  return /^[\w.:/@+*[\]-]+$/.test(value) ? value : escape(JSON.stringify(value));
 }
 
-/** JSON without the characters that it leaves as they are, though terminals and log readers act on them. */
-function escaped(json: string): string {
+/** Escapes control characters and line separators that JSON leaves unescaped but terminals and log readers act on. */
+function escape(json: string): string {
   return json.replace(
     /[\u007f-\u009f\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-}
-
-/**
- * A consumer of observations that logs a line for each at DEBUG, and at the usual levels when Ollama goes away or comes
- * back. Prompts, answers, queries and headers are in no observation, so they are in no line.
- *
- * @param upstream How Ollama's address is shown.
- */
-export function logObservations(log: Log, upstream: string): Observe {
-  let isAway = false;
-  return (observation) => {
-    // A client that left says nothing of Ollama.
-    const away = observation.outcome === "client_closed" ? isAway : observation.outcome === "upstream_unreachable";
-    if (away && !isAway) log.warn("Ollama does not answer", { ollama: upstream, error: observation.upstreamError });
-    if (!away && isAway) log.info("Ollama answers again", { ollama: upstream });
-    isAway = away;
-    if (log.isDebug) log.debug("Request", requestFields(observation));
-  };
-}
-
-function requestFields(observation: Observation): Fields {
-  const { report } = observation;
-  return {
-    method: observation.method,
-    route: observation.route,
-    model: report.model ?? observation.requestedModel ?? (observation.api && UNKNOWN_MODEL),
-    status: observation.status,
-    outcome: observation.outcome,
-    promptTokens: report.promptTokens,
-    outputTokens: report.outputTokens,
-    seconds: Number(observation.durationSeconds.toFixed(3)),
-    firstOutputSeconds: observation.firstOutputSeconds && Number(observation.firstOutputSeconds.toFixed(3)),
-  };
 }

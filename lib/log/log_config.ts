@@ -1,39 +1,39 @@
 /**
- * `LOG_CONFIG`: level, format and file of the log. It also takes the level from logging files for Python, since the
- * original exporter had one.
+ * The log configuration file: level, format and log file. Python logging configurations, as used by the original
+ * exporter, are accepted for their level.
  *
  * @module
  */
 
 import { dirname } from "node:path";
-import { LOG_LEVELS, type LogLevel, SETTINGS } from "../settings/settings.ts";
+import { LOG_LEVELS, type LogFormat, type LogLevel, SETTINGS } from "../settings/settings.ts";
 import type { LogFile } from "./log.ts";
-import { Checker, filePath, isMapping, type Reader, readYaml, scalar, wholeNumber } from "../settings/yaml_file.ts";
+import { Checker, filePath, integer, isMapping, readYaml, scalar, type ValueReader } from "../settings/yaml_file.ts";
 
-/** What the file says. */
+/** Contents of a log configuration file. */
 export interface LogConfig {
-  /** Absent: the setting or its default. */
+  /** `undefined` if the file does not set it. */
   readonly level: LogLevel | undefined;
-  /** Absent: the setting or its default. */
-  readonly format: "text" | "json" | undefined;
-  /** Absent: the log goes to standard error only. */
+  /** `undefined` if the file does not set it. */
+  readonly format: LogFormat | undefined;
+  /** `undefined` logs to standard error only. */
   readonly file: LogFile | undefined;
-  /** Paths of the keys that were not used (`handlers`, `root.handlers`), to be named in one warning. */
+  /** Paths of unsupported keys of a Python file, such as `root.handlers`. */
   readonly ignored: readonly string[];
 }
 
 const DEFAULT_MAX_BYTES = 10_485_760;
 const DEFAULT_BACKUPS = 5;
-/** A file that is full after a few lines would be renamed all the time. */
-const LEAST_MAX_BYTES = 65_536;
-const MOST_MAX_BYTES = 1_099_511_627_776;
-const MOST_BACKUPS = 100;
+/** A smaller file would be rotated every few lines. */
+const MIN_FILE_BYTES = 65_536;
+const MAX_FILE_BYTES = 1_099_511_627_776;
+const MAX_BACKUPS = 100;
 
 /**
- * Reads the file.
+ * Reads a log configuration file.
  *
- * @returns `undefined` where there is no such file.
- * @throws {UserError} With line and column where it is not YAML, else with a line for everything that is wrong.
+ * @returns `undefined` if the file does not exist.
+ * @throws {UserError} If the file is invalid: with line and column of a syntax error, or with a line for each problem.
  */
 export async function loadLogConfig(path: string): Promise<LogConfig | undefined> {
   let value: unknown;
@@ -44,12 +44,12 @@ export async function loadLogConfig(path: string): Promise<LogConfig | undefined
     throw error;
   }
   const checker = new Checker(path);
-  const config = isPython(value) ? readPython(value, checker) : readOwn(value, checker, dirname(path));
+  const config = isPython(value) ? readPython(value, checker) : readNative(value, checker, dirname(path));
   checker.end();
   return config;
 }
 
-function readOwn(value: unknown, checker: Checker, folder: string): LogConfig {
+function readNative(value: unknown, checker: Checker, folder: string): LogConfig {
   const { level, format, file } = checker.mapping(value, "", {
     level: scalar(SETTINGS.logLevel.accepts, SETTINGS.logLevel.parse),
     format: scalar(SETTINGS.logFormat.accepts, SETTINGS.logFormat.parse),
@@ -58,29 +58,26 @@ function readOwn(value: unknown, checker: Checker, folder: string): LogConfig {
   return { level, format, file, ignored: [] };
 }
 
-function fileReader(folder: string): Reader<LogFile | undefined> {
+function fileReader(folder: string): ValueReader<LogFile | undefined> {
   return (value, key, checker) => {
-    const read = checker.mapping(value, key, {
+    const values = checker.mapping(value, key, {
       path: filePath(folder),
-      max_bytes: wholeNumber(LEAST_MAX_BYTES, MOST_MAX_BYTES),
-      backups: wholeNumber(1, MOST_BACKUPS),
+      max_bytes: integer(MIN_FILE_BYTES, MAX_FILE_BYTES),
+      backups: integer(1, MAX_BACKUPS),
     });
-    if (!("path" in read)) checker.add(`${key}.path is missing`);
-    if (read.path === undefined) return undefined;
-    const { path, max_bytes: maxBytes = DEFAULT_MAX_BYTES, backups: maxBackupCount = DEFAULT_BACKUPS } = read;
+    if (!("path" in values)) checker.add(`missing key ${key}.path`);
+    if (values.path === undefined) return undefined;
+    const { path, max_bytes: maxBytes = DEFAULT_MAX_BYTES, backups: maxBackupCount = DEFAULT_BACKUPS } = values;
     return { path, maxBytes, maxBackupCount };
   };
 }
 
-/** Python demands a version in every such file, and there is none in ours. */
+/** Every Python logging configuration has a `version`; ours has none. */
 function isPython(value: unknown): value is Record<string, unknown> {
   return isMapping(value) && Object.hasOwn(value, "version");
 }
 
-/**
- * The level is the root logger's; where that has none, the most talkative one of the other loggers, so that nothing is
- * missing that anybody asked for.
- */
+/** Takes the level of the root logger or, if it has none, the lowest level of the others, so as to lose no messages. */
 function readPython(value: Record<string, unknown>, checker: Checker): LogConfig {
   const { version: _, root = null, loggers = null, ...others } = value;
   const { level, ignored } = readLogger(root, "root", checker);
@@ -96,10 +93,10 @@ function readPython(value: Record<string, unknown>, checker: Checker): LogConfig
   return { level: LOG_LEVELS.find((known) => named.some((logger) => logger.level === known)), ...config };
 }
 
-/** What a Python logger says. NOTSET has a root logger log everything, another one as its parent does. */
+/** A Python logger. NOTSET makes the root logger log everything, and other loggers inherit the level. */
 interface PythonLogger {
   readonly level: LogLevel | "NOTSET" | undefined;
-  /** Paths of the other keys. */
+  /** Paths of its other keys. */
   readonly ignored: readonly string[];
 }
 
@@ -111,7 +108,7 @@ function readLogger(value: unknown, key: string, checker: Checker): PythonLogger
   };
 }
 
-/** Python's levels, by number and by name; the last is uvicorn's. */
+/** Python's levels; TRACE is uvicorn's. */
 const PYTHON_LEVELS: Readonly<Record<string, number>> = {
   NOTSET: 0,
   DEBUG: 10,
@@ -124,7 +121,7 @@ const PYTHON_LEVELS: Readonly<Record<string, number>> = {
   TRACE: 5,
 };
 
-const pythonLevel = scalar(`a number or one of ${Object.keys(PYTHON_LEVELS).join(", ")}`, (text) => {
+const pythonLevel = scalar(`an integer or one of ${Object.keys(PYTHON_LEVELS).join(", ")}`, (text) => {
   const name = text.toUpperCase();
   const level = /^\d+$/.test(text)
     ? Number(text)
@@ -133,6 +130,6 @@ const pythonLevel = scalar(`a number or one of ${Object.keys(PYTHON_LEVELS).join
     : undefined;
   if (level === undefined) return undefined;
   if (level === 0) return "NOTSET";
-  // Ours stand at 10, 20, 30 and 40; one between them shows what the next one shows.
+  // Our levels are 10, 20, 30 and 40; those in between are rounded up.
   return LOG_LEVELS[Math.min(Math.ceil(level / 10), LOG_LEVELS.length) - 1];
 });

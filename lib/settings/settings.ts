@@ -1,60 +1,71 @@
 /**
- * The settings: one table of flag, environment variable, default, parser and help. Nothing else knows their names.
+ * Table of all settings: flag, environment variable, default, parser and help text. No other file knows their names.
  *
  * @module
  */
 
 import { UserError } from "../errors.ts";
 import type { Address } from "../http.ts";
+import { parseDuration, parseInteger } from "./parse.ts";
 
-/** Levels of the log, from the most to the least talkative. */
+/** Log levels in increasing order of severity. */
 export const LOG_LEVELS = ["DEBUG", "INFO", "WARN", "ERROR"] as const;
-/** A level of the log. */
+/** A log level. */
 export type LogLevel = typeof LOG_LEVELS[number];
 
-/** What listens: `Deno.serve` or `node:http`. */
+/** Log output formats. */
+export const LOG_FORMATS = ["text", "json"] as const;
+/** A log output format. */
+export type LogFormat = typeof LOG_FORMATS[number];
+
+/** HTTP server implementations: `Deno.serve` and `node:http`. */
 export const WEB_SERVERS = ["deno", "node"] as const;
-/** What listens. */
+/** An HTTP server implementation. */
 export type WebServer = typeof WEB_SERVERS[number];
 
-/** All settings, as the program uses them. */
+/** Parsed values of all settings. */
 export interface Config {
   readonly ollamaHost: URL;
+  /** Milliseconds, over 0. */
   readonly probeTimeoutMs: number;
   readonly webServer: WebServer;
   readonly listenAddress: Address;
-  /** Where the own paths are served instead; `undefined`: on the listen address. */
+  /** Listen address of the admin endpoints; `undefined` serves them on `listenAddress`. */
   readonly metricsListenAddress: Address | undefined;
   readonly metricsPath: string;
-  /** Path of a file; `undefined`: neither TLS nor passwords. */
+  /** Path of the web config file; `undefined` disables TLS and authentication. */
   readonly webConfigFile: string | undefined;
-  /** Names in lower case; `*.example.com` stands for every name under `example.com`. */
+  /** Host names in lower case; `*.example.com` matches every name under `example.com`. */
   readonly allowedHosts: readonly string[];
+  /** Milliseconds; 0 aborts open requests at once. */
   readonly shutdownTimeoutMs: number;
   readonly openaiStreamUsage: boolean;
   readonly modelLabelLimit: number;
   readonly logLevel: LogLevel;
-  readonly logFormat: "text" | "json";
-  /** Path of a file; `undefined`: {@linkcode LOG_CONFIG_FILE}, if there is one. */
+  readonly logFormat: LogFormat;
+  /** Path of the log config file; `undefined` uses {@linkcode LOG_CONFIG_FILE} if it exists. */
   readonly logConfig: string | undefined;
 }
 
-/** File with settings of the log that is read where none is named, from the working directory. */
+/** Default log config file, relative to the working directory. */
 export const LOG_CONFIG_FILE = "log_config.yaml";
 
-/** One row of the table. */
+/** Maximum delay of a timer: its milliseconds are a signed 32-bit integer. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** A row of {@linkcode SETTINGS}. */
 export interface Setting<T> {
   /** Environment variable. */
   readonly variable: string;
-  /** Flag, which wins over the variable. */
+  /** Flag without its dashes; overrides the environment variable. */
   readonly flag: string;
-  /** Text that is parsed where neither is given, and for an empty one; empty: there is no value then. */
+  /** Text parsed if the setting is absent or empty. An empty default means no value. */
   readonly default: string;
-  /** What is accepted, for `--help`, the README and error messages. */
+  /** Accepted values, for `--help`, the README and error messages. */
   readonly accepts: string;
-  /** What it does, in one sentence. */
+  /** Description for `--help` and the README. */
   readonly help: string;
-  /** Returns the value, or `undefined` for what is not accepted. */
+  /** Returns the value, or `undefined` if the text is invalid. */
   readonly parse: (text: string) => T | undefined;
 }
 
@@ -64,40 +75,40 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     variable: "OLLAMA_HOST",
     flag: "ollama.host",
     default: "http://localhost:11434",
-    accepts: "`host`, `host:port`, `https://host/path`, as for `ollama`, but no port of another protocol",
-    help: "Where Ollama is.",
-    parse: (text) => reachable(parseOllamaHost(text)),
+    accepts: "`host`, `host:port` or `https://host/path`, as `ollama` does, except ports reserved for other protocols",
+    help: "Base URL of the Ollama server.",
+    parse: (text) => withAllowedPort(parseOllamaHost(text)),
   },
   probeTimeoutMs: {
     variable: "PROBE_TIMEOUT",
     flag: "ollama.probe-timeout",
     default: "3s",
-    accepts: "a duration over 0 such as `500ms`, `3s`, `1m30s`",
-    help: "How long Ollama may take to say how it is.",
-    parse: (text) => parseDuration(text) || undefined,
+    accepts: "a duration over 0 and up to `596h`, such as `500ms`, `3s` or `1m30s`",
+    help: "Timeout of each status request to Ollama (/api/version, /api/ps, /api/tags).",
+    parse: (text) => parseDuration(text, MAX_TIMER_MS) || undefined,
   },
   listenAddress: {
     variable: "LISTEN_ADDRESS",
     flag: "web.listen-address",
     default: "0.0.0.0:8000",
-    accepts: "`host:port`, `:port`, `[::]:port`",
-    help: "Address that clients use in place of Ollama's.",
+    accepts: "`host:port`, `:port` or `[::]:port`",
+    help: "Listen address for Ollama clients.",
     parse: parseAddress,
   },
   metricsListenAddress: {
     variable: "METRICS_LISTEN_ADDRESS",
     flag: "web.metrics-listen-address",
     default: "",
-    accepts: "`host:port`, `:port`, `[::]:port`",
-    help: "Address of the exporter's own paths. Without it they are on the listen address, with it only here.",
+    accepts: "`host:port`, `:port` or `[::]:port`",
+    help: "Separate listen address for the metrics, health and status endpoints.",
     parse: parseAddress,
   },
   metricsPath: {
     variable: "METRICS_PATH",
     flag: "web.telemetry-path",
     default: "/metrics",
-    accepts: "a path of letters, digits and `-._~/` such as `/metrics`; not `/`, nor under `/-/`, `/api/` or `/v1/`",
-    help: "Path of the metrics.",
+    accepts: "a path of letters, digits and `-._~/`, except `/` and paths under `/-/`, `/api/` or `/v1/`",
+    help: "Path under which to expose metrics.",
     parse: (text) => /^\/(?!(-|api|v1)\/)[\w.~/-]+$/.test(text) ? text : undefined,
   },
   webServer: {
@@ -105,88 +116,87 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "web.server",
     default: "deno",
     accepts: "`deno` (`Deno.serve`) or `node` (`node:http`)",
-    help: "What listens; only `node` notices every client that leaves before its answer begins.",
-    parse: (text) => WEB_SERVERS.find((known) => known === text),
+    help: "HTTP server implementation.",
+    parse: (text) => WEB_SERVERS.find((server) => server === text),
   },
   webConfigFile: {
     variable: "WEB_CONFIG_FILE",
     flag: "web.config.file",
     default: "",
-    accepts: "the path of a file in the exporter toolkit's format",
-    help: "TLS for the listener of the own paths, and passwords and a rate limit for these paths.",
+    accepts: "the path of a file in the exporter-toolkit format",
+    help: "Web configuration file: TLS, basic authentication and rate limit of the admin endpoints.",
     parse: parsePath,
   },
   allowedHosts: {
     variable: "ALLOWED_HOSTS",
     flag: "web.allowed-hosts",
     default: "",
-    accepts: "names, as in `ollama.example.com,*.example.org`",
-    help: "Names by which browsers may reach the exporter, beside addresses and local names.",
+    accepts: "comma-separated names such as `ollama.example.com,*.example.org`",
+    help: "Host names allowed in browser requests, besides addresses and local names.",
     parse: parseHosts,
   },
   shutdownTimeoutMs: {
     variable: "SHUTDOWN_TIMEOUT",
     flag: "web.shutdown-timeout",
     default: "30s",
-    accepts: "a duration such as `0s`, `30s`, `5m`",
-    help: "How long open requests may go on after SIGTERM or SIGINT.",
-    parse: parseDuration,
+    accepts: "a duration up to `596h`, such as `0`, `30s` or `5m`",
+    help: "Maximum time to wait for open requests after SIGTERM or SIGINT.",
+    parse: (text) => parseDuration(text, MAX_TIMER_MS),
   },
   openaiStreamUsage: {
     variable: "OPENAI_STREAM_USAGE",
     flag: "openai.stream-usage",
     default: "true",
     accepts: "`true` or `false`",
-    help:
-      "Whether OpenAI streams are asked for token counts where the client did not ask; the client does not see them.",
+    help: "Request usage (stream_options.include_usage) on OpenAI streams that lack it, and hide it from the client.",
     parse: (text) => text === "true" || text === "false" ? text === "true" : undefined,
   },
   modelLabelLimit: {
     variable: "MODEL_LABEL_LIMIT",
     flag: "metrics.model-limit",
     default: "200",
-    accepts: "a whole number from 1 to 10000",
-    help: "Distinct models in labels; the ones beyond it share the label `other`.",
+    accepts: "an integer from 1 to 10000",
+    help: "Maximum number of `model` label values; further models are reported as `other`.",
     parse: (text) => parseInteger(text, 1, 10_000),
   },
   logLevel: {
     variable: "LOG_LEVEL",
     flag: "log.level",
     default: "INFO",
-    accepts: "`DEBUG`, `INFO`, `WARNING` or `WARN`, `ERROR`, in any case",
-    help: "Least level that is logged. DEBUG logs a line for each request.",
+    accepts: "`DEBUG`, `INFO`, `WARN`, `WARNING` or `ERROR`, in any case",
+    help: "Minimum log level. DEBUG logs every request.",
     parse: parseLogLevel,
   },
   logFormat: {
     variable: "LOG_FORMAT",
     flag: "log.format",
     default: "text",
-    accepts: "`text` or `json`",
-    help: "Form of the log's lines.",
-    parse: (text) => text === "text" || text === "json" ? text : undefined,
+    accepts: "`text` (logfmt) or `json`",
+    help: "Log output format.",
+    parse: (text) => LOG_FORMATS.find((format) => format === text),
   },
   logConfig: {
     variable: "LOG_CONFIG",
     flag: "log.config",
     default: "",
     accepts: "the path of a YAML file",
-    help: `Level, format and file of the log; \`${LOG_CONFIG_FILE}\` of the working directory, if there is one.`,
+    help: `Log configuration file: level, format and log file. Defaults to \`${LOG_CONFIG_FILE}\` if it exists.`,
     parse: parsePath,
   },
 };
 
-/** What the command line asks for. `given` are the settings that have a value of their own, not their default. */
+/** Parsed command line. `given` holds the settings that were set, as opposed to left at their default. */
 export type Command =
   | { readonly name: "serve" | "health"; readonly config: Config; readonly given: ReadonlySet<keyof Config> }
   | { readonly name: "help" }
   | { readonly name: "version" };
 
 /**
- * Reads the command line and the environment.
+ * Parses the command line and the environment.
  *
- * @param args Arguments of the program: `--flag=value` or `--flag value`.
- * @param variable Value of an environment variable, or `undefined`.
- * @throws {UserError} Where an argument is unknown or a value not accepted; all of them are named.
+ * @param args Command-line arguments: `--flag=value` or `--flag value`.
+ * @param variable Returns the value of an environment variable, or `undefined` if it is not set.
+ * @throws {UserError} With a line for each unknown argument and each invalid value.
  */
 export function parseCommand(args: readonly string[], variable: (name: string) => string | undefined): Command {
   if (args.includes("--help") || args.includes("-h")) return { name: "help" };
@@ -204,7 +214,7 @@ export function parseCommand(args: readonly string[], variable: (name: string) =
     values.set(name, value);
     if (value !== undefined || text === "" && setting.default === "") continue;
     const source = flag === undefined ? setting.variable : `--${setting.flag}`;
-    problems.push(`${source} is ${JSON.stringify(text)}; accepted: ${setting.accepts}`);
+    problems.push(`${source}: expected ${setting.accepts}, got ${JSON.stringify(text)}`);
   }
   if (problems.length > 0) throw new UserError(problems.join("\n"));
   return { name, config: Object.fromEntries(values) as unknown as Config, given };
@@ -216,47 +226,35 @@ function parseFlags(args: readonly string[], problems: string[]): Map<string, st
   for (let index = 0; index < args.length; index++) {
     const [, flag = "", inline] = /^--?([^=]+)(?:=(.*))?$/s.exec(args[index] ?? "") ?? [];
     if (!known.has(flag)) {
-      problems.push(`Unknown argument ${JSON.stringify(args[index])}; --help lists what is accepted`);
+      problems.push(`Unknown argument ${JSON.stringify(args[index])}: see --help`);
       continue;
     }
     const value = inline ?? args[++index];
-    if (value === undefined) problems.push(`--${flag} has no value; accepted: --${flag}=VALUE`);
+    if (value === undefined) problems.push(`--${flag}: missing value`);
     else flags.set(flag, value);
   }
   return flags;
 }
 
-/** The text of `--help`. */
+/** Returns the text of `--help`. */
 export function helpText(): string {
   const rows = Object.values(SETTINGS).map((setting) =>
     [
       `  --${setting.flag}=${JSON.stringify(setting.default)}  (${setting.variable})`,
-      `      ${setting.help} Accepted: ${setting.accepts}.`,
+      `      ${setting.help} Accepts ${setting.accepts}.`,
     ].join("\n")
   );
   return [
     "Usage: ollama-exporter [flags]",
-    "       ollama-exporter health [flags]   asks the running exporter whether it serves; exits with 0 or 1",
+    "       ollama-exporter health [flags]   checks a running exporter: exits with 0 if it is healthy, else with 1",
     "",
-    "A transparent proxy in front of Ollama that turns the traffic into Prometheus metrics.",
-    "A flag wins over the environment variable in brackets.",
+    "A transparent proxy for Ollama that exports Prometheus metrics about its traffic.",
+    "Flags override the environment variables in parentheses.",
     "",
     ...rows,
-    "  --help",
-    "  --version",
+    "  --help  Print this help and exit.",
+    "  --version  Print version information and exit.",
   ].join("\n");
-}
-
-/** A duration as Go writes it, in milliseconds. */
-function parseDuration(text: string): number | undefined {
-  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return undefined;
-  const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-  let sum = 0;
-  for (const [, number, , unit = ""] of text.matchAll(/(\d+(\.\d+)?)(ms|s|m|h)/g)) {
-    sum += Number(number) * (units[unit] ?? NaN);
-  }
-  // Timers hold 31 bits of milliseconds.
-  return sum < 2 ** 31 ? sum : undefined;
 }
 
 function parsePath(text: string): string | undefined {
@@ -266,11 +264,6 @@ function parsePath(text: string): string | undefined {
 function parseHosts(text: string): string[] | undefined {
   const hosts = text.toLowerCase().split(",").map((host) => host.trim()).filter((host) => host !== "");
   return hosts.every((host) => /^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(host)) ? hosts : undefined;
-}
-
-function parseInteger(text: string, least: number, most: number): number | undefined {
-  const value = Number(text);
-  return /^\d+$/.test(text) && value >= least && value <= most ? value : undefined;
 }
 
 function parseLogLevel(text: string): LogLevel | undefined {
@@ -286,9 +279,9 @@ function parseAddress(text: string): Address | undefined {
 }
 
 /**
- * `OLLAMA_HOST` by Ollama's own rules (section 7.2 of the API), as a client that has to connect to it.
+ * Parses `OLLAMA_HOST` by Ollama's own rules (docs/ollama-api.md 7.2) into a URL that a client can connect to.
  *
- * @returns `undefined` for a scheme or a host that HTTP cannot be spoken to.
+ * @returns `undefined` if the scheme is neither `http` nor `https`, or the host is invalid.
  */
 export function parseOllamaHost(text: string): URL | undefined {
   const value = text.trim().replace(/^["']+|["']+$/g, "").trim();
@@ -302,19 +295,19 @@ export function parseOllamaHost(text: string): URL | undefined {
   const slash = rest.indexOf("/");
   const authority = slash < 0 ? rest : rest.slice(0, slash);
   const path = slash < 0 ? "" : rest.slice(slash);
-  // Ollama would take these for parts of a name or a path; they can only be mistakes.
+  // Ollama would treat these as part of the name or path; they can only be mistakes.
   if (/[@\s\\]/.test(authority) || /[?#]/.test(rest)) return undefined;
   let { host, port } = splitHostPort(authority) ?? { host: authority.replace(/^\[|\]$/g, ""), port: "" };
   if (!/^\d+$/.test(port) || Number(port) > 65535) port = defaultPort;
   if (host.includes(":")) host = `[${host}]`;
   const url = URL.parse(`${scheme}://${host || "127.0.0.1"}:${port}${path}`) ?? undefined;
-  // An address that means "all of them" is one to listen on; a client connects to the loopback of its family.
+  // Unspecified addresses are for listening only; a client connects to the loopback address of the same family.
   if (url?.hostname === "0.0.0.0") url.hostname = "127.0.0.1";
   if (url?.hostname === "[::]") url.hostname = "[::1]";
   return url;
 }
 
-/** Ports of other protocols, to which `fetch` does not connect (WHATWG Fetch, 2.9). */
+/** Ports that `fetch` refuses to connect to (WHATWG Fetch, 2.9). */
 // deno-fmt-ignore
 const BAD_PORTS = new Set([
   0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
@@ -323,11 +316,11 @@ const BAD_PORTS = new Set([
   6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
 ]);
 
-function reachable(url: URL | undefined): URL | undefined {
+function withAllowedPort(url: URL | undefined): URL | undefined {
   return url !== undefined && url.port !== "" && BAD_PORTS.has(Number(url.port)) ? undefined : url;
 }
 
-/** Go's `net.SplitHostPort`: `undefined` where the text has no port, or colons that belong to neither. */
+/** Splits like Go's `net.SplitHostPort`; returns `undefined` if the port is missing or there are too many colons. */
 function splitHostPort(text: string): { host: string; port: string } | undefined {
   const [, bracketed, plain, port] = /^(?:\[([^[\]]*)\]|([^:[\]]*)):([^:[\]]*)$/.exec(text) ?? [];
   return port === undefined ? undefined : { host: bracketed ?? plain ?? "", port };

@@ -1,7 +1,7 @@
 /**
- * Settings in YAML files: reads them within bounds, and checks them key by key.
+ * YAML configuration files: bounded reading and validation key by key.
  *
- * Every scalar stays the text that the file has (YAML's failsafe schema): a user may be called `null` or `0x10`.
+ * Scalars are kept as text (YAML's failsafe schema), since a user name may be `null` or `0x10`.
  *
  * @module
  */
@@ -9,37 +9,39 @@
 import { isAbsolute, join } from "node:path";
 import { parse } from "@std/yaml/parse";
 import { messageOf, UserError } from "../errors.ts";
+import { parseInteger } from "./parse.ts";
 
-/** Largest file that is read, in bytes: certificates with long chains stay far below. */
+/** Maximum size of a file, in bytes; long certificate chains are far below it. */
 export const FILE_LIMIT_BYTES = 1_048_576;
 
-/** Longest value that an error message quotes, in characters. */
+/** Maximum length of a value quoted in an error message, in characters. */
 export const QUOTE_LIMIT_CHARACTERS = 80;
 
 /**
  * Reads a text file.
  *
- * @throws {Deno.errors.NotFound} Where there is none.
- * @throws {Error} Where it cannot be read, is no file, is too large or not UTF-8.
+ * @throws {Deno.errors.NotFound} If it does not exist.
+ * @throws {Error} If it cannot be read, is not a regular file, exceeds {@linkcode FILE_LIMIT_BYTES} or is not UTF-8.
  */
 export async function readText(path: string): Promise<string> {
   const { isFile, size } = await Deno.stat(path);
-  // A pipe could be read once only, and a device for ever.
-  if (!isFile) throw new Error("It is not a file");
-  if (size > FILE_LIMIT_BYTES) throw new Error(`It has ${size} bytes; accepted: up to ${FILE_LIMIT_BYTES}`);
+  // A pipe can be read only once, a device forever.
+  if (!isFile) throw new Error("Not a regular file");
+  if (size > FILE_LIMIT_BYTES) throw new Error(`File too large: ${size} bytes, maximum ${FILE_LIMIT_BYTES}`);
   const bytes = await Deno.readFile(path);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new Error("It is not UTF-8");
+    throw new Error("Not valid UTF-8");
   }
 }
 
 /**
- * Reads a YAML file: texts, lists and mappings; `null` where it has nothing.
+ * Reads a YAML file.
  *
- * @throws {UserError} Where it cannot be read, or is not YAML: with line and column, and without quoting anything,
- * since it may be a password. The cause is {@linkcode Deno.errors.NotFound} where there is no such file.
+ * @returns Strings, arrays and mappings; `null` for an empty document or value.
+ * @throws {UserError} If the file cannot be read or is not YAML. Syntax errors have line and column but never quote the
+ * file, which may contain passwords. The cause is {@linkcode Deno.errors.NotFound} if the file does not exist.
  */
 export async function readYaml(path: string): Promise<unknown> {
   try {
@@ -53,70 +55,66 @@ function parseYaml(text: string): unknown {
   try {
     return parse(text, { schema: "failsafe" });
   } catch (error) {
-    // After the position comes the line itself.
+    // The position is followed by a quote of the line.
     const [, reason, line, column] = /^(.*?) at line (\d+), column (\d+)/s.exec(messageOf(error)) ?? [];
-    if (reason === undefined) throw new Error(`It is not YAML: ${messageOf(error)}`);
+    if (reason === undefined) throw new Error(`Not valid YAML: ${messageOf(error)}`);
     throw new Error(`Line ${line}, column ${column}: ${reason.replace(/"[^"]*"|!<[^>]*>/g, "…")}`);
   }
 }
 
-/** Reads the value of a key, which is given by its path (`rate_limit.burst`), and notes what is wrong with it. */
-export type Reader<T> = (value: unknown, key: string, checker: Checker) => T;
+/** Reads a value and reports problems to the checker. `key` is the path of its key, such as `rate_limit.burst`. */
+export type ValueReader<T> = (value: unknown, key: string, checker: Checker) => T;
 
-/** What readers have read, by the key. */
-export type Read<Readers> = { [Name in keyof Readers]?: Readers[Name] extends Reader<infer T> ? T : never };
+/** Values by key, as the readers returned them; keys absent from the file are absent here. */
+type Values<Readers> = { [Name in keyof Readers]?: Readers[Name] extends ValueReader<infer T> ? T : never };
 
-/** Checks a file's values and gathers what is wrong with them, so that all of it can be told at once. */
+/** Validates the values of a file and collects all problems, to be reported together. */
 export class Checker {
   readonly #path: string;
   readonly #problems: string[] = [];
 
-  /**
-   * Begins a check.
-   *
-   * @param path The file, which each problem names.
-   */
+  /** Starts the validation of the file at `path`, which prefixes each problem. */
   constructor(path: string) {
     this.#path = path;
   }
 
-  /** Notes a problem: a sentence that begins with the path of the key. */
+  /** Adds a problem. */
   add(problem: string): void {
     this.#problems.push(`${this.#path}: ${problem}`);
   }
 
-  /** Notes that a value is not accepted, and quotes it. */
-  refuse(value: unknown, key: string, accepts: string): void {
-    this.add(`${key || "The file"} is ${quoted(value)}; accepted: ${accepts}`);
+  /** Adds the problem that a value is invalid, quoting it. An empty `key` stands for the whole file. */
+  reject(value: unknown, key: string, accepts: string): void {
+    this.add(`${key && `${key}: `}expected ${accepts}, got ${quoted(value)}`);
   }
 
-  /** The entries of a mapping; none where it is empty, or something else, which is a problem. */
+  /** Returns the entries of a mapping. Anything else has none; unless it is empty, it is a problem. */
   entries(value: unknown, key: string): [string, unknown][] {
     if (isMapping(value)) return Object.entries(value);
-    if (value !== null) this.refuse(value, key, "a mapping");
+    if (value !== null) this.reject(value, key, "a mapping");
     return [];
   }
 
-  /** Reads a mapping in which each key has its reader. Any other key is a problem. */
-  mapping<Readers extends Record<string, Reader<unknown>>>(
+  /** Reads a mapping with a reader per key. Any other key is a problem. */
+  mapping<Readers extends Record<string, ValueReader<unknown>>>(
     value: unknown,
     key: string,
     readers: Readers,
-  ): Read<Readers> {
-    const read: Record<string, unknown> = {};
+  ): Values<Readers> {
+    const values: Record<string, unknown> = {};
     for (const [name, inner] of this.entries(value, key)) {
       const path = key === "" ? name : `${key}.${name}`;
       const reader = Object.hasOwn(readers, name) ? readers[name] : undefined;
-      if (reader !== undefined) read[name] = reader(inner, path, this);
-      else this.add(`${path} is not supported; supported: ${Object.keys(readers).join(", ")}`);
+      if (reader !== undefined) values[name] = reader(inner, path, this);
+      else this.add(`unknown key ${path}: expected one of ${Object.keys(readers).join(", ")}`);
     }
-    return read as Read<Readers>;
+    return values as Values<Readers>;
   }
 
   /**
-   * Ends the check.
+   * Ends the validation.
    *
-   * @throws {UserError} Where anything was wrong, with a line for each problem.
+   * @throws {UserError} If there were problems, with a line for each.
    */
   end(): void {
     if (this.#problems.length > 0) throw new UserError(this.#problems.join("\n"));
@@ -124,39 +122,36 @@ export class Checker {
 }
 
 /**
- * A reader of a scalar.
+ * Makes a reader of a scalar.
  *
- * @param accepts What is accepted, for the problem.
- * @param parse Returns `undefined` for what is not accepted.
+ * @param accepts Accepted values, for the problem.
+ * @param parse Returns `undefined` if the text is invalid.
  */
-export function scalar<T>(accepts: string, parse: (text: string) => T | undefined): Reader<T | undefined> {
+export function scalar<T>(accepts: string, parse: (text: string) => T | undefined): ValueReader<T | undefined> {
   return (value, key, checker) => {
     const parsed = typeof value === "string" ? parse(value) : undefined;
-    if (parsed === undefined) checker.refuse(value, key, accepts);
+    if (parsed === undefined) checker.reject(value, key, accepts);
     return parsed;
   };
 }
 
-/** A reader of the path of a file, from the folder of the file that names it. */
-export function filePath(folder: string): Reader<string | undefined> {
+/** Makes a reader of a file path, relative to `folder`. */
+export function filePath(folder: string): ValueReader<string | undefined> {
   return scalar("a path", (text) => text === "" ? undefined : isAbsolute(text) ? text : join(folder, text));
 }
 
-/** A reader of a whole number. */
-export function wholeNumber(least: number, most: number): Reader<number | undefined> {
-  return scalar(`a whole number from ${least} to ${most}`, (text) => {
-    const value = Number(text);
-    return /^\d+$/.test(text) && value >= least && value <= most ? value : undefined;
-  });
+/** Makes a reader of an integer between `min` and `max`, inclusive. */
+export function integer(min: number, max: number): ValueReader<number | undefined> {
+  return scalar(`an integer from ${min} to ${max}`, (text) => parseInteger(text, min, max));
 }
 
-/** Whether a value is a mapping. */
+/** Reports whether a value is a mapping. */
 export function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function quoted(value: unknown): string {
-  if (value === null) return "empty";
+  if (value === null) return "nothing";
   if (typeof value === "object") return Array.isArray(value) ? "a list" : "a mapping";
   const text = JSON.stringify(value);
   return text.length > QUOTE_LIMIT_CHARACTERS ? `${text.slice(0, QUOTE_LIMIT_CHARACTERS)}…` : text;

@@ -6,38 +6,35 @@
 
 import { type Compare, costOf, decoyHash } from "./bcrypt.ts";
 
-/** Comparisons that may be open at once; further ones are refused until one has ended. */
+/** Maximum number of concurrent password comparisons; beyond it, requests are rejected unchecked. */
 export const PENDING_LIMIT = 8;
-/** Refused credentials that are remembered, so that a scraper with an old password costs nothing. */
-export const REFUSED_LIMIT = 256;
+/** Number of rejected credentials to cache, which makes a scraper with an outdated password cheap. */
+export const REJECTED_LIMIT = 256;
 
-/** What to do with a request; `busy`: too many unknown credentials are being compared, so it was not looked at. */
-export type Verdict = "accepted" | "refused" | "busy";
+/** Result of a check; `busy` means that too many comparisons are in progress to check the credentials. */
+export type Verdict = "accepted" | "rejected" | "busy";
 
-/** What a header says. */
+/** User name and password of an `Authorization` header. */
 export interface Credentials {
   readonly user: string;
   readonly password: string;
 }
 
-/** A fixed set of users. Passwords are not kept: what was compared is remembered as a digest under a key of its own. */
+/** Authenticates a fixed set of users. Credentials are cached as keyed digests; passwords are not stored. */
 export class BasicAuth {
   readonly #users: ReadonlyMap<string, string>;
-  /** A hash of each user's cost, to be compared for those who are not users. */
+  /** Hashes of the same costs as the users' hashes, compared for unknown users. */
   readonly #decoys: readonly string[];
   readonly #compare: Compare;
   readonly #key = crypto.subtle.generateKey({ name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  /** Digest of the last accepted credentials, by user: what strangers send cannot push it out. */
+  /** Digest of the last accepted credentials by user. Failed attempts cannot evict it. */
   readonly #accepted = new Map<string, string>();
-  /** Digests, the longest unused first. */
-  readonly #refused = new Set<string>();
+  /** Digests of rejected credentials, least recently used first. */
+  readonly #rejected = new Set<string>();
+  /** Comparisons in progress, by digest. */
   readonly #pending = new Map<string, Promise<boolean>>();
 
-  /**
-   * Sets up.
-   *
-   * @param users Bcrypt hash by name, at least one.
-   */
+  /** @param users Bcrypt hash by user name; at least one. */
   constructor(users: ReadonlyMap<string, string>, compare: Compare) {
     this.#users = users;
     this.#decoys = [...users.values()].map((hash) => decoyHash(costOf(hash) ?? 10));
@@ -45,24 +42,24 @@ export class BasicAuth {
   }
 
   /**
-   * Judges the value of an `Authorization` header. Unknown users are compared as known ones are, so that the time that
-   * it takes does not tell who is a user.
+   * Checks the value of an `Authorization` header. Unknown users cost a comparison too, so that timing does not reveal
+   * which users exist.
    *
-   * @throws {Error} Where the comparison could not be made.
+   * @throws {Error} If the comparison fails.
    */
   async check(authorization: string | null): Promise<Verdict> {
     const credentials = parseBasic(authorization);
-    if (credentials === undefined) return "refused";
+    if (credentials === undefined) return "rejected";
     const digest = await this.#digest(credentials);
     if (this.#accepted.get(credentials.user) === bytesToText(digest)) return "accepted";
-    return await this.#judge(credentials, digest);
+    return await this.#authenticate(credentials, digest);
   }
 
-  async #judge(credentials: Credentials, digest: Uint8Array): Promise<Verdict> {
+  async #authenticate(credentials: Credentials, digest: Uint8Array): Promise<Verdict> {
     const key = bytesToText(digest);
-    if (this.#refused.delete(key)) {
-      this.#refused.add(key);
-      return "refused";
+    if (this.#rejected.delete(key)) {
+      this.#rejected.add(key);
+      return "rejected";
     }
     let pending = this.#pending.get(key);
     if (pending === undefined) {
@@ -72,22 +69,22 @@ export class BasicAuth {
     }
     const isAccepted = await pending;
     if (isAccepted) this.#accepted.set(credentials.user, key);
-    else this.#refuse(key);
-    return isAccepted ? "accepted" : "refused";
+    else this.#addRejected(key);
+    return isAccepted ? "accepted" : "rejected";
   }
 
   async #matches({ user, password }: Credentials, digest: Uint8Array): Promise<boolean> {
     const hash = this.#users.get(user);
-    // The same unknown name always gets the same decoy, as a known one always has the same hash.
+    // Repeated credentials get the same decoy, as a known user always has the same hash.
     const decoy = this.#decoys[(digest[0] ?? 0) % this.#decoys.length] ?? "";
     const matches = await this.#compare(password, hash ?? decoy);
     return matches && hash !== undefined;
   }
 
-  #refuse(key: string): void {
-    this.#refused.add(key);
-    const [oldest] = this.#refused;
-    if (this.#refused.size > REFUSED_LIMIT && oldest !== undefined) this.#refused.delete(oldest);
+  #addRejected(key: string): void {
+    this.#rejected.add(key);
+    const [oldest] = this.#rejected;
+    if (this.#rejected.size > REJECTED_LIMIT && oldest !== undefined) this.#rejected.delete(oldest);
   }
 
   async #digest({ user, password }: Credentials): Promise<Uint8Array> {
@@ -100,7 +97,7 @@ function bytesToText(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
 }
 
-/** The credentials in an `Authorization` header, which are UTF-8; `undefined` where there are none. */
+/** Parses the credentials of an `Authorization` header, encoded in UTF-8. Returns `undefined` if they are invalid. */
 export function parseBasic(authorization: string | null): Credentials | undefined {
   const [, base64] = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(authorization ?? "") ?? [];
   if (base64 === undefined || base64.length % 4 !== 0) return undefined;
@@ -112,7 +109,7 @@ export function parseBasic(authorization: string | null): Credentials | undefine
     return undefined;
   }
   const colon = text.indexOf(":");
-  // Neither part may have control characters (RFC 7617, 2).
+  // Control characters are invalid in both parts (RFC 7617, 2).
   // deno-lint-ignore no-control-regex
   if (colon < 0 || /[\u0000-\u001f\u007f]/.test(text)) return undefined;
   return { user: text.slice(0, colon), password: text.slice(colon + 1) };

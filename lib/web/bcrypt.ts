@@ -1,63 +1,65 @@
 /**
- * Compares passwords with bcrypt hashes in a thread of its own, one after the other.
+ * Compares passwords with bcrypt hashes in a worker, one at a time.
  *
  * @module
  */
 
-import type { Answer, Question } from "./bcrypt_worker.ts";
+import type { CompareRequest, CompareResult } from "./bcrypt_worker.ts";
 
-/** Whether a password belongs to a hash. It may take seconds: bound how many are asked at once. */
+/** Reports whether a password matches a hash. Takes up to seconds: callers must bound concurrency. */
 export type Compare = (password: string, hash: string) => Promise<boolean>;
 
-/** Least and most cost of a hash: at the most one comparison takes about 5 seconds of one core. */
-const COSTS = { least: 4, most: 16 } as const;
-/** Which hashes are accepted, for error messages. */
+/** Minimum cost of a hash. */
+const MIN_COST = 4;
+/** Maximum cost of a hash; a comparison takes about 5 seconds of one core. */
+const MAX_COST = 16;
+/** Description of accepted hashes, for error messages. */
 export const ACCEPTED_HASHES =
-  `a bcrypt hash such as \`htpasswd -nBC 10 ""\` prints, of cost ${COSTS.least} to ${COSTS.most}`;
+  `a bcrypt hash with a cost of ${MIN_COST} to ${MAX_COST}, such as \`htpasswd -nBC 10 ""\` prints`;
 
-/** The cost of a bcrypt hash; `undefined` where it is none that is accepted. */
+/** Returns the cost of a bcrypt hash, or `undefined` if the hash is not accepted. */
 export function costOf(hash: string): number | undefined {
-  // The salt is 22 characters, the digest 31. `2x` marks the hashes of a library with a defect.
+  // 22 characters of salt and 31 of digest. `2x` marks hashes of a defective library.
   const [, digits] = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/.exec(hash) ?? [];
   const cost = Number(digits);
-  return cost >= COSTS.least && cost <= COSTS.most ? cost : undefined;
+  return cost >= MIN_COST && cost <= MAX_COST ? cost : undefined;
 }
 
-/** A hash that no known password belongs to: comparing with it takes as long as with a real one of its cost. */
-export function decoyHash(cost: number = COSTS.least): string {
+/** Returns a hash without a known password. Comparing with it takes as long as with a real hash of the same cost. */
+export function decoyHash(cost: number = MIN_COST): string {
   return `$2b$${String(cost).padStart(2, "0")}$${"e".repeat(53)}`;
 }
 
-/** The thread. It is started by the first comparison, which blocks for about 20 ms, and kept: about 25 MB. */
+/** The worker. The first comparison starts it, which blocks for about 20 ms; it takes about 25 MB. */
 export class Bcrypt {
   #worker: Worker | undefined;
   #lastId = 0;
-  readonly #open = new Map<number, { resolve(matches: boolean): void; reject(error: Error): void }>();
+  readonly #pending = new Map<number, { resolve(matches: boolean): void; reject(error: Error): void }>();
 
   /**
-   * Compares.
+   * Reports whether a password matches a hash.
    *
-   * @throws {Error} Where the thread cannot be started, which needs read access to its module, or was closed.
+   * @throws {Error} If the worker was closed, or cannot start; it needs read access to its module.
    */
   compare(password: string, hash: string): Promise<boolean> {
     const id = ++this.#lastId;
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
-    this.#open.set(id, { resolve, reject });
+    this.#pending.set(id, { resolve, reject });
     this.#worker ??= this.#start();
-    this.#worker.postMessage({ id, password, hash } satisfies Question);
+    this.#worker.postMessage({ id, password, hash } satisfies CompareRequest);
     return promise;
   }
 
   #start(): Worker {
     const worker = new Worker(new URL("./bcrypt_worker.ts", import.meta.url), { type: "module" });
-    worker.onmessage = ({ data: { id, matches } }: MessageEvent<Answer>) => {
-      this.#open.get(id)?.resolve(matches);
-      this.#open.delete(id);
+    worker.onmessage = ({ data: { id, matches } }: MessageEvent<CompareResult>) => {
+      this.#pending.get(id)?.resolve(matches);
+      this.#pending.delete(id);
     };
     worker.onerror = (event) => {
-      // Otherwise it would end the process.
+      // Otherwise the error would end the process.
       event.preventDefault();
-      this.#fail(new Error(`The thread that compares passwords failed: ${event.message}`));
+      this.#fail(new Error(`Password worker failed: ${event.message}`));
     };
     return worker;
   }
@@ -65,12 +67,12 @@ export class Bcrypt {
   #fail(error: Error): void {
     this.#worker?.terminate();
     this.#worker = undefined;
-    for (const { reject } of this.#open.values()) reject(error);
-    this.#open.clear();
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
   }
 
-  /** Ends the thread. Comparisons that are open fail. */
+  /** Terminates the worker. Pending comparisons fail. */
   close(): void {
-    this.#fail(new Error("The thread that compares passwords was closed"));
+    this.#fail(new Error("Password worker closed"));
   }
 }

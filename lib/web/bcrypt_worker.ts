@@ -1,30 +1,31 @@
 /**
- * The thread in which `bcrypt.ts` has passwords compared. One comparison takes 50 to 100 ms at the usual cost,
- * and `bcryptjs` gives way only after 100 ms: streams would feel that. `deno compile` needs `--include` of this file.
+ * Worker of `bcrypt.ts`. A comparison takes 50 to 100 ms at the usual cost, and `bcryptjs` yields to the event loop
+ * only every 100 ms, which would stall proxied streams. `deno compile` needs `--include` of this file.
  *
  * @module
  */
 
 import { compareSync } from "bcryptjs";
 
-/** What the thread is asked. */
-export interface Question {
+/** Message to the worker. */
+export interface CompareRequest {
+  /** Echoed in the result. */
   readonly id: number;
   readonly password: string;
   readonly hash: string;
 }
 
-/** What the thread answers. */
-export interface Answer {
-  /** Of the question. */
+/** Message from the worker. */
+export interface CompareResult {
+  /** Id of the request. */
   readonly id: number;
   readonly matches: boolean;
 }
 
-/** The thread's side of the channel, which Deno types only for programs that are nothing but workers. */
+/** The worker's global scope, which Deno types only with the `deno.worker` library. */
 declare const self: {
-  addEventListener(type: "message", listener: (event: MessageEvent<Question>) => void): void;
-  postMessage(answer: Answer): void;
+  addEventListener(type: "message", listener: (event: MessageEvent<CompareRequest>) => void): void;
+  postMessage(result: CompareResult): void;
 };
 
 self.addEventListener("message", ({ data: { id, password, hash } }) => {

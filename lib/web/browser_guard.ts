@@ -1,27 +1,27 @@
 /**
- * Protection from web pages that reach for a server on the user's own network (DNS rebinding).
+ * Protection against DNS rebinding: web pages that reach servers on the user's own network.
  *
- * Ollama refuses foreign Host names when it listens on loopback (section 5.1 of its API). A proxy in front of it sends
- * its own Host, so that the check has to be made here. Programs that are no browsers are never affected.
+ * Ollama rejects foreign Host names if it listens on loopback (docs/ollama-api.md 5.1). As a proxy sends a Host of its
+ * own, the check has to be made here. Clients other than browsers are not affected.
  *
  * @module
  */
 
-/** Only browsers send these, and a page cannot take them out. */
+/** Headers that only browsers send and that pages cannot remove. */
 const BROWSER_HEADERS = ["origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user"];
 
-/** Top-level names that no public DNS answers for. */
+/** Top-level domains that public DNS does not resolve. */
 const LOCAL_DOMAINS = [".localhost", ".local", ".internal"];
 
 /**
- * Whether a request may be answered.
+ * Reports whether a request may be handled, by its Host header.
  *
- * @param allowedHosts Further names in lower case; `*.example.com` stands for every name under `example.com`.
+ * @param allowedHosts Additional names in lower case; `*.example.com` matches every name under `example.com`.
  */
 export function isAllowed(headers: Headers, allowedHosts: readonly string[]): boolean {
   if (!BROWSER_HEADERS.some((name) => headers.has(name))) return true;
   const host = (headers.get("host") ?? "").toLowerCase().replace(/:\d*$/, "").replace(/\.$/, "");
-  // A name without a dot is resolved on the own network, an address is not resolved at all.
+  // Names without a dot are resolved on the local network only, addresses not at all.
   if (!host.includes(".") || /^\[[\da-f:.]+\]$/.test(host) || /^\d+(\.\d+){3}$/.test(host)) return true;
   if (LOCAL_DOMAINS.some((domain) => host.endsWith(domain))) return true;
   return allowedHosts.some((allowed) => allowed.startsWith("*.") ? host.endsWith(allowed.slice(1)) : host === allowed);

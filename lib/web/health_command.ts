@@ -1,5 +1,5 @@
 /**
- * The `health` command: asks a running exporter whether it serves, for health checks of images and units.
+ * The `health` command: checks a running exporter, for health checks of containers and units.
  *
  * @module
  */
@@ -7,27 +7,27 @@
 import { request as plainRequest } from "node:http";
 import { request as tlsRequest } from "node:https";
 import type { Address } from "../http.ts";
-import { HEALTHY_PATH } from "./handlers.ts";
+import { HEALTHY_PATH } from "./paths.ts";
 
-/** Options of {@linkcode askHealth}. */
+/** Options of {@linkcode requestHealth}. */
 export interface HealthOptions {
   /**
-   * Whether the exporter speaks TLS. Default: it does not. Its certificate is not verified: it is the same machine,
-   * nothing secret is sent, and its own name or issuer need not be known here.
+   * Whether the exporter uses TLS. Default: false. The certificate is not verified: the connection does not leave the
+   * machine, carries no secrets, and the certificate need not be issued for a local name.
    */
   readonly tls?: boolean;
-  /** How long the exporter may take to answer, in milliseconds. Default: 5 seconds. */
+  /** Timeout of the request, in milliseconds. Default: 5000. */
   readonly timeoutMs?: number;
 }
 
 /**
- * Asks an exporter of this machine.
+ * Requests the liveness endpoint of an exporter on this machine.
  *
- * @param address Where it listens; an unspecified address is asked through the loopback of its family.
- * @returns The status line of its answer.
- * @throws {Error} Where it does not answer, or not in time.
+ * @param address Its listen address; for an unspecified address, connects to the loopback address of the same family.
+ * @returns The status line of the response.
+ * @throws {Error} If there is no response within the timeout.
  */
-export function askHealth(
+export function requestHealth(
   { hostname, port }: Address,
   { tls = false, timeoutMs = 5000 }: HealthOptions = {},
 ): Promise<string> {
@@ -39,7 +39,7 @@ export function askHealth(
     agent: false,
     ...tls && { rejectUnauthorized: false },
   });
-  const timer = setTimeout(() => request.destroy(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
+  const timer = setTimeout(() => request.destroy(new Error(`No response within ${timeoutMs} ms`)), timeoutMs);
   return new Promise<string>((resolve, reject) => {
     request.on("error", reject);
     request.on("response", (response) => {
@@ -50,7 +50,7 @@ export function askHealth(
   }).finally(() => clearTimeout(timer));
 }
 
-/** Whether a status line says that the exporter serves. One that asks for a password or for patience does so too. */
+/** Reports whether a status line is that of a healthy exporter: also if it requires a password or limits the rate. */
 export function isHealthy(statusLine: string): boolean {
   return /^\S+ (200|401|429) /.test(statusLine);
 }

@@ -1,6 +1,6 @@
 /**
- * `WEB_CONFIG_FILE`: TLS, users and rate limit in the format of Prometheus' exporter toolkit, as far as it makes sense
- * here (https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md).
+ * The web configuration file: the TLS, users and rate limit sections of the exporter-toolkit format
+ * (https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md).
  *
  * @module
  */
@@ -8,58 +8,59 @@
 import { dirname } from "node:path";
 import { messageOf } from "../errors.ts";
 import type { TlsConfig } from "../http.ts";
-import { ACCEPTED_HASHES, costOf } from "./bcrypt.ts";
+import { parseDuration } from "../settings/parse.ts";
 import type { WebServer } from "../settings/settings.ts";
-import { parseGoDuration, type RateLimit } from "./rate_limit.ts";
-import { Checker, filePath, type Reader, readText, readYaml, scalar, wholeNumber } from "../settings/yaml_file.ts";
+import { Checker, filePath, integer, readText, readYaml, scalar, type ValueReader } from "../settings/yaml_file.ts";
+import { ACCEPTED_HASHES, costOf } from "./bcrypt.ts";
+import type { RateLimit } from "./rate_limit.ts";
 
-/** What the file says. */
+/** Contents of a web configuration file. */
 export interface WebConfig {
-  /** Absent: plain HTTP. */
+  /** `undefined` serves plain HTTP. */
   readonly tls: TlsConfig | undefined;
-  /** Bcrypt hash by name. Absent: nobody is asked for a password. */
+  /** Bcrypt hash by user name. `undefined` disables authentication. */
   readonly users: ReadonlyMap<string, string> | undefined;
-  /** For all own paths together. Absent: no limit. */
+  /** Limit of all admin endpoints together. `undefined` disables it. */
   readonly rateLimit: RateLimit | undefined;
 }
 
-/** Most requests at once in a rate limit. */
+/** Maximum burst of a rate limit. */
 export const BURST_LIMIT = 1_000_000;
+/** Maximum interval of a rate limit, in milliseconds. */
+export const INTERVAL_LIMIT_MS = 86_400_000;
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/s;
 const PRIVATE_KEY = /-----BEGIN (?:RSA |EC )?PRIVATE KEY-----.*?-----END (?:RSA |EC )?PRIVATE KEY-----/s;
 
 /**
- * Reads the file, and those that it names.
+ * Reads a web configuration file and the files that it refers to.
  *
- * @param server What listens: `Deno.serve` cannot be told to refuse TLS 1.2.
- * @throws {UserError} With a line for everything that is wrong; none of them quotes what stands for a password.
+ * @param server HTTP server implementation; `Deno.serve` cannot disable TLS 1.2.
+ * @throws {UserError} If the file is invalid, with a line for each problem. Password hashes are never quoted.
  */
 export async function loadWebConfig(path: string, server: WebServer): Promise<WebConfig> {
   const checker = new Checker(path);
-  const read = checker.mapping(await readYaml(path), "", {
+  const sections = checker.mapping(await readYaml(path), "", {
     tls_server_config: tlsReader(dirname(path), server),
     basic_auth_users: readUsers,
     rate_limit: readRateLimit,
   });
-  const tls = read.tls_server_config && await loadTls(read.tls_server_config, checker);
+  const tls = sections.tls_server_config && await loadTls(sections.tls_server_config, checker);
   checker.end();
-  return { tls, users: read.basic_auth_users, rateLimit: read.rate_limit };
+  return { tls, users: sections.basic_auth_users, rateLimit: sections.rate_limit };
 }
 
-/** What `tls_server_config` says; what is missing was noted. */
+/** The `tls_server_config` section. A missing key is `undefined` and has been reported. */
 interface TlsSection {
   readonly certFile: string | undefined;
   readonly keyFile: string | undefined;
   readonly minVersion: TlsConfig["minVersion"] | undefined;
 }
 
-function tlsReader(folder: string, server: WebServer): Reader<TlsSection> {
-  const versions = server === "node"
-    ? "`TLS12`, `TLS13`"
-    : "`TLS12`; the server `deno` cannot refuse TLS 1.2, the server `node` can";
+function tlsReader(folder: string, server: WebServer): ValueReader<TlsSection> {
+  const versions = server === "node" ? "`TLS12` or `TLS13`" : "`TLS12` (`TLS13` requires the server `node`)";
   return (value, key, checker) => {
-    const read = checker.mapping(value, key, {
+    const values = checker.mapping(value, key, {
       cert_file: filePath(folder),
       key_file: filePath(folder),
       min_version: scalar(
@@ -68,31 +69,33 @@ function tlsReader(folder: string, server: WebServer): Reader<TlsSection> {
       ),
     });
     for (const name of ["cert_file", "key_file"]) {
-      if (!(name in read)) checker.add(`${key}.${name} is missing`);
+      if (!(name in values)) checker.add(`missing key ${key}.${name}`);
     }
-    return { certFile: read.cert_file, keyFile: read.key_file, minVersion: read.min_version };
+    return { certFile: values.cert_file, keyFile: values.key_file, minVersion: values.min_version };
   };
 }
 
-/** Reads certificate and key. They must belong together: otherwise the listener would not start. */
+/** Reads certificate and key, and checks that they match: otherwise the listener would fail to start. */
 async function loadTls(section: TlsSection, checker: Checker): Promise<TlsConfig | undefined> {
   const [cert, key] = await Promise.all([
     readPem(section.certFile, "tls_server_config.cert_file", checker),
     readPem(section.keyFile, "tls_server_config.key_file", checker),
   ]);
   if (cert === undefined || key === undefined) return undefined;
-  // It takes 20 ms to load, so only those wait who need it.
+  // Takes 20 ms to load, so it is loaded only if needed.
   const { createPrivateKey, X509Certificate } = await import("node:crypto");
   const certificate = attempt(() => new X509Certificate(CERTIFICATE.exec(cert)?.[0] ?? ""));
   const privateKey = attempt(() => createPrivateKey(PRIVATE_KEY.exec(key)?.[0] ?? ""));
-  if (certificate === undefined) checker.add("tls_server_config.cert_file has no certificate in PEM");
+  if (certificate === undefined) checker.add("tls_server_config.cert_file: no PEM certificate found");
   if (privateKey === undefined) {
-    checker.add("tls_server_config.key_file has no private key in PEM without a passphrase");
+    checker.add("tls_server_config.key_file: no unencrypted PEM private key found");
   }
   if (certificate === undefined || privateKey === undefined) return undefined;
-  // Deno 2.6 cannot tell; there it is the listener that fails.
+  // Deno 2.6 does not implement this; there the listener fails.
   if (attempt(() => certificate.checkPrivateKey(privateKey)) === false) {
-    checker.add("tls_server_config.key_file is not the key of the certificate in tls_server_config.cert_file");
+    checker.add(
+      "tls_server_config.key_file: private key does not match the certificate in tls_server_config.cert_file",
+    );
   }
   return { cert, key, minVersion: section.minVersion ?? "TLS12" };
 }
@@ -102,7 +105,7 @@ async function readPem(path: string | undefined, key: string, checker: Checker):
   try {
     return await readText(path);
   } catch (error) {
-    checker.add(`${key} ${JSON.stringify(path)} cannot be read: ${messageOf(error)}`);
+    checker.add(`${key}: cannot read ${JSON.stringify(path)}: ${messageOf(error)}`);
     return undefined;
   }
 }
@@ -115,28 +118,31 @@ function attempt<T>(make: () => T): T | undefined {
   }
 }
 
-/** The values are not quoted: where one is not a hash, it may be the password itself. */
+/** Reads users without quoting invalid hashes, which may be passwords. */
 function readUsers(value: unknown, key: string, checker: Checker): ReadonlyMap<string, string> | undefined {
   const users = new Map<string, string>();
-  // An empty list must not open what a password guards; it may be one that an editor is about to write.
-  if (value === null) checker.refuse(value, key, "user names, each with its hash");
+  // An empty section may be a file about to be written by an editor; it must not disable authentication.
+  if (value === null) checker.reject(value, key, "a mapping of user names to bcrypt hashes");
   for (const [name, hash] of checker.entries(value, key)) {
     const isHash = typeof hash === "string" && costOf(hash) !== undefined;
-    if (!isHash) checker.add(`${key}.${name} is something else than ${ACCEPTED_HASHES}`);
-    else if (name.includes(":")) checker.add(`${key}.${name} has a colon, which a name cannot have`);
+    if (!isHash) checker.add(`${key}.${name}: expected ${ACCEPTED_HASHES}`);
+    else if (name.includes(":")) checker.add(`${key}.${name}: a user name must not contain a colon`);
     else users.set(name, hash);
   }
-  // The toolkit's way to ask for no password: `basic_auth_users: {}`.
+  // As in exporter-toolkit, `basic_auth_users: {}` disables authentication.
   return users.size === 0 ? undefined : users;
 }
 
 function readRateLimit(value: unknown, key: string, checker: Checker): RateLimit | undefined {
-  const read = checker.mapping(value, key, {
-    interval: scalar("a duration such as `1s`, `250ms`, up to `24h`; `0` for no limit", parseGoDuration),
-    burst: wholeNumber(1, BURST_LIMIT),
+  const values = checker.mapping(value, key, {
+    interval: scalar(
+      "a duration up to `24h`, such as `250ms` or `1s`, or `0` for no limit",
+      (text) => parseDuration(text, INTERVAL_LIMIT_MS),
+    ),
+    burst: integer(1, BURST_LIMIT),
   });
-  if (!("interval" in read)) checker.add(`${key}.interval is missing`);
-  if (!read.interval) return undefined;
-  if (!("burst" in read)) checker.add(`${key}.burst is missing`);
-  return read.burst === undefined ? undefined : { intervalMs: read.interval, burst: read.burst };
+  if (!("interval" in values)) checker.add(`missing key ${key}.interval`);
+  if (!values.interval) return undefined;
+  if (!("burst" in values)) checker.add(`missing key ${key}.burst`);
+  return values.burst === undefined ? undefined : { intervalMs: values.interval, burst: values.burst };
 }

@@ -1,45 +1,46 @@
 /**
- * Stands before the own paths: passwords and rate limit as the web config file has them at the moment.
+ * Guards the admin endpoints with the authentication and rate limit of the web config file, reloaded when it changes.
  *
  * @module
  */
 
 import { messageOf, UserError } from "../errors.ts";
 import type { TlsConfig } from "../http.ts";
+import type { Log } from "../log/log.ts";
+import type { WebServer } from "../settings/settings.ts";
 import { BasicAuth } from "./basic_auth.ts";
 import { Bcrypt, type Compare, decoyHash } from "./bcrypt.ts";
-import { type WebServer } from "../settings/settings.ts";
-import type { Log } from "../log/log.ts";
 import { RateLimiter } from "./rate_limit.ts";
+import { textResponse } from "./text_response.ts";
 import { loadWebConfig, type WebConfig } from "./web_config.ts";
 
-/** How long the file is taken to be as it was, in milliseconds. */
-const RECHECK_MS = 1000;
+/** Default minimum time between reloads of the file, in milliseconds. */
+const RELOAD_INTERVAL_MS = 1000;
 
-/** After what time somebody may try again whose credentials were not looked at, in milliseconds. */
+/** `Retry-After` of a request whose credentials could not be checked, in milliseconds. */
 const RETRY_WHEN_BUSY_MS = 1000;
 
 /** Options of {@linkcode WebGuard.open}. */
 export interface WebGuardOptions {
   /** The web config file. */
   readonly path: string;
-  /** What listens, since servers differ in what they can do about TLS. */
+  /** HTTP server implementation, on which the supported TLS versions depend. */
   readonly server: WebServer;
   readonly log: Log;
   /**
-   * Called with certificate, key and least version when one of them has changed on disk; must not throw. Absent: the
-   * log says that it takes a restart.
+   * Called with the new TLS configuration if it has changed on disk; must not throw. Default: a warning that a restart
+   * is required.
    */
   readonly onTlsChange?: (tls: TlsConfig) => void;
-  /** Compares passwords. Default: with bcrypt, in a thread of its own. */
+  /** Compares passwords. Default: {@linkcode Bcrypt.compare}. */
   readonly compare?: Compare;
-  /** How long the file is taken to be as it was, in milliseconds. Default: a second. */
-  readonly recheckMs?: number;
+  /** Minimum time between reloads of the file, in milliseconds. Default: 1000. */
+  readonly reloadIntervalMs?: number;
 }
 
 /**
- * The guard. A request that comes when a second has passed since the last look reads the file again, so that no timer
- * and no watcher is left anywhere. A file that has become unusable changes nothing until it is mended.
+ * The guard. Requests reload the file, at most once per interval, which needs neither timers nor file watchers. While
+ * the file is invalid, the previous configuration stays in use.
  */
 export class WebGuard {
   readonly #options: WebGuardOptions;
@@ -47,54 +48,55 @@ export class WebGuard {
   #config: WebConfig;
   #auth: BasicAuth | undefined;
   #limiter: RateLimiter | undefined;
-  /** What was last said to be wrong with the file. */
-  #complaint: string | undefined;
-  /** Not before this time of `performance.now()` is the file read again. */
-  #restsUntil: number;
-  #reading: Promise<void> | undefined;
+  /** Error of the last reload; `undefined` if it succeeded. */
+  #reloadError: string | undefined;
+  /** Time of the next reload, by `performance.now()`. */
+  #nextReloadAt: number;
+  /** Reload in progress. */
+  #reloading: Promise<void> | undefined;
 
   private constructor(options: WebGuardOptions, config: WebConfig) {
     this.#options = options;
     this.#config = config;
-    this.#restsUntil = this.#nextLook();
-    this.#setUp(config);
+    this.#nextReloadAt = this.#nextReload();
+    this.#apply(config);
   }
 
   /**
-   * Reads the file and makes its guard, to be closed at the end.
+   * Reads the file and creates a guard, to be closed after use.
    *
-   * @throws {UserError} Where the file is unusable: with a line for everything that is wrong.
+   * @throws {UserError} If the file is invalid, with a line for each problem.
    */
   static async open(options: WebGuardOptions): Promise<WebGuard> {
     const guard = new WebGuard(options, await loadWebConfig(options.path, options.server));
     if (guard.#auth === undefined) return guard;
     try {
-      // Starting the thread blocks for 20 ms; now there is no stream yet that would feel it.
+      // Starting the worker blocks for 20 ms: do it before there are streams that it would stall.
       await guard.#compare("", decoyHash());
     } catch (error) {
-      throw new UserError(`${options.path}: basic_auth_users cannot be checked: ${messageOf(error)}`);
+      throw new UserError(`${options.path}: cannot check passwords of basic_auth_users: ${messageOf(error)}`);
     }
     return guard;
   }
 
-  /** What the listener needs; `undefined`: plain HTTP. */
+  /** TLS configuration of the listener; `undefined` serves plain HTTP. */
   get tls(): TlsConfig | undefined {
     return this.#config.tls;
   }
 
   /**
-   * Judges a request for an own path.
+   * Authorizes a request to an admin endpoint.
    *
-   * @returns The refusal, or `undefined` to let the request in.
-   * @throws {Error} Where a password could not be compared.
+   * @returns The response that rejects it, or `undefined` to admit it.
+   * @throws {Error} If a password cannot be compared.
    */
   async check(request: Pick<Request, "headers">): Promise<Response | undefined> {
-    if (performance.now() >= this.#restsUntil) await this.refresh();
+    if (performance.now() >= this.#nextReloadAt) await this.reload();
     const waitMs = this.#limiter?.take() ?? 0;
     if (waitMs > 0) return tooMany(waitMs);
     switch (await this.#auth?.check(request.headers.get("authorization"))) {
-      case "refused":
-        return refusal(401, "A user name and a password are needed.\n", {
+      case "rejected":
+        return textResponse(401, "Unauthorized", {
           "www-authenticate": 'Basic realm="ollama-exporter", charset="UTF-8"',
         });
       case "busy":
@@ -104,49 +106,49 @@ export class WebGuard {
     }
   }
 
-  /** Reads the file again now, and uses it from now on where it can be used. Never rejects. */
-  refresh(): Promise<void> {
-    return this.#reading ??= this.#read().finally(() => {
-      this.#reading = undefined;
-      this.#restsUntil = this.#nextLook();
+  /** Reloads the file now. Never rejects: errors are logged. */
+  reload(): Promise<void> {
+    return this.#reloading ??= this.#load().finally(() => {
+      this.#reloading = undefined;
+      this.#nextReloadAt = this.#nextReload();
     });
   }
 
-  /** Ends the thread that compares passwords. */
+  /** Terminates the password worker. */
   close(): void {
     this.#bcrypt.close();
   }
 
-  async #read(): Promise<void> {
+  async #load(): Promise<void> {
     const { path, server, log } = this.#options;
     try {
       const config = await loadWebConfig(path, server);
       assertReplaceable(this.#config, config, path);
       const isChanged = serialized(config) !== serialized(this.#config);
       if (isChanged) this.#replace(config);
-      if (isChanged || this.#complaint !== undefined) log.info("The web config was read again", { file: path });
-      this.#complaint = undefined;
+      if (isChanged || this.#reloadError !== undefined) log.info("Reloaded web config", { file: path });
+      this.#reloadError = undefined;
     } catch (error) {
-      const complaint = messageOf(error);
-      if (complaint !== this.#complaint) {
-        log.error("The web config cannot be used; what it said before stays in force", { error: complaint });
+      const message = messageOf(error);
+      if (message !== this.#reloadError) {
+        log.error("Error reloading web config, keeping the previous one", { error: message });
       }
-      this.#complaint = complaint;
+      this.#reloadError = message;
     }
   }
 
   #replace(config: WebConfig): void {
     const { path, log, onTlsChange } = this.#options;
     const isTlsChanged = serialized(config.tls) !== serialized(this.#config.tls);
-    this.#setUp(config);
+    this.#apply(config);
     if (!isTlsChanged || config.tls === undefined) return;
     if (onTlsChange !== undefined) onTlsChange(config.tls);
-    else log.warn("The certificate has changed; a restart is needed to use it", { file: path });
+    else log.warn("TLS certificate has changed, restart required to use it", { file: path });
   }
 
-  #setUp(config: WebConfig): void {
+  #apply(config: WebConfig): void {
     const { users, rateLimit } = config;
-    // What is the same goes on: passwords that were compared, and requests that were counted.
+    // Unchanged sections keep their state: cached credentials and used tokens.
     if (serialized(users) !== serialized(this.#config.users) || this.#auth === undefined) {
       this.#auth = users && new BasicAuth(users, (password, hash) => this.#compare(password, hash));
     }
@@ -160,19 +162,19 @@ export class WebGuard {
     return this.#options.compare?.(password, hash) ?? this.#bcrypt.compare(password, hash);
   }
 
-  #nextLook(): number {
-    return performance.now() + (this.#options.recheckMs ?? RECHECK_MS);
+  #nextReload(): number {
+    return performance.now() + (this.#options.reloadIntervalMs ?? RELOAD_INTERVAL_MS);
   }
 }
 
-/** @throws {UserError} Where a file cannot take the place of the one before while the exporter runs. */
+/** @throws {UserError} If the change takes a restart. */
 function assertReplaceable(before: WebConfig, after: WebConfig, path: string): void {
   if ((before.tls === undefined) !== (after.tls === undefined)) {
-    throw new UserError(`${path}: tls_server_config can be added or taken away by a restart only`);
+    throw new UserError(`${path}: adding or removing tls_server_config requires a restart`);
   }
-  // Some editors empty a file before they write it. That moment must not open what a password guards.
+  // Some editors truncate a file before writing it; that must not disable authentication.
   if (before.users !== undefined && serialized(after) === serialized({})) {
-    throw new UserError(`${path}: The file has become empty; it takes a restart to ask for no password any more`);
+    throw new UserError(`${path}: file is empty: disabling authentication requires a restart`);
   }
 }
 
@@ -181,12 +183,5 @@ function serialized(value: unknown): string | undefined {
 }
 
 function tooMany(waitMs: number): Response {
-  return refusal(429, "Too many requests.\n", { "retry-after": String(Math.ceil(waitMs / 1000)) });
-}
-
-function refusal(status: number, text: string, headers: Record<string, string>): Response {
-  return new Response(text, {
-    status,
-    headers: { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff", ...headers },
-  });
+  return textResponse(429, "Too many requests", { "retry-after": String(Math.ceil(waitMs / 1000)) });
 }

@@ -36,6 +36,11 @@ const API_FIELDS = [
   ...["prompt_tokens_details", "input_tokens", "output_tokens", "input_tokens_details", "cache_read_input_tokens"],
   ...["stop_reason", "content_block", "partial_json", "tool_use", "stream_options", "include_usage"],
 ];
+/** API fields by file that may name them, for users: keys of log lines, and a help text. */
+const NAMED_FOR_USERS: Record<string, string[]> = {
+  "lib/log/log_observations.ts": ["prompt_tokens", "output_tokens"],
+  "lib/settings/settings.ts": ["stream_options", "include_usage"],
+};
 const STATE_FIELDS = ["size_vram", "expires_at", "context_length"];
 
 /** Modules that only these files import. */
@@ -57,10 +62,10 @@ function findings(file: SourceFile, found: readonly Found[]): string[] {
 
 /** Files of the program that know one of these words, beside those that may. */
 function knowing(files: readonly SourceFile[], words: readonly string[], allowed: readonly string[]): string[] {
-  const known = new Set(words);
   return files
     .filter((file) => (isLib(file) || file.path === "main.ts") && !allowed.includes(file.path))
     .flatMap((file) => {
+      const known = new Set(words.filter((word) => !NAMED_FOR_USERS[file.path]?.includes(word)));
       const found = file.words.filter(({ text }) => text.split(/[^\w.-]+/).some((word) => isKnown(known, word)));
       return findings(file, found);
     });

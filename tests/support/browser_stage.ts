@@ -49,7 +49,7 @@ export class Stage implements AsyncDisposable {
   }
 
   #listen(port: number): Listener {
-    return listen(this.exporter.handlers.both, { hostname: "127.0.0.1", port });
+    return listen(this.exporter.handlers.combined, { hostname: "127.0.0.1", port });
   }
 
   /** The exporter is gone, and all connections with it. */

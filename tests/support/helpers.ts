@@ -131,7 +131,7 @@ export class TestExporter implements AsyncDisposable {
     });
     this.metrics = this.#exporter.metrics;
     this.openRequests = this.#exporter.openRequests;
-    this.listener = listenWith(this.#counted(this.#exporter.handlers.both));
+    this.listener = listenWith(this.#counted(this.#exporter.handlers.combined));
     this.port = this.listener.address.port;
     this.url = `http://127.0.0.1:${this.port}`;
   }

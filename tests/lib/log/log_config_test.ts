@@ -1,21 +1,21 @@
 import { assertEquals } from "@std/assert";
-import type { LogLevel } from "../../../lib/settings/settings.ts";
+import { type LogLevel, SETTINGS } from "../../../lib/settings/settings.ts";
 import { loadLogConfig, type LogConfig } from "../../../lib/log/log_config.ts";
 import { problemsOf, TemporaryFolder } from "../../support/temporary_folder.ts";
 
-/** What a file says. */
+/** Parsed configuration of a file with this text. */
 async function configOf(text: string): Promise<LogConfig | undefined> {
   using folder = new TemporaryFolder();
   return await loadLogConfig(folder.write("log_config.yaml", text));
 }
 
-/** What is wrong with a file. */
+/** Problems of a file with this text. */
 async function problems(text: string): Promise<string[]> {
   using folder = new TemporaryFolder();
   return await problemsOf(folder.write("log_config.yaml", text), loadLogConfig);
 }
 
-Deno.test("loadLogConfig() reads level, format and file", async () => {
+Deno.test("loadLogConfig() reads level, format and log file", async () => {
   using folder = new TemporaryFolder();
   const path = folder.write(
     "log_config.yaml",
@@ -29,7 +29,7 @@ Deno.test("loadLogConfig() reads level, format and file", async () => {
   });
 });
 
-Deno.test("loadLogConfig() leaves out what the file does not say", async () => {
+Deno.test("loadLogConfig() applies defaults for the log file only", async () => {
   const nothing: LogConfig = { level: undefined, format: undefined, file: undefined, ignored: [] };
   assertEquals(await configOf(""), nothing);
   assertEquals(await configOf("level: warning\n"), { ...nothing, level: "WARN" });
@@ -39,42 +39,42 @@ Deno.test("loadLogConfig() leaves out what the file does not say", async () => {
   });
 });
 
-Deno.test("loadLogConfig() gives nothing where there is no file, and fails where it cannot be read", async () => {
+Deno.test("loadLogConfig() returns undefined if the file does not exist, and throws if it cannot be read", async () => {
   using folder = new TemporaryFolder();
   assertEquals(await loadLogConfig(`${folder.path}/none.yaml`), undefined);
-  assertEquals(await problemsOf(folder.path, loadLogConfig), ["It is not a file"]);
+  assertEquals(await problemsOf(folder.path, loadLogConfig), ["Not a regular file"]);
 });
 
-Deno.test("loadLogConfig() names all that is wrong, and what is accepted", async () => {
+Deno.test("loadLogConfig() reports all problems at once", async () => {
   assertEquals(
     await problems("level: loud\nformat: xml\nfile:\n  max_bytes: 10\n  backups: 0\n  mode: w\nlogfile: a.log\n"),
     [
-      'level is "loud"; accepted: `DEBUG`, `INFO`, `WARNING` or `WARN`, `ERROR`, in any case',
-      'format is "xml"; accepted: `text` or `json`',
-      'file.max_bytes is "10"; accepted: a whole number from 65536 to 1099511627776',
-      'file.backups is "0"; accepted: a whole number from 1 to 100',
-      "file.mode is not supported; supported: path, max_bytes, backups",
-      "file.path is missing",
-      "logfile is not supported; supported: level, format, file",
+      `level: expected ${SETTINGS.logLevel.accepts}, got "loud"`,
+      `format: expected ${SETTINGS.logFormat.accepts}, got "xml"`,
+      'file.max_bytes: expected an integer from 65536 to 1099511627776, got "10"',
+      'file.backups: expected an integer from 1 to 100, got "0"',
+      "unknown key file.mode: expected one of path, max_bytes, backups",
+      "missing key file.path",
+      "unknown key logfile: expected one of level, format, file",
     ],
   );
   assertEquals(await problems("level:\n"), [
-    "level is empty; accepted: `DEBUG`, `INFO`, `WARNING` or `WARN`, `ERROR`, in any case",
+    `level: expected ${SETTINGS.logLevel.accepts}, got nothing`,
   ]);
   assertEquals(await problems("file: a.log\n"), [
-    'file is "a.log"; accepted: a mapping',
-    "file.path is missing",
+    'file: expected a mapping, got "a.log"',
+    "missing key file.path",
   ]);
-  assertEquals(await problems("- level: INFO\n"), ["The file is a list; accepted: a mapping"]);
+  assertEquals(await problems("- level: INFO\n"), ["expected a mapping, got a list"]);
 });
 
-Deno.test("loadLogConfig() says where the file is broken", async () => {
+Deno.test("loadLogConfig() reports the position of a syntax error", async () => {
   assertEquals(await problems("level: INFO\nfile: {path: a.log\n"), [
     "Line 3, column 1: Cannot read flow collection: unexpected end of the stream within a flow collection",
   ]);
 });
 
-/** As people have it for the original exporter. */
+/** A typical configuration of the original exporter. */
 const PYTHON = `version: 1
 disable_existing_loggers: False
 formatters:
@@ -88,7 +88,7 @@ handlers:
     stream: ext://sys.stdout
 `;
 
-Deno.test("loadLogConfig() takes the root logger's level from a Python file, and names what it does not use", async () => {
+Deno.test("loadLogConfig() reads the level of the root logger from a Python file and lists unsupported keys", async () => {
   const text = `${PYTHON}loggers:
   uvicorn: {level: DEBUG, handlers: [console], propagate: False}
 root:
@@ -103,7 +103,7 @@ root:
   });
 });
 
-Deno.test("loadLogConfig() takes the most talkative logger's level where the root logger has none", async () => {
+Deno.test("loadLogConfig() reads the lowest level of the loggers if the root logger has none", async () => {
   const text = `${PYTHON}loggers:
   uvicorn: {level: INFO, handlers: [console]}
   uvicorn.error: {level: 10}
@@ -130,7 +130,7 @@ Deno.test("loadLogConfig() takes the most talkative logger's level where the roo
   assertEquals((await configOf(PYTHON))?.level, undefined);
 });
 
-Deno.test("loadLogConfig() knows Python's levels by name and by number", async () => {
+Deno.test("loadLogConfig() maps Python's levels by name and by number", async () => {
   const table: Record<string, LogLevel> = {
     "DEBUG": "DEBUG",
     "info": "INFO",
@@ -157,12 +157,12 @@ Deno.test("loadLogConfig() knows Python's levels by name and by number", async (
   }
 });
 
-Deno.test("loadLogConfig() names a level that Python does not know either", async () => {
-  const accepted = "accepted: a number or one of NOTSET, DEBUG, INFO, WARN, WARNING, ERROR, FATAL, CRITICAL, TRACE";
-  assertEquals(await problems("version: 1\nroot: {level: LOUD}\n"), [`root.level is "LOUD"; ${accepted}`]);
+Deno.test("loadLogConfig() rejects a level unknown to Python", async () => {
+  const accepted = "expected an integer or one of NOTSET, DEBUG, INFO, WARN, WARNING, ERROR, FATAL, CRITICAL, TRACE";
+  assertEquals(await problems("version: 1\nroot: {level: LOUD}\n"), [`root.level: ${accepted}, got "LOUD"`]);
   assertEquals(await problems("version: 1\nroot: [x]\nloggers: {a: {level: constructor}, b: x}\n"), [
-    "root is a list; accepted: a mapping",
-    `loggers.a.level is "constructor"; ${accepted}`,
-    'loggers.b is "x"; accepted: a mapping',
+    "root: expected a mapping, got a list",
+    `loggers.a.level: ${accepted}, got "constructor"`,
+    'loggers.b: expected a mapping, got "x"',
   ]);
 });

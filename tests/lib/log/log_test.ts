@@ -1,65 +1,20 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { UserError } from "../../../lib/errors.ts";
-import { createLog, type Fields, type Log, LOG_VALUE_LIMIT_CHARACTERS, logObservations } from "../../../lib/log/log.ts";
-import { LOG_LEVELS, type LogLevel } from "../../../lib/settings/settings.ts";
-import { OUTCOMES } from "../../../lib/observation.ts";
-import { observationOf } from "../../support/fixtures.ts";
+import { createLog, type Fields, type Log, LOG_VALUE_LIMIT_CHARACTERS } from "../../../lib/log/log.ts";
+import { LOG_LEVELS, type LogFormat } from "../../../lib/settings/settings.ts";
+import { linesOf, LOG_VALUES, parseLogfmt } from "../../support/log_lines.ts";
 
-/** What is written at a level, in a form. */
-function linesOf(write: (log: Log) => void, format: "text" | "json" = "text", level: LogLevel = "DEBUG"): string[] {
-  const lines: string[] = [];
-  write(createLog({ level, format, write: (line) => lines.push(line) }));
-  return lines;
-}
-
-/** The one line of an event. */
-function lineOf(message: string, fields?: Fields, format: "text" | "json" = "text"): string {
+/** The line of an event. */
+function lineOf(message: string, fields?: Fields, format: LogFormat = "text"): string {
   const lines = linesOf((log) => log.info(message, fields), format);
   assertEquals(lines.length, 1);
   return lines[0] ?? "";
 }
 
-/** The fields of a line in logfmt, read by another program than the one that wrote it. */
-function parseLogfmt(line: string): Record<string, string> {
-  const fields: Record<string, string> = {};
-  let rest = line;
-  while (rest !== "") {
-    const [whole, name, quoted, bare] = /^([A-Za-z]+)=(?:("(?:[^"\\]|\\.)*")|([^\s"=]*))(?: |$)/.exec(rest) ?? [];
-    assert(whole !== undefined && name !== undefined, `not logfmt: ${JSON.stringify(rest)}`);
-    fields[name] = quoted === undefined ? bare ?? "" : JSON.parse(quoted);
-    rest = rest.slice(whole.length);
-  }
-  return fields;
-}
-
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
-/** What could break a line, a field or a terminal, and what is only unusual. */
-const VALUES = [
-  "",
-  " ",
-  "plain",
-  "two words",
-  "line\nfeed",
-  "\r\n",
-  "tab\tand\0nul",
-  "\x1b[31mred\x1b[0m",
-  "\x7f\x80\x85\x9f",
-  "\u2028 and \u2029",
-  'quote" and \\ backslash',
-  '" level=ERROR msg="forged',
-  "a=b",
-  "{}",
-  "é日本🦙",
-  "\ud800",
-  "%s %d",
-  "http://127.0.0.1:11434/a?b#c",
-  "[::1]:8000",
-  "undefined",
-];
-
-Deno.test("createLog() writes one line of logfmt an event, whatever is in it", () => {
-  for (const value of VALUES) {
+Deno.test("createLog() writes one logfmt line per event, whatever its values", () => {
+  for (const value of LOG_VALUES) {
     for (const [message, field] of [["Fixed", value], [value, "fixed"]] as const) {
       const line = lineOf(message, { field, after: 1 });
       // deno-lint-ignore no-control-regex
@@ -72,8 +27,8 @@ Deno.test("createLog() writes one line of logfmt an event, whatever is in it", (
   }
 });
 
-Deno.test("createLog() writes one line of JSON an event, whatever is in it", () => {
-  for (const value of VALUES) {
+Deno.test("createLog() writes one JSON line per event, whatever its values", () => {
+  for (const value of LOG_VALUES) {
     const line = lineOf(value, { field: value, number: 1.5, yes: true }, "json");
     // deno-lint-ignore no-control-regex
     assert(!/[\x00-\x1f\x7f-\x9f\u2028\u2029]/.test(line), JSON.stringify(line));
@@ -83,7 +38,7 @@ Deno.test("createLog() writes one line of JSON an event, whatever is in it", () 
   }
 });
 
-Deno.test("createLog() leaves plain words bare and fields out that are undefined", () => {
+Deno.test("createLog() does not quote plain words and omits undefined fields", () => {
   const fields = {
     a: "/api/chat",
     b: "llama3.2:latest",
@@ -105,7 +60,7 @@ Deno.test("createLog() writes an event without fields", () => {
   assertEquals(Object.keys(JSON.parse(lineOf("Stopped", undefined, "json"))), ["time", "level", "msg"]);
 });
 
-Deno.test("createLog() cuts long values, and the line keeps its form and its other fields", () => {
+Deno.test("createLog() truncates long values and keeps lines well-formed", () => {
   for (const long of ["x".repeat(1_000_000), "\n".repeat(1_000_000), "🦙".repeat(500_000)]) {
     for (const [message, field] of [["Message", long], [long, "short"]] as const) {
       const text = lineOf(message, { field, after: 7 });
@@ -123,7 +78,7 @@ Deno.test("createLog() cuts long values, and the line keeps its form and its oth
   assertEquals(parseLogfmt(lineOf("Message", { whole }))["whole"], whole);
 });
 
-Deno.test("createLog() writes what is at its level or above, under the level's name", () => {
+Deno.test("createLog() writes events at or above its level", () => {
   const all = (log: Log): void => {
     log.debug("d");
     log.info("i");
@@ -140,7 +95,7 @@ Deno.test("createLog() writes what is at its level or above, under the level's n
   }
 });
 
-Deno.test("createLog() gets over a writer that throws", () => {
+Deno.test("createLog() ignores a writer that throws", () => {
   const log = createLog({
     level: "INFO",
     format: "text",
@@ -148,102 +103,33 @@ Deno.test("createLog() gets over a writer that throws", () => {
       throw new Error("disk full");
     },
   });
-  log.error("Nobody will read this");
+  log.error("Lost");
 });
 
-Deno.test("createLog() writes a file too, at once, and begins it anew when it is full", () => {
+Deno.test("createLog() writes to the log file without delay and rotates it when full", () => {
   const folder = Deno.makeTempDirSync({ prefix: "log_test_" });
   try {
     const path = `${folder}/log`;
     const lines: string[] = [];
     const options = { level: "INFO", format: "text", write: (line: string) => void lines.push(line) } as const;
     const log = createLog({ ...options, file: { path, maxBytes: 300, maxBackupCount: 2 } });
-    log.debug("Not this");
+    log.debug("Below the level");
     log.info("First");
     assertEquals(Deno.readTextFileSync(path), `${lines[0]}\n`);
     for (let index = 0; index < 20; index++) log.warn("More", { index });
     const names = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
     assertEquals(names, ["log", "log.1", "log.2"]);
     const kept = ["log.2", "log.1", "log"].map((name) => Deno.readTextFileSync(`${folder}/${name}`));
-    for (const text of kept) assert(text.length <= 300, "no file is longer than was said");
+    for (const text of kept) assert(text.length <= 300, "no file exceeds its maximum size");
     const keptLines = kept.join("").trimEnd().split("\n");
-    assertEquals(keptLines, lines.slice(-keptLines.length), "nothing is lost but the oldest");
+    assertEquals(keptLines, lines.slice(-keptLines.length), "only the oldest lines are lost");
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
 });
 
-Deno.test("createLog() throws where its file cannot be opened", () => {
+Deno.test("createLog() throws if the log file cannot be opened", () => {
   const file = { path: "/nowhere/log", maxBytes: 1000, maxBackupCount: 1 };
   const open = (): unknown => createLog({ level: "INFO", format: "text", write: () => {}, file });
-  assertThrows(open, UserError, "The log cannot be written to /nowhere/log: ");
-});
-
-// Observations.
-
-Deno.test("logObservations() writes a line for each request at DEBUG, and none at INFO", () => {
-  const observation = observationOf({
-    requestedModel: "requested",
-    durationSeconds: 1.23456,
-    firstOutputSeconds: 0.98765,
-    report: { model: "llama3.2", promptTokens: 26, outputTokens: 5 },
-  });
-  const write = (log: Log): void => logObservations(log, "http://ollama")(observation);
-  const [line = ""] = linesOf(write, "json");
-  const { time: _, ...fields } = JSON.parse(line);
-  assertEquals(fields, {
-    level: "DEBUG",
-    msg: "Request",
-    method: "POST",
-    route: "/api/chat",
-    model: "llama3.2",
-    status: 200,
-    outcome: "ok",
-    promptTokens: 26,
-    outputTokens: 5,
-    seconds: 1.235,
-    firstOutputSeconds: 0.988,
-  });
-  assertEquals(linesOf(write, "text", "INFO"), []);
-});
-
-Deno.test("logObservations() names the request's model where the answer does not, and none where there is none", () => {
-  const models = [
-    observationOf({ requestedModel: "requested" }),
-    observationOf({}),
-    observationOf({ api: undefined, route: "/api/tags" }),
-  ].map((observation) => {
-    const [line = ""] = linesOf((log) => logObservations(log, "")(observation));
-    return parseLogfmt(line)["model"];
-  });
-  assertEquals(models, ["requested", "unknown", undefined]);
-});
-
-Deno.test("logObservations() says once that Ollama is away and once that it is back", () => {
-  const away = observationOf({ status: 502, outcome: "upstream_unreachable", upstreamError: "connect" });
-  const back = observationOf({});
-  const left = observationOf({ status: 499, outcome: "client_closed" });
-  const levels = (log: Log): void => {
-    const observe = logObservations(log, "http://127.0.0.1:11434/");
-    for (const observation of [back, away, away, left, away, back, left, back, away]) observe(observation);
-  };
-  const lines = linesOf(levels, "text", "INFO").map((line) => line.replace(/^time=\S+ /, ""));
-  assertEquals(lines, [
-    'level=WARN msg="Ollama does not answer" ollama=http://127.0.0.1:11434/ error=connect',
-    'level=INFO msg="Ollama answers again" ollama=http://127.0.0.1:11434/',
-    'level=WARN msg="Ollama does not answer" ollama=http://127.0.0.1:11434/ error=connect',
-  ]);
-});
-
-Deno.test("logObservations() writes one line for what clients and servers make up", () => {
-  for (const value of VALUES.filter((value) => value !== "")) {
-    for (const outcome of OUTCOMES) {
-      const observation = observationOf({ method: value, requestedModel: value, outcome, upstreamError: "other" });
-      const lines = linesOf((log) => logObservations(log, value)(observation));
-      const requests = lines.map(parseLogfmt).filter(({ msg }) => msg === "Request");
-      assertEquals(requests.length, 1);
-      assertEquals([requests[0]?.["method"], requests[0]?.["model"]], [value, value]);
-      for (const line of lines) assertStringIncludes(line, "level=");
-    }
-  }
+  assertThrows(open, UserError, "Cannot open log file /nowhere/log: ");
 });

@@ -106,7 +106,7 @@ Deno.test("createHandlers() leaves half a second of the scraper's timeout for ev
     return refresh(limitMs);
   };
   const metrics = new Metrics({ modelLimit: 1, openRequests: new Set() });
-  const { own } = createHandlers({
+  const { admin } = createHandlers({
     metrics,
     metricsPath: "/metrics",
     ollama: asked.ollama,
@@ -119,7 +119,7 @@ Deno.test("createHandlers() leaves half a second of the scraper's timeout for ev
     const headers: HeadersInit = scraperTimeout === undefined
       ? {}
       : { "X-Prometheus-Scrape-Timeout-Seconds": scraperTimeout };
-    const response = await own(new Request("http://localhost/metrics", { headers }), {} as RequestInfo);
+    const response = await admin(new Request("http://localhost/metrics", { headers }), {} as RequestInfo);
     assertEquals([response.status, limits.pop()], [200, limitMs], scraperTimeout);
   }
 });

@@ -4,14 +4,14 @@ import {
   Checker,
   FILE_LIMIT_BYTES,
   filePath,
+  integer,
   readText,
   readYaml,
   scalar,
-  wholeNumber,
 } from "../../../lib/settings/yaml_file.ts";
 import { problemsOf, TemporaryFolder } from "../../support/temporary_folder.ts";
 
-Deno.test("readYaml() leaves scalars as the file has them", async () => {
+Deno.test("readYaml() keeps scalars as text", async () => {
   using folder = new TemporaryFolder();
   const text = "null: 1\n0x10: true\nyes: 2024-01-01\na:\nb: ~\nc: ''\nd: [x, 2]\n<<: {e: f}\n__proto__: g\n";
   assertEquals(
@@ -21,7 +21,7 @@ Deno.test("readYaml() leaves scalars as the file has them", async () => {
   assertEquals(await readYaml(folder.write("b.yml", "# Nothing yet\n")), null);
 });
 
-Deno.test("readYaml() says where a file is no YAML, and quotes nothing of it", async () => {
+Deno.test("readYaml() reports the position of a syntax error without quoting the file", async () => {
   using folder = new TemporaryFolder();
   const table: Record<string, string> = {
     "a: 1\nb: c: secret\n":
@@ -33,34 +33,34 @@ Deno.test("readYaml() says where a file is no YAML, and quotes nothing of it", a
     "a: [secret":
       "Line 2, column 1: Cannot read flow collection: unexpected end of the stream within a flow collection",
     "a: 1\n---\nb: 2\n": "Line 2, column 1: Found more than 1 document in the stream: expected a single document",
-    ["[".repeat(100_000)]: "It is not YAML: Maximum call stack size exceeded",
+    ["[".repeat(100_000)]: "Not valid YAML: Maximum call stack size exceeded",
   };
   for (const [text, problem] of Object.entries(table)) {
     assertEquals(await problemsOf(folder.write("a.yml", text), readYaml), [problem]);
   }
 });
 
-Deno.test("readText() reads UTF-8 files of a bounded size only", async () => {
+Deno.test("readText() rejects large files, files that are not UTF-8 and what is not a regular file", async () => {
   using folder = new TemporaryFolder();
   const full = folder.write("full", "ä".repeat(FILE_LIMIT_BYTES / 2));
   assertEquals((await readText(full)).length, FILE_LIMIT_BYTES / 2);
   const tooLarge = folder.write("large", "x".repeat(FILE_LIMIT_BYTES + 1));
-  await assertRejects(() => readText(tooLarge), Error, "It has 1048577 bytes; accepted: up to 1048576");
-  await assertRejects(() => readText(folder.write("latin1", Uint8Array.of(0xe4))), Error, "It is not UTF-8");
-  await assertRejects(() => readText(folder.path), Error, "It is not a file");
-  await assertRejects(() => readText("/dev/zero"), Error, "It is not a file");
+  await assertRejects(() => readText(tooLarge), Error, "File too large: 1048577 bytes, maximum 1048576");
+  await assertRejects(() => readText(folder.write("latin1", Uint8Array.of(0xe4))), Error, "Not valid UTF-8");
+  await assertRejects(() => readText(folder.path), Error, "Not a regular file");
+  await assertRejects(() => readText("/dev/zero"), Error, "Not a regular file");
   await assertRejects(() => readText(`${folder.path}/none`), Deno.errors.NotFound);
 });
 
-Deno.test("readYaml() tells a missing file from others by its cause", async () => {
+Deno.test("readYaml() throws with the cause NotFound if the file does not exist", async () => {
   using folder = new TemporaryFolder();
   const missing = await assertRejects(() => readYaml(`${folder.path}/none`), UserError, "none: No such file");
   assertInstanceOf(missing.cause, Deno.errors.NotFound);
-  const other = await assertRejects(() => readYaml(folder.path), UserError, `${folder.path}: It is not a file`);
+  const other = await assertRejects(() => readYaml(folder.path), UserError, `${folder.path}: Not a regular file`);
   assertEquals(other.cause instanceof Deno.errors.NotFound, false);
 });
 
-/** What a check of a value notes. */
+/** Problems that a validation reports. */
 function problems(check: (checker: Checker) => void): string[] {
   const checker = new Checker("a.yml");
   check(checker);
@@ -68,7 +68,7 @@ function problems(check: (checker: Checker) => void): string[] {
   return message.split("\n");
 }
 
-Deno.test("Checker gathers all that is wrong, by the path of the key", () => {
+Deno.test("Checker reports all problems at once, each with the path of its key", () => {
   const value = {
     level: "loud",
     file: { path: "", size: "x", "constructor": "y" },
@@ -79,43 +79,40 @@ Deno.test("Checker gathers all that is wrong, by the path of the key", () => {
   const readers = {
     level: scalar("`A`, `B`", (text) => text === "A" || text === "B" ? text : undefined),
     file: (value: unknown, key: string, checker: Checker) =>
-      checker.mapping(value, key, { path: filePath("/etc"), size: wholeNumber(1, 9) }),
+      checker.mapping(value, key, { path: filePath("/etc"), size: integer(1, 9) }),
     list: (value: unknown, key: string, checker: Checker) => checker.mapping(value, key, {}),
-    none: wholeNumber(1, 9),
+    none: integer(1, 9),
   };
   assertEquals(problems((checker) => checker.mapping(value, "", readers)), [
-    'a.yml: level is "loud"; accepted: `A`, `B`',
-    'a.yml: file.path is ""; accepted: a path',
-    'a.yml: file.size is "x"; accepted: a whole number from 1 to 9',
-    "a.yml: file.constructor is not supported; supported: path, size",
-    "a.yml: list is a list; accepted: a mapping",
-    "a.yml: none is empty; accepted: a whole number from 1 to 9",
-    "a.yml: toString is not supported; supported: level, file, list, none",
+    'a.yml: level: expected `A`, `B`, got "loud"',
+    'a.yml: file.path: expected a path, got ""',
+    'a.yml: file.size: expected an integer from 1 to 9, got "x"',
+    "a.yml: unknown key file.constructor: expected one of path, size",
+    "a.yml: list: expected a mapping, got a list",
+    "a.yml: none: expected an integer from 1 to 9, got nothing",
+    "a.yml: unknown key toString: expected one of level, file, list, none",
   ]);
   assertEquals(problems((checker) => checker.mapping("x".repeat(100), "", {})), [
-    `a.yml: The file is "${"x".repeat(79)}…; accepted: a mapping`,
+    `a.yml: expected a mapping, got "${"x".repeat(79)}…`,
   ]);
 });
 
-Deno.test("Checker gives what was read, and no key that was not there", () => {
+Deno.test("Checker.mapping() returns the keys present in the file only", () => {
   const checker = new Checker("a.yml");
-  const readers = { path: filePath("/etc"), size: wholeNumber(0, 9), other: wholeNumber(0, 9) };
+  const readers = { path: filePath("/etc"), size: integer(0, 9), other: integer(0, 9) };
   assertEquals(checker.mapping({ path: "a/b", size: "9" }, "", readers), { path: "/etc/a/b", size: 9 });
   assertEquals(checker.mapping(null, "", readers), {});
   checker.end();
 });
 
-Deno.test("filePath() is relative to a folder", () => {
+Deno.test("filePath() resolves relative paths against the folder", () => {
   const checker = new Checker("a.yml");
   const table: Record<string, string> = { "a": "/etc/x/a", "../a": "/etc/a", "./a": "/etc/x/a", "/a": "/a" };
   for (const [text, path] of Object.entries(table)) assertEquals(filePath("/etc/x")(text, "key", checker), path);
   assertEquals(filePath(".")("a", "key", checker), "a");
 });
 
-Deno.test("wholeNumber() takes digits only, and the bounds themselves", () => {
-  const read = (text: string): number | undefined => wholeNumber(1, 10)(text, "key", new Checker("a.yml"));
-  assertEquals(["1", "10", "007"].map(read), [1, 10, 7]);
-  for (const text of ["0", "11", "-1", "1.5", "1e1", "0x5", "", " 1", "five"]) {
-    assertEquals(read(text), undefined, text);
-  }
+Deno.test("integer() rejects values out of bounds", () => {
+  const read = (text: string): number | undefined => integer(1, 10)(text, "key", new Checker("a.yml"));
+  assertEquals(["0", "1", "10", "11"].map(read), [undefined, 1, 10, undefined]);
 });

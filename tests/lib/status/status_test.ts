@@ -224,9 +224,9 @@ Deno.test("The status page and its events are guarded as all own paths", async (
   using bare = new BareExporter("http://127.0.0.1:1", {
     guard: (request) => request.headers.has("authorization") ? undefined : new Response("No.\n", { status: 401 }),
   });
-  const { both } = bare.exporter.handlers;
+  const { combined } = bare.exporter.handlers;
   const status = async (path: string, init: RequestInit): Promise<number> => {
-    const response = await both(new Request(`http://127.0.0.1${path}`, init), INFO);
+    const response = await combined(new Request(`http://127.0.0.1${path}`, init), INFO);
     await response.body?.cancel();
     return response.status;
   };
@@ -243,10 +243,10 @@ Deno.test("The status page and its events are guarded as all own paths", async (
 Deno.test("The status page is on the listener of the own paths only, where there is one", async () => {
   await using fake = await startFakeOllama();
   using bare = new BareExporter(fake.url);
-  const { own, proxied } = bare.exporter.handlers;
+  const { admin, proxy } = bare.exporter.handlers;
   for (const path of ["/-/", "/-/events"]) {
     const request = (): Request => new Request(`http://127.0.0.1${path}`);
-    const [here, there] = [await own(request(), INFO), await proxied(request(), INFO)];
+    const [here, there] = [await admin(request(), INFO), await proxy(request(), INFO)];
     assertEquals([here.status, there.status], [200, 404]);
     assertEquals(await there.text(), "404 page not found", "it is Ollama that does not know it");
     await here.body?.cancel();
@@ -256,7 +256,7 @@ Deno.test("The status page is on the listener of the own paths only, where there
 Deno.test("endViewers() ends the events, so that a listener can shut down", async () => {
   await using fake = await startFakeOllama();
   using bare = new BareExporter(fake.url);
-  const listener = listen(bare.exporter.handlers.both, ANY_PORT);
+  const listener = listen(bare.exporter.handlers.combined, ANY_PORT);
   await using viewer = await StatusViewer.open(`http://127.0.0.1:${listener.address.port}`);
   await viewer.next("requests");
   let isDown = false;

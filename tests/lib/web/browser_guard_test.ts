@@ -1,4 +1,4 @@
-/** Which requests of web pages are answered, by the name under which they reach the exporter. */
+/** DNS rebinding protection: which browser requests are handled, by their Host header. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { isAllowed } from "../../../lib/web/browser_guard.ts";
@@ -7,7 +7,7 @@ import { startFakeOllama } from "../../fake_ollama/mod.ts";
 import { CHAT, startExporter } from "../../support/helpers.ts";
 import { ask, type RawResponse, valuesOf } from "../../support/raw_client.ts";
 
-/** Names by which everybody may reach the exporter: no public DNS answers for them, or none is asked. */
+/** Hosts that are always allowed: public DNS does not resolve them. */
 const LOCAL = [
   "localhost",
   "LocalHost:8000",
@@ -19,7 +19,7 @@ const LOCAL = [
   "127.0.0.1:8000",
   "0.0.0.0:8000",
   "192.168.1.5",
-  // Browsers do not look up an address, be it a public one.
+  // Addresses are not looked up, not even public ones.
   "8.8.8.8:8000",
   "[::1]",
   "[::1]:8000",
@@ -35,14 +35,14 @@ const LOCAL = [
   "box.local.",
   "host.docker.internal:11434",
   "a.internal",
-  // An address without dots; browsers write it with dots.
+  // An address in decimal, which browsers normalize.
   "2130706433",
   "2130706433:8000",
   "",
   ":8000",
 ];
 
-/** Names that anybody can make point anywhere. */
+/** Names whose owners can point them anywhere. */
 const FOREIGN = [
   "evil.com",
   "evil.com:8000",
@@ -71,7 +71,7 @@ const FOREIGN = [
   "a.b.c.d.evil.example",
 ];
 
-/** Any of these makes a request one of a browser. */
+/** Headers of which each marks a browser request. */
 const MARKS: Record<string, string>[] = [
   { origin: "http://evil.com" },
   { origin: "null" },
@@ -86,26 +86,26 @@ function headersOf(host: string, mark: Record<string, string>): Headers {
   return new Headers({ host, ...mark });
 }
 
-Deno.test("isAllowed() lets web pages in by addresses and local names", () => {
+Deno.test("isAllowed() allows browser requests to addresses and local names", () => {
   for (const mark of MARKS) {
     for (const host of LOCAL) assert(isAllowed(headersOf(host, mark), []), `${host} ${JSON.stringify(mark)}`);
     assert(isAllowed(new Headers(mark), []), "without a Host header");
   }
 });
 
-Deno.test("isAllowed() keeps web pages out by any other name", () => {
+Deno.test("isAllowed() rejects browser requests to other names", () => {
   for (const mark of MARKS) {
     for (const host of FOREIGN) assert(!isAllowed(headersOf(host, mark), []), `${host} ${JSON.stringify(mark)}`);
   }
 });
 
-Deno.test("isAllowed() lets programs in by any name", () => {
+Deno.test("isAllowed() allows requests of other clients to any name", () => {
   for (const host of [...LOCAL, ...FOREIGN]) {
     assert(isAllowed(headersOf(host, { "user-agent": "ollama/0.33.0", accept: "*/*" }), []), host);
   }
 });
 
-/** Hosts, lists of further names, and whether the one is on the other. */
+/** Hosts, allowed hosts, and whether the host is allowed. */
 const LISTED: [string, string[], boolean][] = [
   ["ollama.example.com", ["ollama.example.com"], true],
   ["Ollama.Example.com.:8000", ["ollama.example.com"], true],
@@ -122,18 +122,18 @@ const LISTED: [string, string[], boolean][] = [
   ["evilexample.com", ["*.example.com"], false],
   ["a.example.com.evil.com", ["*.example.com"], false],
   ["a.example.org", ["*.example.com"], false],
-  // The machine's own name is one of the list.
+  // The hostname of the machine is allowed by main.ts.
   ["box.example.net", [Deno.hostname().toLowerCase(), "box.example.net"], true],
   [`${Deno.hostname()}:8000`, [Deno.hostname().toLowerCase()], true],
 ];
 
 for (const [host, allowed, expected] of LISTED) {
-  Deno.test(`isAllowed() ${expected ? "lets in" : "keeps out"} ${host} where ${allowed} may`, () => {
+  Deno.test(`isAllowed() ${expected ? "allows" : "rejects"} ${host} if allowed hosts are ${allowed}`, () => {
     for (const mark of MARKS) assertEquals(isAllowed(headersOf(host, mark), allowed), expected);
   });
 }
 
-Deno.test("isAllowed() goes by the names that ALLOWED_HOSTS is read as", () => {
+Deno.test("isAllowed() matches the parsed value of ALLOWED_HOSTS", () => {
   const allowed = SETTINGS.allowedHosts.parse(" Ollama.Example.com , *.EXAMPLE.org ") ?? [];
   for (
     const [host, expected] of [["ollama.example.com", true], ["a.example.org", true], ["example.org", false]] as const
@@ -142,10 +142,10 @@ Deno.test("isAllowed() goes by the names that ALLOWED_HOSTS is read as", () => {
   }
 });
 
-/** What a browser sends along. */
+/** Headers of a browser request. */
 const BROWSER = ["Origin: http://evil.com:8000", "Sec-Fetch-Site: same-origin", "User-Agent: Mozilla/5.0"];
 
-Deno.test("createHandlers() refuses web pages under a foreign name everywhere, and says which setting allows it", async () => {
+Deno.test("createHandlers() rejects browser requests to foreign names on every path and names the setting", async () => {
   await using fake = await startFakeOllama({ hostCheck: false });
   await using exporter = startExporter(fake);
   const lines = [
@@ -158,23 +158,23 @@ Deno.test("createHandlers() refuses web pages under a foreign name everywhere, a
   ];
   for (const line of lines) {
     const body = line.startsWith("POST") ? JSON.stringify(CHAT) : null;
-    const refused = await ask(exporter.port, line, ["Host: evil.com:8000", ...BROWSER], body);
-    assertEquals([refused.status, valuesOf(refused, "content-type")], [403, ["text/plain; charset=utf-8"]], line);
-    assertStringIncludes(refused.body, SETTINGS.allowedHosts.variable);
-    assertEquals(refused.body.trimEnd().split("\n").length, 1);
-    assertEquals(valuesOf(refused, "access-control-allow-origin"), []);
+    const rejected = await ask(exporter.port, line, ["Host: evil.com:8000", ...BROWSER], body);
+    assertEquals([rejected.status, valuesOf(rejected, "content-type")], [403, ["text/plain; charset=utf-8"]], line);
+    assertStringIncludes(rejected.body, SETTINGS.allowedHosts.variable);
+    assertEquals(rejected.body.trimEnd().split("\n").length, 1);
+    assertEquals(valuesOf(rejected, "access-control-allow-origin"), []);
   }
   assertEquals(fake.requestCount, 0);
   for (const line of lines.slice(0, -1)) {
     const body = line.startsWith("POST") ? JSON.stringify(CHAT) : null;
-    // A program, under the same name; and a web page under a name of this machine.
+    // Another client with the same Host, and a browser with a local one.
     assertEquals((await ask(exporter.port, line, ["Host: evil.com:8000"], body)).status, 200, line);
-    const own = ["Host: localhost:8000", "Origin: http://localhost:3000", "Sec-Fetch-Site: same-site"];
-    assertEquals((await ask(exporter.port, line, own, body)).status, 200, line);
+    const local = ["Host: localhost:8000", "Origin: http://localhost:3000", "Sec-Fetch-Site: same-site"];
+    assertEquals((await ask(exporter.port, line, local, body)).status, 200, line);
   }
 });
 
-Deno.test("createHandlers() lets web pages in under the names that are allowed", async () => {
+Deno.test("createHandlers() allows browser requests to allowed hosts", async () => {
   await using fake = await startFakeOllama({ hostCheck: false, origins: ["*"] });
   await using exporter = startExporter(fake, { allowedHosts: ["*.example.com"] });
   const status = async (host: string) =>
@@ -182,14 +182,14 @@ Deno.test("createHandlers() lets web pages in under the names that are allowed",
   assertEquals([await status("ollama.example.com"), await status("example.com")], [200, 403]);
 });
 
-/** The response without what differs from one to the next. `fetch` joins headers that come several times. */
+/** Normalizes a response for comparison. `fetch` joins repeated headers. */
 function comparable({ status, headers, body }: RawResponse): unknown {
   const values = headers.filter(([name]) => name.toLowerCase() !== "date")
     .flatMap(([name, value]) => value.split(", ").map((one) => `${name.toLowerCase()}: ${one}`));
   return { status, headers: values.sort(), body };
 }
 
-Deno.test("createHandlers() leaves CORS to Ollama: preflights, allowed origins and refused ones", async () => {
+Deno.test("createHandlers() leaves CORS to Ollama", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   for (const origin of ["http://localhost:3000", "app://obsidian.md", "https://evil.com", "null"]) {

@@ -1,4 +1,4 @@
-/** The exporter's own paths, who may ask them and how, and what belongs to Ollama. */
+/** Admin endpoints and proxied paths, over real sockets. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createExporter, type Exporter } from "../../../lib/exporter.ts";
@@ -10,7 +10,7 @@ import { type FakeOllama, startFakeOllama } from "../../fake_ollama/mod.ts";
 import { CHAT, PATIENCE_MS, startExporter, type TestExporterOptions } from "../../support/helpers.ts";
 import { ask, valuesOf } from "../../support/raw_client.ts";
 
-/** An exporter with a listener for each of its handlers. */
+/** An exporter with a listener per handler. */
 class ThreeListeners implements AsyncDisposable {
   readonly logLines: string[] = [];
   readonly ports: Record<keyof Handlers, number>;
@@ -30,10 +30,10 @@ class ThreeListeners implements AsyncDisposable {
       fetch,
       ...options,
     });
-    const { both, own, proxied } = this.#exporter.handlers;
-    this.#listeners = [both, own, proxied].map((handler) => listen(handler, { hostname: "127.0.0.1", port: 0 }));
+    const { combined, admin, proxy } = this.#exporter.handlers;
+    this.#listeners = [combined, admin, proxy].map((handler) => listen(handler, { hostname: "127.0.0.1", port: 0 }));
     const [first = 0, second = 0, third = 0] = this.#listeners.map(({ address }) => address.port);
-    this.ports = { both: first, own: second, proxied: third };
+    this.ports = { combined: first, admin: second, proxy: third };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -43,9 +43,9 @@ class ThreeListeners implements AsyncDisposable {
   }
 }
 
-/** An Ollama that has metrics of its own. */
+/** Starts an Ollama with a metrics endpoint. */
 function startOllamaWithMetrics(): Promise<FakeOllama> {
-  const body = "# its own\n";
+  const body = "# from Ollama\n";
   const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   return startFakeOllama({
     script: async ({ path }, connection) => {
@@ -56,16 +56,16 @@ function startOllamaWithMetrics(): Promise<FakeOllama> {
   });
 }
 
-const OWN_PATHS = ["/metrics", "/-/healthy", "/-/ready"];
+const ADMIN_PATHS = ["/metrics", "/-/healthy", "/-/ready"];
 
-Deno.test("createHandlers() answers own paths itself, and Ollama everything else", async () => {
+Deno.test("createHandlers() serves admin endpoints and proxies all other paths", async () => {
   await using fake = await startOllamaWithMetrics();
   await using exporter = new ThreeListeners(fake);
   for (
-    const path of [...OWN_PATHS, "/metrics?x=1", "/-/ready?", "http://elsewhere/metrics", "http://elsewhere/-/ready"]
+    const path of [...ADMIN_PATHS, "/metrics?x=1", "/-/ready?", "http://elsewhere/metrics", "http://elsewhere/-/ready"]
   ) {
     const before = fake.requestCount;
-    const response = await ask(exporter.ports.both, `GET ${path}`);
+    const response = await ask(exporter.ports.combined, `GET ${path}`);
     assertEquals([response.status, response.end], [200, "complete"], path);
     assertEquals(valuesOf(response, "x-content-type-options"), ["nosniff"], path);
     const asked = fake.requests.slice(before).map(({ path }) => path);
@@ -74,55 +74,55 @@ Deno.test("createHandlers() answers own paths itself, and Ollama everything else
   for (
     const path of ["/", "/metrics/", "/Metrics", "/%6detrics", "//metrics", "/metrics/x", "/-", "/-/x", "/-/healthy/"]
   ) {
-    await ask(exporter.ports.both, `GET ${path}`);
+    await ask(exporter.ports.combined, `GET ${path}`);
     assertEquals(fake.lastRequest().target, path);
   }
 });
 
-Deno.test("createHandlers() has a handler of own paths only, which answers 404 for others", async () => {
+Deno.test("createHandlers() returns an admin handler that responds with 404 to other paths", async () => {
   await using fake = await startFakeOllama();
   await using exporter = new ThreeListeners(fake);
-  for (const path of OWN_PATHS) {
-    const response = await ask(exporter.ports.own, `GET ${path}`);
+  for (const path of ADMIN_PATHS) {
+    const response = await ask(exporter.ports.admin, `GET ${path}`);
     assertEquals(response.status, 200, path);
   }
   const before = fake.requestCount;
   for (const line of ["GET /", "GET /api/version", "POST /api/chat", "GET /metrics/", "DELETE /api/delete"]) {
-    const response = await ask(exporter.ports.own, line, [], line.startsWith("POST") ? JSON.stringify(CHAT) : null);
-    assertEquals([response.status, response.body], [404, "Not found.\n"], line);
+    const response = await ask(exporter.ports.admin, line, [], line.startsWith("POST") ? JSON.stringify(CHAT) : null);
+    assertEquals([response.status, response.body], [404, "Not found\n"], line);
   }
   assertEquals(fake.requestCount, before);
 });
 
-Deno.test("createHandlers() has a handler that passes even own paths to Ollama", async () => {
+Deno.test("createHandlers() returns a proxy handler that proxies the paths of admin endpoints too", async () => {
   await using fake = await startOllamaWithMetrics();
   await using exporter = new ThreeListeners(fake);
-  const response = await ask(exporter.ports.proxied, "GET /metrics");
-  assertEquals([response.status, response.body], [200, "# its own\n"]);
+  const response = await ask(exporter.ports.proxy, "GET /metrics");
+  assertEquals([response.status, response.body], [200, "# from Ollama\n"]);
   for (const path of ["/-/healthy", "/-/ready"]) {
-    const answer = await ask(exporter.ports.proxied, `GET ${path}`);
+    const answer = await ask(exporter.ports.proxy, `GET ${path}`);
     assertEquals([answer.status, answer.body], [404, "404 page not found"]);
     assertEquals(fake.lastRequest().path, path);
   }
-  // What passes there is measured, and seen where the own paths are.
-  const { body } = await ask(exporter.ports.own, "GET /metrics");
+  // Requests to one listener are in the metrics of the other.
+  const { body } = await ask(exporter.ports.admin, "GET /metrics");
   assert(body.includes('\nollama_http_requests_total{route="other",method="GET",code="404"} 2\n'), body);
 });
 
-Deno.test("createHandlers() serves metrics at their configured path only", async () => {
+Deno.test("createHandlers() serves metrics under the configured path only", async () => {
   await using fake = await startOllamaWithMetrics();
-  await using exporter = new ThreeListeners(fake, { metricsPath: "/own/metrics" });
-  const own = await ask(exporter.ports.both, "GET /own/metrics");
-  assert(own.body.includes("\nollama_up 1\n"));
-  assertEquals((await ask(exporter.ports.both, "GET /metrics")).body, "# its own\n");
-  assertEquals((await ask(exporter.ports.own, "GET /metrics")).status, 404);
+  await using exporter = new ThreeListeners(fake, { metricsPath: "/custom/metrics" });
+  const custom = await ask(exporter.ports.combined, "GET /custom/metrics");
+  assert(custom.body.includes("\nollama_up 1\n"));
+  assertEquals((await ask(exporter.ports.combined, "GET /metrics")).body, "# from Ollama\n");
+  assertEquals((await ask(exporter.ports.admin, "GET /metrics")).status, 404);
 });
 
-Deno.test("createHandlers() answers 405 for methods that own paths do not know, and does not ask Ollama", async () => {
+Deno.test("createHandlers() responds with 405 to methods that admin endpoints do not support", async () => {
   await using fake = await startFakeOllama();
   await using exporter = new ThreeListeners(fake);
-  for (const port of [exporter.ports.both, exporter.ports.own]) {
-    for (const path of OWN_PATHS) {
+  for (const port of [exporter.ports.combined, exporter.ports.admin]) {
+    for (const path of ADMIN_PATHS) {
       for (const method of ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"]) {
         const response = await ask(port, `${method} ${path}`, [], method === "POST" ? "x" : null);
         assertEquals([response.status, valuesOf(response, "allow")], [405, ["GET, HEAD"]], `${method} ${path}`);
@@ -132,7 +132,7 @@ Deno.test("createHandlers() answers 405 for methods that own paths do not know, 
   assertEquals(fake.requestCount, 0);
 });
 
-Deno.test("createHandlers() is healthy while it serves, and ready while Ollama answers", async () => {
+Deno.test("createHandlers() serves the health endpoints: ready only while Ollama is reachable", async () => {
   await using fake = await startFakeOllama({ version: "0.40.1" });
   await using exporter = startExporter(fake, { probeTimeoutMs: 1000 });
   const answer = async (path: string) => {
@@ -142,7 +142,7 @@ Deno.test("createHandlers() is healthy while it serves, and ready while Ollama a
     assertEquals(valuesOf(head, "content-type"), ["text/plain; charset=utf-8"]);
     return [status, body];
   };
-  assertEquals(await answer("ready"), [200, "Ready: Ollama 0.40.1 answers.\n"]);
+  assertEquals(await answer("ready"), [200, "Ready: Ollama 0.40.1 is reachable\n"]);
   const reasons: [FakeOllama["behaviour"]["versionProbe"], string][] = [
     [{ status: 500, body: '{"error":"x"}' }, "/api/version: status 500"],
     ["hang", "/api/version: no answer within 1000 ms"],
@@ -150,17 +150,17 @@ Deno.test("createHandlers() is healthy while it serves, and ready while Ollama a
   ];
   for (const [probe, reason] of reasons) {
     fake.behaviour.versionProbe = probe;
-    assertEquals(await answer("ready"), [503, `Not ready: Ollama does not answer: ${reason}\n`]);
-    assertEquals(await answer("healthy"), [200, "Healthy.\n"]);
+    assertEquals(await answer("ready"), [503, `Not ready: Ollama is unreachable: ${reason}\n`]);
+    assertEquals(await answer("healthy"), [200, "Healthy\n"]);
   }
   await fake.close();
   const [status, body] = await answer("ready");
   assertEquals(status, 503);
-  assertMatch(String(body), /^Not ready: Ollama does not answer: \/api\/version: [^\n]+\n$/);
-  assertEquals(await answer("healthy"), [200, "Healthy.\n"]);
+  assertMatch(String(body), /^Not ready: Ollama is unreachable: \/api\/version: [^\n]+\n$/);
+  assertEquals(await answer("healthy"), [200, "Healthy\n"]);
 });
 
-Deno.test("createHandlers() lets the guard of own paths refuse, and asks it for nothing else", async () => {
+Deno.test("createHandlers() calls the guard for admin endpoints only", async () => {
   await using fake = await startFakeOllama();
   const guarded: (string | null)[] = [];
   await using exporter = new ThreeListeners(fake, {
@@ -170,23 +170,23 @@ Deno.test("createHandlers() lets the guard of own paths refuse, and asks it for 
       return headers.get("authorization") === "let me in" ? undefined : new Response("Who are you?", { status: 401 });
     },
   });
-  for (const port of [exporter.ports.both, exporter.ports.own]) {
-    for (const path of OWN_PATHS) {
-      const refused = await ask(port, `GET ${path}`, [`x-path: ${path}`]);
-      assertEquals([refused.status, refused.body], [401, "Who are you?"], path);
+  for (const port of [exporter.ports.combined, exporter.ports.admin]) {
+    for (const path of ADMIN_PATHS) {
+      const rejected = await ask(port, `GET ${path}`, [`x-path: ${path}`]);
+      assertEquals([rejected.status, rejected.body], [401, "Who are you?"], path);
       const allowed = await ask(port, `GET ${path}`, [`x-path: ${path}`, "authorization: let me in"]);
       assertEquals(allowed.status, 200, path);
     }
   }
   assertEquals(guarded.length, 12);
-  for (const [port, path] of [["both", "/api/tags"], ["proxied", "/api/tags"], ["own", "/api/tags"]] as const) {
+  for (const [port, path] of [["combined", "/api/tags"], ["proxy", "/api/tags"], ["admin", "/api/tags"]] as const) {
     const { status } = await ask(exporter.ports[port], `GET ${path}`);
-    assertEquals(status, port === "own" ? 404 : 200);
+    assertEquals(status, port === "admin" ? 404 : 200);
   }
   assertEquals(guarded.length, 12);
 });
 
-Deno.test("createHandlers() answers 502, logs and counts where its own code throws", async () => {
+Deno.test("createHandlers() responds with 502 to an internal error, logs and counts it", async () => {
   await using fake = await startFakeOllama();
   let isFailing = true;
   await using exporter = new ThreeListeners(fake, {
@@ -195,16 +195,16 @@ Deno.test("createHandlers() answers 502, logs and counts where its own code thro
       return undefined;
     },
   });
-  const { status, body } = await ask(exporter.ports.both, "GET /metrics");
-  assertEquals([status, JSON.parse(body)], [502, { error: "ollama-exporter: internal error; see its log." }]);
+  const { status, body } = await ask(exporter.ports.combined, "GET /metrics");
+  assertEquals([status, JSON.parse(body)], [502, { error: "ollama-exporter: internal error, see its log" }]);
   assertEquals(exporter.logLines.length, 1);
   assertMatch(exporter.logLines[0] ?? "", /level=ERROR msg="Internal error" error="Error: The guard is broken" stack=/);
   isFailing = false;
-  const scrape = await ask(exporter.ports.own, "GET /metrics");
+  const scrape = await ask(exporter.ports.admin, "GET /metrics");
   assert(scrape.body.includes("\nollama_exporter_internal_errors_total 1\n"));
 });
 
-Deno.test("createHandlers() refuses a Host that would change the path, and methods for other proxies", async () => {
+Deno.test("createHandlers() rejects invalid Host headers and unsupported methods", async () => {
   await using fake = await startFakeOllama();
   await using exporter = new ThreeListeners(fake);
   for (const port of Object.values(exporter.ports)) {

@@ -1,4 +1,4 @@
-/** The metrics in the format and the encoding that a scraper likes best. */
+/** Content negotiation of the metrics endpoint. */
 
 import { assert, assertEquals } from "@std/assert";
 import { CONTENT_TYPES, type Format } from "../../../lib/metrics/registry.ts";
@@ -9,7 +9,7 @@ import { ask, RawClient, type RawResponse, valuesOf } from "../../support/raw_cl
 
 const PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 
-/** `Accept` headers, and the format that they get; `undefined`: no such header. */
+/** `Accept` headers (`undefined` for none) and the format that they select. */
 const ACCEPT: [string, string | undefined, Format][] = [
   [
     "Prometheus 2.42",
@@ -38,33 +38,33 @@ const ACCEPT: [string, string | undefined, Format][] = [
   ["an empty header", "", "text"],
   ["OpenMetrics only", "application/openmetrics-text", "openMetrics"],
   ["OpenMetrics without a version", "application/openmetrics-text; q=0.001", "openMetrics"],
-  ["text better than OpenMetrics", "application/openmetrics-text;q=0.4, text/plain;q=0.5", "text"],
-  ["OpenMetrics after text, but better", "text/plain;q=0.4, application/openmetrics-text;q=0.5", "openMetrics"],
-  ["OpenMetrics before text, as good", "application/openmetrics-text;q=0.5, text/plain;q=0.5", "openMetrics"],
-  ["OpenMetrics after text, as good", "text/plain, application/openmetrics-text", "text"],
-  ["OpenMetrics refused", "application/openmetrics-text;q=0, */*", "text"],
+  ["text preferred to OpenMetrics", "application/openmetrics-text;q=0.4, text/plain;q=0.5", "text"],
+  ["OpenMetrics after text, but preferred", "text/plain;q=0.4, application/openmetrics-text;q=0.5", "openMetrics"],
+  ["OpenMetrics before text, same weight", "application/openmetrics-text;q=0.5, text/plain;q=0.5", "openMetrics"],
+  ["OpenMetrics after text, same weight", "text/plain, application/openmetrics-text", "text"],
+  ["OpenMetrics excluded", "application/openmetrics-text;q=0, */*", "text"],
   [
-    "OpenMetrics, spaces everywhere",
+    "OpenMetrics with whitespace",
     " application/openmetrics-text ; version=1.0.0 ; q=0.9 , */* ; q=0.1",
     "openMetrics",
   ],
-  ["anything better than OpenMetrics", "*/*, application/openmetrics-text;q=0.5", "text"],
-  ["any text", "text/*", "text"],
-  ["nothing that there is", "application/json, image/png", "text"],
-  ["nothing at all", "*/*;q=0", "text"],
-  ["a header that is none", ";;q=,,/,=;q=x,text", "text"],
+  ["any type preferred to OpenMetrics", "*/*, application/openmetrics-text;q=0.5", "text"],
+  ["any text type", "text/*", "text"],
+  ["unsupported types", "application/json, image/png", "text"],
+  ["all types excluded", "*/*;q=0", "text"],
+  ["an invalid header", ";;q=,,/,=;q=x,text", "text"],
 ];
 
-/** A scrape with these headers. */
+/** Scrapes with these headers. */
 async function scrapeWith(exporter: TestExporter, headers: readonly string[], method = "GET"): Promise<RawResponse> {
   return await ask(exporter.port, `${method} /metrics`, headers);
 }
 
-/** The format of a text of metrics, by what only that format has. */
+/** Detects the format of an exposition by its peculiarities. */
 function formatOf(body: string): Format {
   assertEquals(faultsOf(body), []);
   const isOpenMetrics = body.endsWith("\n# EOF\n");
-  // OpenMetrics names a counter without the suffix that its samples have.
+  // OpenMetrics declares a counter without the suffix of its samples.
   assertEquals(body.includes("# TYPE ollama_requests counter\n"), isOpenMetrics);
   assertEquals(body.includes("# HELP ollama_requests Requests"), isOpenMetrics);
   assertEquals(body.includes("# TYPE ollama_requests_total counter\n"), !isOpenMetrics);
@@ -75,7 +75,7 @@ function formatOf(body: string): Format {
   return isOpenMetrics ? "openMetrics" : "text";
 }
 
-Deno.test("createHandlers() exposes metrics in the format that the scraper likes best", async () => {
+Deno.test("serveMetrics() selects the format that the scraper prefers", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   await (await exporter.post("/api/chat", CHAT)).text();
@@ -92,7 +92,7 @@ Deno.test("createHandlers() exposes metrics in the format that the scraper likes
   });
 });
 
-/** The text without what differs from scrape to scrape, and without what differs from format to format. */
+/** Removes differences between scrapes and between formats. */
 function masked(body: string): string {
   return body
     .replace("\n# EOF\n", "\n")
@@ -102,7 +102,7 @@ function masked(body: string): string {
     .replaceAll("\n\n", "\n");
 }
 
-Deno.test("createHandlers() names counters right in both formats, after scrapes of either and several at once", async () => {
+Deno.test("serveMetrics() names counters correctly in both formats, also in concurrent scrapes", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   await (await exporter.post("/api/chat", CHAT)).text();
@@ -120,14 +120,14 @@ Deno.test("createHandlers() names counters right in both formats, after scrapes 
   }
 });
 
-/** A body of one character a byte, decompressed. */
+/** Decompresses a body given as one character per byte. */
 async function gunzip(body: string): Promise<string> {
   const bytes = Uint8Array.from(body, (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return await new Response(stream).text();
 }
 
-/** `Accept-Encoding` headers, and whether they get gzip. */
+/** `Accept-Encoding` headers, and whether they select gzip. */
 const ACCEPT_ENCODING: [string | undefined, boolean][] = [
   ["gzip", true],
   ["gzip, deflate, br, zstd", true],
@@ -144,7 +144,7 @@ const ACCEPT_ENCODING: [string | undefined, boolean][] = [
   ["x;;q=,,=", false],
 ];
 
-Deno.test("createHandlers() compresses metrics for scrapers that like it better", async () => {
+Deno.test("serveMetrics() compresses for scrapers that prefer gzip", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   await (await exporter.post("/api/chat", CHAT)).text();
@@ -164,7 +164,7 @@ Deno.test("createHandlers() compresses metrics for scrapers that like it better"
   }
 });
 
-Deno.test("createHandlers() answers HEAD for the metrics with the headers of GET and no body", async () => {
+Deno.test("serveMetrics() responds to HEAD with the headers of GET and no body", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   for (const encoding of ["identity", "gzip"]) {

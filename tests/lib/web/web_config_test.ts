@@ -8,7 +8,7 @@ import { problemsOf, TemporaryFolder } from "../../support/temporary_folder.ts";
 const HASH = decoyHash(10);
 const NOTHING: WebConfig = { tls: undefined, users: undefined, rateLimit: undefined };
 
-/** What a file says, beside which the first certificate and its key lie. */
+/** Parsed contents of a file, next to the first certificate and its key. */
 async function configOf(text: string, server: WebServer = "deno"): Promise<WebConfig> {
   using folder = new TemporaryFolder();
   folder.write("cert.pem", FIRST.cert);
@@ -16,7 +16,7 @@ async function configOf(text: string, server: WebServer = "deno"): Promise<WebCo
   return await loadWebConfig(folder.write("web.yml", text), server);
 }
 
-/** What is wrong with a file, beside which the first certificate, its key and another key lie. */
+/** Problems of a file, next to the first certificate, its key and another key. */
 async function problems(text: string, server: WebServer = "deno"): Promise<string[]> {
   using folder = new TemporaryFolder();
   folder.write("cert.pem", FIRST.cert);
@@ -26,7 +26,7 @@ async function problems(text: string, server: WebServer = "deno"): Promise<strin
   return lines.map((line) => line.replaceAll(`${folder.path}/`, ""));
 }
 
-Deno.test("loadWebConfig() reads certificate and key beside the file, users and a rate limit", async () => {
+Deno.test("loadWebConfig() reads certificate and key, users and rate limit", async () => {
   const text = `tls_server_config:
   cert_file: cert.pem
   key_file: ./key.pem
@@ -45,14 +45,14 @@ rate_limit:
   });
 });
 
-Deno.test("loadWebConfig() leaves out what the file does not say", async () => {
+Deno.test("loadWebConfig() returns undefined for absent and disabled sections", async () => {
   assertEquals(await configOf(""), NOTHING);
   assertEquals(await configOf("basic_auth_users: {}\n"), NOTHING);
   assertEquals(await configOf("rate_limit: {interval: 0}\n"), NOTHING);
   assertEquals(await configOf("rate_limit: {interval: 0s, burst: 5}\n"), NOTHING);
 });
 
-Deno.test("loadWebConfig() gives what a server can use", async () => {
+Deno.test("loadWebConfig() returns a certificate and key that a server accepts", async () => {
   const { tls } = await configOf("tls_server_config: {cert_file: cert.pem, key_file: key.pem, min_version: TLS12}\n");
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {}, cert: tls?.cert ?? "", key: tls?.key ?? "" },
@@ -64,7 +64,7 @@ Deno.test("loadWebConfig() gives what a server can use", async () => {
   await server.shutdown();
 });
 
-Deno.test("loadWebConfig() takes paths from the file's folder, unless they are absolute", async () => {
+Deno.test("loadWebConfig() resolves relative paths against the folder of the file", async () => {
   using folder = new TemporaryFolder();
   const cert = folder.write("cert.pem", FIRST.cert);
   Deno.mkdirSync(`${folder.path}/sub`);
@@ -73,26 +73,25 @@ Deno.test("loadWebConfig() takes paths from the file's folder, unless they are a
   assertEquals((await loadWebConfig(path, "deno")).tls?.key, FIRST.key);
 });
 
-Deno.test("loadWebConfig() takes chains, and certificate and key in one file", async () => {
+Deno.test("loadWebConfig() accepts chains, and certificate and key in one file", async () => {
   using folder = new TemporaryFolder();
   const both = folder.write("both.pem", `Subject: first\n${FIRST.key}${FIRST.cert}${SECOND.cert}`);
   const path = folder.write("web.yml", `tls_server_config: {cert_file: ${both}, key_file: ${both}}\n`);
   assertEquals((await loadWebConfig(path, "deno")).tls?.minVersion, "TLS12");
 });
 
-Deno.test("loadWebConfig() asks for TLS 1.3 only where the server can", async () => {
+Deno.test("loadWebConfig() accepts TLS13 only for servers that support it", async () => {
   const text = "tls_server_config: {cert_file: cert.pem, key_file: key.pem, min_version: TLS13}\n";
   assertEquals((await configOf(text, "node")).tls?.minVersion, "TLS13");
   assertEquals(await problems(text, "deno"), [
-    'tls_server_config.min_version is "TLS13"; accepted: `TLS12`; the server `deno` cannot refuse TLS 1.2, the ' +
-    "server `node` can",
+    'tls_server_config.min_version: expected `TLS12` (`TLS13` requires the server `node`), got "TLS13"',
   ]);
   assertEquals(await problems(text.replace("TLS13", "TLS11"), "node"), [
-    'tls_server_config.min_version is "TLS11"; accepted: `TLS12`, `TLS13`',
+    'tls_server_config.min_version: expected `TLS12` or `TLS13`, got "TLS11"',
   ]);
 });
 
-Deno.test("loadWebConfig() names every key that it does not support, and all else that is wrong", async () => {
+Deno.test("loadWebConfig() reports all problems at once", async () => {
   const text = `tls_server_config:
   key_file: none.pem
   client_ca_file: ca.pem
@@ -108,50 +107,55 @@ rate_limit:
   interval: 5
   brust: 2
 `;
-  const hashWanted = 'is something else than a bcrypt hash such as `htpasswd -nBC 10 ""` prints, of cost 4 to 16';
+  const expected = 'expected a bcrypt hash with a cost of 4 to 16, such as `htpasswd -nBC 10 ""` prints';
   assertEquals(await problems(text), [
-    "tls_server_config.client_ca_file is not supported; supported: cert_file, key_file, min_version",
-    "tls_server_config.client_auth_type is not supported; supported: cert_file, key_file, min_version",
-    "tls_server_config.cert_file is missing",
-    "http_server_config is not supported; supported: tls_server_config, basic_auth_users, rate_limit",
-    `basic_auth_users.alice ${hashWanted}`,
-    `basic_auth_users.bob ${hashWanted}`,
-    `basic_auth_users.carol ${hashWanted}`,
-    `basic_auth_users.dave ${hashWanted}`,
-    "basic_auth_users.a:b has a colon, which a name cannot have",
-    'rate_limit.interval is "5"; accepted: a duration such as `1s`, `250ms`, up to `24h`; `0` for no limit',
-    "rate_limit.brust is not supported; supported: interval, burst",
-    'tls_server_config.key_file "none.pem" cannot be read: No such file or directory (os error 2): stat ' +
-    "'none.pem'",
+    "unknown key tls_server_config.client_ca_file: expected one of cert_file, key_file, min_version",
+    "unknown key tls_server_config.client_auth_type: expected one of cert_file, key_file, min_version",
+    "missing key tls_server_config.cert_file",
+    "unknown key http_server_config: expected one of tls_server_config, basic_auth_users, rate_limit",
+    `basic_auth_users.alice: ${expected}`,
+    `basic_auth_users.bob: ${expected}`,
+    `basic_auth_users.carol: ${expected}`,
+    `basic_auth_users.dave: ${expected}`,
+    "basic_auth_users.a:b: a user name must not contain a colon",
+    'rate_limit.interval: expected a duration up to `24h`, such as `250ms` or `1s`, or `0` for no limit, got "5"',
+    "unknown key rate_limit.brust: expected one of interval, burst",
+    `tls_server_config.key_file: cannot read "none.pem": No such file or directory (os error 2): stat 'none.pem'`,
   ]);
 });
 
-Deno.test("loadWebConfig() refuses sections that say nothing, since they may be half written", async () => {
+Deno.test("loadWebConfig() accepts intervals of a rate limit up to 24 hours", async () => {
+  const text = (interval: string): string => `rate_limit: {interval: ${interval}, burst: 1}\n`;
+  assertEquals((await configOf(text("24h"))).rateLimit, { intervalMs: 86_400_000, burst: 1 });
+  assertEquals((await problems(text("24h1ns"))).length, 1);
+});
+
+Deno.test("loadWebConfig() rejects empty sections, which may be half written", async () => {
   assertEquals(await problems("tls_server_config:\nbasic_auth_users:\nrate_limit:\n"), [
-    "tls_server_config.cert_file is missing",
-    "tls_server_config.key_file is missing",
-    "basic_auth_users is empty; accepted: user names, each with its hash",
-    "rate_limit.interval is missing",
+    "missing key tls_server_config.cert_file",
+    "missing key tls_server_config.key_file",
+    "basic_auth_users: expected a mapping of user names to bcrypt hashes, got nothing",
+    "missing key rate_limit.interval",
   ]);
-  assertEquals(await problems("rate_limit: {interval: 1s}\n"), ["rate_limit.burst is missing"]);
+  assertEquals(await problems("rate_limit: {interval: 1s}\n"), ["missing key rate_limit.burst"]);
   assertEquals(await problems("rate_limit: {interval: 1s, burst: 0}\n"), [
-    'rate_limit.burst is "0"; accepted: a whole number from 1 to 1000000',
+    'rate_limit.burst: expected an integer from 1 to 1000000, got "0"',
   ]);
-  assertEquals(await problems("basic_auth_users: [alice]\n"), ["basic_auth_users is a list; accepted: a mapping"]);
+  assertEquals(await problems("basic_auth_users: [alice]\n"), ["basic_auth_users: expected a mapping, got a list"]);
 });
 
-Deno.test("loadWebConfig() sees to it that certificate and key can be used together", async () => {
+Deno.test("loadWebConfig() checks that certificate and key match", async () => {
   const tls = (cert: string, key: string): string => `tls_server_config: {cert_file: ${cert}, key_file: ${key}}\n`;
   assertEquals(await problems(tls("cert.pem", "other.pem")), [
-    "tls_server_config.key_file is not the key of the certificate in tls_server_config.cert_file",
+    "tls_server_config.key_file: private key does not match the certificate in tls_server_config.cert_file",
   ]);
   assertEquals(await problems(tls("key.pem", "cert.pem")), [
-    "tls_server_config.cert_file has no certificate in PEM",
-    "tls_server_config.key_file has no private key in PEM without a passphrase",
+    "tls_server_config.cert_file: no PEM certificate found",
+    "tls_server_config.key_file: no unencrypted PEM private key found",
   ]);
 });
 
-Deno.test("loadWebConfig() says where the file is broken, and that it is not there", async () => {
+Deno.test("loadWebConfig() reports syntax errors and a missing file", async () => {
   assertEquals(await problems("basic_auth_users:\n  alice: *secret\n"), [
     "Line 2, column 17: Cannot read alias: unidentified alias …",
   ]);

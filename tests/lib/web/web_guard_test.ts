@@ -10,17 +10,17 @@ import { TemporaryFolder } from "../../support/temporary_folder.ts";
 /** Made by libxcrypt. */
 const SECRET_HASH = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 const SECRET = `basic_auth_users: {alice: ${SECRET_HASH}}\n`;
-/** For {@linkcode FAKE} the password is `e`. */
+/** With {@linkcode FAKE}, the password is `e`. */
 const USERS = `basic_auth_users: {alice: ${decoyHash()}}\n`;
 const TLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n";
 
-/** A guard that looks at its file for every request. Its comparison takes what the hash ends with for the password. */
+/** Options that reload the file for every request and accept the end of the hash as the password. */
 const FAKE: Partial<WebGuardOptions> = {
-  recheckMs: 0,
+  reloadIntervalMs: 0,
   compare: (password, hash) => Promise.resolve(password !== "" && hash.endsWith(password)),
 };
 
-/** A guard of a file that a test writes. */
+/** A guard whose file the test writes. */
 class TestGuard implements AsyncDisposable {
   readonly logLines: string[] = [];
   readonly #folder = new TemporaryFolder();
@@ -44,14 +44,14 @@ class TestGuard implements AsyncDisposable {
     this.write(key, "key.pem");
   }
 
-  /** Status of the answer to a request with these credentials; 200 where it is let in. */
+  /** Status of the response to a request with these credentials; 200 if it is admitted. */
   async status(credentials?: string): Promise<number> {
     const headers: HeadersInit = credentials === undefined ? {} : { authorization: `Basic ${btoa(credentials)}` };
     const response = await this.#guard?.check(new Request("http://localhost/metrics", { headers }));
     return response?.status ?? 200;
   }
 
-  /** Messages of the log, with their levels. */
+  /** Logged levels and messages. */
   get log(): string[] {
     return this.logLines.map((line) => /level=(\w+ msg="[^"]*")/.exec(line)?.[1] ?? line);
   }
@@ -63,9 +63,9 @@ class TestGuard implements AsyncDisposable {
   }
 }
 
-Deno.test("WebGuard lets in whom the file names, with bcrypt", async () => {
+Deno.test("WebGuard admits the users of the file, compared with bcrypt", async () => {
   await using test = new TestGuard();
-  const guard = await test.open(SECRET, { recheckMs: 0 });
+  const guard = await test.open(SECRET, { reloadIntervalMs: 0 });
   assertEquals(guard.tls, undefined);
   assertEquals(await test.status("alice:secret"), 200);
   assertEquals(await test.status("alice:wrong"), 401);
@@ -74,23 +74,23 @@ Deno.test("WebGuard lets in whom the file names, with bcrypt", async () => {
   assertEquals(test.logLines, []);
 });
 
-Deno.test("WebGuard tells how to ask, and when to ask again", async () => {
+Deno.test("WebGuard sends WWW-Authenticate and Retry-After", async () => {
   await using test = new TestGuard();
   const guard = await test.open(`${USERS}rate_limit: {interval: 90s, burst: 1}\n`);
-  const refused = await guard.check(new Request("http://localhost/metrics"));
-  assertEquals(refused?.headers.get("www-authenticate"), 'Basic realm="ollama-exporter", charset="UTF-8"');
-  assertEquals(await refused?.text(), "A user name and a password are needed.\n");
+  const rejected = await guard.check(new Request("http://localhost/metrics"));
+  assertEquals(rejected?.headers.get("www-authenticate"), 'Basic realm="ollama-exporter", charset="UTF-8"');
+  assertEquals(await rejected?.text(), "Unauthorized\n");
   const limited = await guard.check(new Request("http://localhost/metrics"));
   assertEquals([limited?.status, limited?.headers.get("retry-after")], [429, "90"]);
 });
 
-Deno.test("WebGuard lets everybody in where the file names nobody", async () => {
+Deno.test("WebGuard admits everyone if the file has no users", async () => {
   await using test = new TestGuard();
   await test.open("");
   assertEquals([await test.status(), await test.status("a:b")], [200, 200]);
 });
 
-Deno.test("WebGuard answers 429 where wrong passwords come faster than they can be compared", async () => {
+Deno.test("WebGuard responds with 429 if passwords come faster than they can be compared", async () => {
   await using test = new TestGuard();
   const { promise, resolve } = Promise.withResolvers<void>();
   let isOpen = false;
@@ -105,7 +105,7 @@ Deno.test("WebGuard answers 429 where wrong passwords come faster than they can 
   assertEquals(statuses, [...Array(42).fill(429), ...Array(8).fill(401)]);
 });
 
-Deno.test("WebGuard uses changed users for the next request", async () => {
+Deno.test("WebGuard reloads changed users and limits for the next request", async () => {
   await using test = new TestGuard();
   await test.open(USERS);
   assertEquals(await test.status("alice:e"), 200);
@@ -114,13 +114,13 @@ Deno.test("WebGuard uses changed users for the next request", async () => {
   test.write("rate_limit: {interval: 1h, burst: 1}\n");
   assertEquals([await test.status(), await test.status()], [200, 429]);
   test.write(`${USERS}rate_limit: {interval: 1h, burst: 1}\n`);
-  assertEquals(await test.status("alice:e"), 429, "the limit is the same, so its count goes on");
+  assertEquals(await test.status("alice:e"), 429, "an unchanged limit keeps its tokens");
   test.write(USERS);
   assertEquals([await test.status("alice:e"), await test.status()], [200, 401]);
-  assertEquals(test.log, Array(4).fill('INFO msg="The web config was read again"'));
+  assertEquals(test.log, Array(4).fill('INFO msg="Reloaded web config"'));
 });
 
-Deno.test("WebGuard compares a password once, also where the rest of the file changes", async () => {
+Deno.test("WebGuard caches comparisons while other parts of the file change", async () => {
   await using test = new TestGuard();
   let comparisons = 0;
   await test.open(USERS, { ...FAKE, compare: () => Promise.resolve(++comparisons > 0) });
@@ -133,24 +133,24 @@ Deno.test("WebGuard compares a password once, also where the rest of the file ch
   assertEquals(comparisons, 1);
 });
 
-Deno.test("WebGuard keeps to what a broken file said before, says so once, and takes the mended one", async () => {
+Deno.test("WebGuard keeps the previous config while the file is invalid, and logs each error once", async () => {
   await using test = new TestGuard();
   await test.open(USERS);
   const path = test.write("basic_auth_users: {alice: *");
   for (let n = 0; n < 3; n++) assertEquals([await test.status("alice:e"), await test.status()], [200, 401]);
-  assertEquals(test.log, ['ERROR msg="The web config cannot be used; what it said before stays in force"']);
+  assertEquals(test.log, ['ERROR msg="Error reloading web config, keeping the previous one"']);
   assertStringIncludes(test.logLines[0] ?? "", `${path}: Line 1, column 28: `);
   test.write("basic_auth_users: {alice: password}\n");
   assertEquals(await test.status(), 401);
   Deno.removeSync(path);
   assertEquals(await test.status(), 401);
-  assertEquals(test.log.map((line) => line.split(" ")[0]), ["ERROR", "ERROR", "ERROR"], "each is another complaint");
+  assertEquals(test.log.map((line) => line.split(" ")[0]), ["ERROR", "ERROR", "ERROR"], "each has another error");
   test.write(USERS);
   assertEquals(await test.status("alice:e"), 200);
-  assertEquals(test.log.slice(3), ['INFO msg="The web config was read again"']);
+  assertEquals(test.log.slice(3), ['INFO msg="Reloaded web config"']);
 });
 
-Deno.test("WebGuard does not open where an editor has emptied the file and not yet written it", async () => {
+Deno.test("WebGuard keeps authentication while the file is empty", async () => {
   await using test = new TestGuard();
   await test.open(`${USERS}rate_limit: {interval: 1ms, burst: 100}\n`);
   for (const text of ["", "# users:\n", "basic_auth_users:\n", "basic_auth_users: {}\n"]) {
@@ -159,16 +159,16 @@ Deno.test("WebGuard does not open where an editor has emptied the file and not y
   }
 });
 
-Deno.test("WebGuard takes TLS up or gives it up by a restart only", async () => {
+Deno.test("WebGuard rejects adding TLS without a restart", async () => {
   await using test = new TestGuard();
   test.writePair(FIRST);
   await test.open(USERS);
   test.write(TLS);
   assertEquals(await test.status(), 401);
-  assertStringIncludes(test.logLines[0] ?? "", "tls_server_config can be added or taken away by a restart only");
+  assertStringIncludes(test.logLines[0] ?? "", "adding or removing tls_server_config requires a restart");
 });
 
-Deno.test("WebGuard hands over a changed certificate once it fits its key", async () => {
+Deno.test("WebGuard passes on a changed certificate once it matches its key", async () => {
   await using test = new TestGuard();
   test.writePair(FIRST);
   const changes: TlsConfig[] = [];
@@ -187,7 +187,7 @@ Deno.test("WebGuard hands over a changed certificate once it fits its key", asyn
   assertEquals(guard.tls, changes[0]);
 });
 
-Deno.test("WebGuard says that a changed certificate takes a restart where nobody can take it", async () => {
+Deno.test("WebGuard logs that a changed certificate requires a restart without onTlsChange", async () => {
   await using test = new TestGuard();
   test.writePair(FIRST);
   await test.open(TLS);
@@ -195,34 +195,34 @@ Deno.test("WebGuard says that a changed certificate takes a restart where nobody
   await test.status();
   await test.status();
   assertEquals(test.log.filter((line) => line.startsWith("WARN")), [
-    'WARN msg="The certificate has changed; a restart is needed to use it"',
+    'WARN msg="TLS certificate has changed, restart required to use it"',
   ]);
 });
 
-Deno.test("WebGuard looks at the file at most once in its time, and when it is told to", async () => {
+Deno.test("WebGuard.reload() reloads the file before the interval has passed", async () => {
   await using test = new TestGuard();
-  const guard = await test.open(USERS, { ...FAKE, recheckMs: 3_600_000 });
+  const guard = await test.open(USERS, { ...FAKE, reloadIntervalMs: 3_600_000 });
   test.write(USERS.replace("alice", "bob"));
   assertEquals(await test.status("alice:e"), 200);
-  const reading = guard.refresh();
-  assertStrictEquals(guard.refresh(), reading, "one look at a time");
-  await reading;
+  const reload = guard.reload();
+  assertStrictEquals(guard.reload(), reload, "one reload at a time");
+  await reload;
   assertEquals(await test.status("alice:e"), 401);
   assertEquals(test.logLines.length, 1);
 });
 
-Deno.test("WebGuard does not open with an unusable file, nor where passwords cannot be compared", async () => {
+Deno.test("WebGuard.open() throws if the file is invalid or passwords cannot be compared", async () => {
   await using test = new TestGuard();
-  await assertRejects(() => test.open("basic_auth: {}\n"), UserError, "basic_auth is not supported");
+  await assertRejects(() => test.open("basic_auth: {}\n"), UserError, "unknown key basic_auth");
   const compare = (): Promise<boolean> => Promise.reject(new Error("No thread"));
   await assertRejects(
     () => test.open(USERS, { ...FAKE, compare }),
     UserError,
-    "basic_auth_users cannot be checked: No thread",
+    "cannot check passwords of basic_auth_users: No thread",
   );
 });
 
-Deno.test("WebGuard rejects where a password cannot be compared", async () => {
+Deno.test("WebGuard.check() throws if a password cannot be compared", async () => {
   await using test = new TestGuard();
   let isBroken = false;
   const compare = (): Promise<boolean> => isBroken ? Promise.reject(new Error("No thread")) : Promise.resolve(true);

@@ -1,0 +1,45 @@
+/**
+ * Parsers of durations and integers, for flags, environment variables and configuration files.
+ *
+ * @module
+ */
+
+/** Milliseconds per unit of a Go duration. Go accepts both the micro sign and the Greek letter. */
+const UNITS_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  "µs": 1e-3,
+  "μs": 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/**
+ * Parses a duration in the syntax of Go's `time.ParseDuration`, without a sign: `1m30s`, `1.5h`, `0`.
+ *
+ * @param maxMs Maximum duration, in milliseconds.
+ * @returns Milliseconds, or `undefined` if the text is malformed or exceeds the maximum.
+ */
+export function parseDuration(text: string, maxMs: number): number | undefined {
+  if (text === "0") return 0;
+  const part = /(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/gy;
+  let sum = 0;
+  let end = 0;
+  for (const [match, number = "", unit = ""] of text.matchAll(part)) {
+    sum += Number(number) * (UNITS_MS[unit] ?? NaN);
+    end += match.length;
+  }
+  return end > 0 && end === text.length && sum <= maxMs ? sum : undefined;
+}
+
+/**
+ * Parses a decimal integer without a sign.
+ *
+ * @returns `undefined` if the text is malformed or the value is not between `min` and `max`, inclusive.
+ */
+export function parseInteger(text: string, min: number, max: number): number | undefined {
+  const value = Number(text);
+  return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined;
+}

@@ -1,0 +1,52 @@
+/**
+ * The metrics endpoint: scrape timeout, content negotiation and compression.
+ *
+ * @module
+ */
+
+import { accepts, acceptsEncodings } from "@std/http/negotiation";
+import type { ClientRequest } from "../http.ts";
+import { CONTENT_TYPES, type Format } from "../metrics/registry.ts";
+import type { Metrics } from "../metrics/request_metrics.ts";
+import type { Ollama } from "../ollama/ollama.ts";
+
+/** Subtracted from the scrape timeout, to leave time for everything but the probes, as in blackbox_exporter. */
+const SCRAPE_MARGIN_MS = 500;
+/** Minimum probe timeout, however short the scrape timeout is. */
+const MIN_PROBE_MS = 100;
+
+/** Probes Ollama and responds with all metrics. */
+export async function serveMetrics(request: ClientRequest, metrics: Metrics, ollama: Ollama): Promise<Response> {
+  await ollama.refresh(probeLimitMs(request.headers));
+  const format = formatOf(request);
+  return compressed(request, await metrics.registry.expose(format), {
+    "content-type": CONTENT_TYPES[format],
+    "vary": "accept, accept-encoding",
+    "x-content-type-options": "nosniff",
+  });
+}
+
+/** Compresses the body if the client prefers gzip. Without `Accept-Encoding`, or with `*`, it does not. */
+function compressed(request: ClientRequest, text: string, headers: Readonly<Record<string, string>>): Response {
+  const encoding = acceptsEncodings(request).find((name) => name === "gzip" || name === "identity");
+  const { body } = new Response(text);
+  if (encoding !== "gzip" || body === null) return new Response(text, { headers });
+  return new Response(body.pipeThrough(new CompressionStream("gzip")), {
+    headers: { ...headers, "content-encoding": "gzip" },
+  });
+}
+
+/** Returns the format that `Accept` prefers; of equally preferred ones, the first. */
+function formatOf(request: ClientRequest): Format {
+  for (const type of accepts(request)) {
+    if (type === "application/openmetrics-text") return "openMetrics";
+    if (type === "text/plain" || type.endsWith("/*")) return "text";
+  }
+  return "text";
+}
+
+/** Returns the part of the scrape timeout that is left for probes, in milliseconds; `Infinity` without a timeout. */
+function probeLimitMs(headers: Headers): number {
+  const seconds = Number(headers.get("x-prometheus-scrape-timeout-seconds"));
+  return seconds > 0 ? Math.max(seconds * 1000 - SCRAPE_MARGIN_MS, MIN_PROBE_MS) : Infinity;
+}

@@ -1,0 +1,54 @@
+import { assertEquals } from "@std/assert";
+import { parseDuration, parseInteger } from "../../../lib/settings/parse.ts";
+
+const DAY_MS = 86_400_000;
+
+/** Durations in milliseconds; `undefined` for invalid ones. */
+const DURATIONS: Readonly<Record<string, number | undefined>> = {
+  "0": 0,
+  "0s": 0,
+  "1s": 1000,
+  "1.5s": 1500,
+  ".5s": 500,
+  "2.s": 2000,
+  "1m30s": 90_000,
+  "1h": 3_600_000,
+  "1h1m1s1ms": 3_661_001,
+  "250ms": 250,
+  "1us": 0.001,
+  "1\u00b5s": 0.001,
+  "1\u03bcs": 0.001,
+  "1000ns": 0.001,
+  "24h": DAY_MS,
+  "24h1ns": undefined,
+  ["9".repeat(400) + "h"]: undefined,
+  "": undefined,
+  "1": undefined,
+  "00": undefined,
+  "s": undefined,
+  ".s": undefined,
+  "1 s": undefined,
+  " 1s": undefined,
+  "1s ": undefined,
+  "1s2": undefined,
+  "1s!": undefined,
+  "x1s": undefined,
+  "-1s": undefined,
+  "1S": undefined,
+  "1d": undefined,
+  "1e3s": undefined,
+  "Infinitys": undefined,
+};
+
+Deno.test("parseDuration() parses Go durations up to the maximum", () => {
+  for (const [text, expected] of Object.entries(DURATIONS)) assertEquals(parseDuration(text, DAY_MS), expected, text);
+});
+
+Deno.test("parseInteger() parses digits, bounds included", () => {
+  for (const [text, expected] of Object.entries({ "1": 1, "10": 10, "007": 7 })) {
+    assertEquals(parseInteger(text, 1, 10), expected, text);
+  }
+  for (const text of ["0", "11", "-1", "+1", "1.5", "1e1", "0x5", "", " 1", "1 ", "five", "9".repeat(400)]) {
+    assertEquals(parseInteger(text, 1, 10), undefined, text);
+  }
+});
