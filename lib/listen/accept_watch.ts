@@ -1,99 +1,99 @@
 /**
- * Notices that a server of `node:http` accepts nothing any more, and has it listen anew: without file descriptors
- * Deno stops accepting for good and tells nobody. What tells is a connection of our own that is not accepted.
+ * Detects that a server on `node:http` no longer accepts connections, and makes it listen again. Out of file
+ * descriptors, Deno stops accepting for good without an error; a probe connection that is not accepted reveals it.
  *
  * @module
  */
 
-/** How often it is looked, in milliseconds. */
-const LOOK_MS = 1000;
+/** Default interval between checks, in milliseconds. */
+const INTERVAL_MS = 1000;
 
-/** Where less than this is open nothing is asked: so few use up the descriptors of no system. */
-export const LEAST_OPEN = 16;
+/** Minimum number of open connections and requests for a check: no descriptor limit is that low. */
+export const MIN_OPEN = 16;
 
-/** Looks after which a connection must have been accepted: with one, a busy moment would be taken for the end. */
-const PATIENCE_LOOKS = 2;
+/** Number of intervals within which the probe connection must be accepted. With one, a busy server would fail. */
+const MAX_PROBE_INTERVALS = 2;
 
 /** Options of {@linkcode AcceptWatch}. */
 export interface AcceptWatchOptions {
-  /** How many connections and requests are open at the moment. */
+  /** Returns the number of open connections and requests. */
   readonly countOpen: () => number;
-  /** Connects to the server, and leaves at once. Rejects where that is not possible. */
+  /** Connects to the server and disconnects. Rejects if that fails. */
   readonly connect: () => Promise<void>;
-  /** Listens anew. Absent: it takes a restart. */
+  /** Listens again. Default: a restart is required. */
   readonly relisten?: () => void;
-  /** Called with what is wrong, once until a connection is accepted again. */
-  readonly complain: (message: string) => void;
-  /** How often it is looked, in milliseconds. Default: 1000. */
-  readonly lookMs?: number;
+  /** Called with an error message, once until a connection is accepted again. */
+  readonly report: (message: string) => void;
+  /** Interval between checks, in milliseconds. Default: 1000. */
+  readonly intervalMs?: number;
 }
 
-/** The watch. It is to be told what comes, and to be ended. */
+/** A watch over a server. Runs until {@linkcode AcceptWatch.stop}. */
 export class AcceptWatch {
   readonly #options: AcceptWatchOptions;
   readonly #timer: ReturnType<typeof setInterval>;
-  /** Most that was open at a time since a connection was last accepted. */
-  #mostOpen = 0;
-  /** Since the last look. */
+  /** Maximum of open connections and requests since a connection was last accepted. */
+  #maxOpen = 0;
+  /** Whether a connection was accepted since the last check. */
   #hasAccepted = false;
-  /** Looks since a connection of our own was made that was not accepted; absent: there is none. */
-  #looks: number | undefined;
-  #hasComplained = false;
+  /** Intervals since the probe connection was made; `undefined` if there is none. */
+  #probeIntervals: number | undefined;
+  #hasReported = false;
 
   constructor(options: AcceptWatchOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.#look(), options.lookMs ?? LOOK_MS);
+    this.#timer = setInterval(() => void this.#check(), options.intervalMs ?? INTERVAL_MS);
   }
 
-  /** A connection was accepted. */
-  accepted(): void {
+  /** To be called when a connection is accepted. */
+  onConnection(): void {
     this.#hasAccepted = true;
-    this.#looks = undefined;
-    this.#hasComplained = false;
-    this.#mostOpen = this.#options.countOpen();
+    this.#probeIntervals = undefined;
+    this.#hasReported = false;
+    this.#maxOpen = this.#options.countOpen();
   }
 
-  /** A request has come. */
-  opened(): void {
-    this.#mostOpen = Math.max(this.#mostOpen, this.#options.countOpen());
+  /** To be called when a request is received. */
+  onRequest(): void {
+    this.#maxOpen = Math.max(this.#maxOpen, this.#options.countOpen());
   }
 
-  /** Looks no more. */
-  end(): void {
+  /** Stops the checks. */
+  stop(): void {
     clearInterval(this.#timer);
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     const hasAccepted = this.#hasAccepted;
     this.#hasAccepted = false;
-    if (hasAccepted || this.#mostOpen < LEAST_OPEN) return;
-    if (this.#looks === undefined) return await this.#connect();
-    this.#looks += 1;
-    if (this.#looks < PATIENCE_LOOKS) return;
-    this.#relisten("as after a lack of file descriptors");
+    if (hasAccepted || this.#maxOpen < MIN_OPEN) return;
+    if (this.#probeIntervals === undefined) return await this.#probe();
+    this.#probeIntervals += 1;
+    if (this.#probeIntervals < MAX_PROBE_INTERVALS) return;
+    this.#relisten("probably out of file descriptors");
   }
 
-  async #connect(): Promise<void> {
-    this.#looks = 0;
+  async #probe(): Promise<void> {
+    this.#probeIntervals = 0;
     try {
       await this.#options.connect();
     } catch (error) {
-      this.#looks = undefined;
-      // Nothing listens: listening anew has failed before.
+      this.#probeIntervals = undefined;
+      // Nothing listens: a previous attempt to listen again has failed.
       if (error instanceof Deno.errors.ConnectionRefused) this.#relisten(error.message);
-      else this.#complain(`No connection can be accepted: ${error instanceof Error ? error.message : error}`);
+      else this.#report(`Cannot accept connections: ${error}`);
     }
   }
 
-  #relisten(why: string): void {
-    this.#looks = undefined;
-    const remedy = this.#options.relisten === undefined ? "a restart is needed" : "listening anew";
-    this.#complain(`No connection is accepted any more, ${why}: ${remedy}`);
+  #relisten(reason: string): void {
+    this.#probeIntervals = undefined;
+    const remedy = this.#options.relisten === undefined ? "restart required" : "listening again";
+    this.#report(`No longer accepting connections, ${reason}: ${remedy}`);
     this.#options.relisten?.();
   }
 
-  #complain(message: string): void {
-    if (!this.#hasComplained) this.#options.complain(message);
-    this.#hasComplained = true;
+  #report(message: string): void {
+    if (!this.#hasReported) this.#options.report(message);
+    this.#hasReported = true;
   }
 }

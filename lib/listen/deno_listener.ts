@@ -1,30 +1,30 @@
 /**
- * What calls the handler.
+ * HTTP listener on `Deno.serve`.
  *
  * @module
  */
 
 import type { Address, Handler, Listener, TlsConfig } from "../http.ts";
 
-/** How long to wait until listening is tried again that failed, as without file descriptors. */
+/** Delay before listening again after a failure, such as for lack of file descriptors, in milliseconds. */
 export const RETRY_MS = 200;
 
-/** How long it is not said again why listening has ended. */
-const COMPLAINT_MS = 10_000;
+/** Minimum time between reports of why the server ended, in milliseconds. */
+const LOG_INTERVAL_MS = 10_000;
 
 /**
- * Listens with `Deno.serve`. Where that ends by itself, it begins anew; why it did is left as an unhandled rejection,
- * at most one in ten seconds.
+ * Listens with `Deno.serve`. If the server ends by itself, listens again. The reason is reported as an unhandled
+ * rejection, at most once in ten seconds.
  *
  * @param handler Must not reject.
- * @param tls Absent: plain HTTP.
- * @throws {Deno.errors.AddrInUse} Where something else listens there.
+ * @param tls Default: plain HTTP.
+ * @throws {Deno.errors.AddrInUse} If the address is in use.
  */
 export function listen(handler: Handler, address: Address, tls?: TlsConfig): Listener {
   const controller = new AbortController();
   let isStopping = false;
   let retry: ReturnType<typeof setTimeout> | undefined;
-  let complainedAt = -Infinity;
+  let reportedAt = -Infinity;
   let server = serve(address.port);
   const { addr } = server;
 
@@ -34,31 +34,31 @@ export function listen(handler: Handler, address: Address, tls?: TlsConfig): Lis
       hostname: address.hostname,
       port,
       signal: controller.signal,
-      // It is off by default; older releases compress, which would change bytes.
+      // Off by default, but earlier releases compress, which would change the bytes.
       automaticCompression: false,
       onListen: () => {},
-      // Deno calls this for a body that broke off as well, after it has broken off the client's response.
+      // Deno also calls this for a failed body, after aborting the client's response.
       onError: () => new Response(null, { status: 500 }),
     }, handler);
     const startedAt = performance.now();
     started.finished.catch((error) => {
       const now = performance.now();
-      // What ends as soon as it has begun would do so again.
-      if (now - startedAt < RETRY_MS && !isStopping) retry = setTimeout(again, RETRY_MS);
-      else again();
-      if (now - complainedAt < COMPLAINT_MS) return;
-      complainedAt = now;
+      // A server that ended at once would do so again.
+      if (now - startedAt < RETRY_MS && !isStopping) retry = setTimeout(relisten, RETRY_MS);
+      else relisten();
+      if (now - reportedAt < LOG_INTERVAL_MS) return;
+      reportedAt = now;
       throw error;
     });
     return started;
   }
 
-  function again(): void {
+  function relisten(): void {
     if (isStopping) return;
     try {
       server = serve(addr.port);
     } catch {
-      retry = setTimeout(again, RETRY_MS);
+      retry = setTimeout(relisten, RETRY_MS);
     }
   }
 

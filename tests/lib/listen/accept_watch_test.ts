@@ -1,25 +1,25 @@
-/** When a server is taken to accept nothing any more; that it then accepts again shows exhaustion_test.ts. */
+/** Detection of servers that no longer accept connections; exhaustion_test.ts tests the recovery. */
 
 import { assertEquals } from "@std/assert";
-import { AcceptWatch, LEAST_OPEN } from "../../../lib/listen/accept_watch.ts";
+import { AcceptWatch, MIN_OPEN } from "../../../lib/listen/accept_watch.ts";
 import { delay, until } from "../../support/helpers.ts";
 
-const LOOK_MS = 5;
-/** Enough for several looks. */
-const SOME_LOOKS_MS = 100;
+const INTERVAL_MS = 5;
+/** Enough for several checks. */
+const SOME_INTERVALS_MS = 100;
 
-/** Connects to a server that does not accept. */
-const unanswered = (): Promise<void> => Promise.resolve();
+/** A connection that the server does not accept. */
+const notAccepted = (): Promise<void> => Promise.resolve();
 
-/** A watch over a server that is made up, and what it did. */
+/** A watch over a simulated server, and what it did. */
 class Stage implements Disposable {
   readonly watch: AcceptWatch;
-  readonly complaints: string[] = [];
+  readonly reports: string[] = [];
   connections = 0;
   relistened = 0;
 
-  /** @param connect What becomes of connections of its own. */
-  constructor(connect: () => Promise<void>, { open = LEAST_OPEN, isPassed = false } = {}) {
+  /** @param connect Result of probe connections. */
+  constructor(connect: () => Promise<void>, { open = MIN_OPEN, isPassed = false } = {}) {
     this.watch = new AcceptWatch({
       countOpen: () => open,
       connect: () => {
@@ -27,57 +27,57 @@ class Stage implements Disposable {
         return connect();
       },
       ...!isPassed && { relisten: () => void this.relistened++ },
-      complain: (message) => this.complaints.push(message),
-      lookMs: LOOK_MS,
+      report: (message) => this.reports.push(message),
+      intervalMs: INTERVAL_MS,
     });
-    this.watch.opened();
+    this.watch.onRequest();
   }
 
   [Symbol.dispose](): void {
-    this.watch.end();
+    this.watch.stop();
   }
 }
 
-Deno.test("AcceptWatch listens anew where a connection of its own is not accepted, and says so once", async () => {
-  using stage = new Stage(unanswered);
-  await until(() => stage.relistened >= 2, "it listens anew until that helps");
-  assertEquals(stage.complaints, [
-    "No connection is accepted any more, as after a lack of file descriptors: listening anew",
+Deno.test("AcceptWatch listens again if the probe connection is not accepted, and reports it once", async () => {
+  using stage = new Stage(notAccepted);
+  await until(() => stage.relistened >= 2, "it retries");
+  assertEquals(stage.reports, [
+    "No longer accepting connections, probably out of file descriptors: listening again",
   ]);
-  stage.watch.accepted();
-  await until(() => stage.complaints.length === 2, "it says so again when it happens again");
+  stage.watch.onConnection();
+  await until(() => stage.reports.length === 2, "it reports the next failure");
 });
 
-Deno.test("AcceptWatch is content where its own connection is accepted", async () => {
-  using stage: Stage = new Stage(() => Promise.resolve(stage.watch.accepted()));
-  await until(() => stage.connections >= 3, "it looks");
-  assertEquals([stage.relistened, stage.complaints], [0, []]);
+Deno.test("AcceptWatch does nothing if the probe connection is accepted", async () => {
+  using stage: Stage = new Stage(() => Promise.resolve(stage.watch.onConnection()));
+  await until(() => stage.connections >= 3, "it checks");
+  assertEquals([stage.relistened, stage.reports], [0, []]);
 });
 
-Deno.test("AcceptWatch asks nothing where little is open, and nothing when it has ended", async () => {
-  using little = new Stage(unanswered, { open: LEAST_OPEN - 1 });
-  using ended = new Stage(unanswered);
-  ended.watch.end();
-  await delay(SOME_LOOKS_MS);
-  assertEquals([little.connections, ended.connections], [0, 0]);
+Deno.test("AcceptWatch does not probe if few connections are open or it was stopped", async () => {
+  using few = new Stage(notAccepted, { open: MIN_OPEN - 1 });
+  using stopped = new Stage(notAccepted);
+  stopped.watch.stop();
+  await delay(SOME_INTERVALS_MS);
+  assertEquals([few.connections, stopped.connections], [0, 0]);
 });
 
-Deno.test("AcceptWatch says why no connection can be made, and waits", async () => {
+Deno.test("AcceptWatch reports a failed probe connection and probes again", async () => {
   using stage = new Stage(() => Promise.reject(new Error("Too many open files")));
-  await until(() => stage.connections >= 3, "it tries again");
-  assertEquals([stage.relistened, stage.complaints], [0, ["No connection can be accepted: Too many open files"]]);
+  await until(() => stage.connections >= 3, "it probes again");
+  assertEquals([stage.relistened, stage.reports], [0, ["Cannot accept connections: Error: Too many open files"]]);
 });
 
-Deno.test("AcceptWatch listens anew where nothing listens", async () => {
+Deno.test("AcceptWatch listens again if nothing listens", async () => {
   using stage = new Stage(() => Promise.reject(new Deno.errors.ConnectionRefused("refused")));
-  await until(() => stage.relistened >= 1, "it listens anew");
-  assertEquals(stage.complaints, ["No connection is accepted any more, refused: listening anew"]);
+  await until(() => stage.relistened >= 1, "it listens again");
+  assertEquals(stage.reports, ["No longer accepting connections, refused: listening again"]);
 });
 
-Deno.test("AcceptWatch says that it takes a restart where it cannot listen anew", async () => {
-  using stage = new Stage(unanswered, { isPassed: true });
-  await until(() => stage.complaints.length === 1, "it says so");
-  assertEquals(stage.complaints, [
-    "No connection is accepted any more, as after a lack of file descriptors: a restart is needed",
+Deno.test("AcceptWatch reports that a restart is required if it cannot listen again", async () => {
+  using stage = new Stage(notAccepted, { isPassed: true });
+  await until(() => stage.reports.length === 1, "it reports it");
+  assertEquals(stage.reports, [
+    "No longer accepting connections, probably out of file descriptors: restart required",
   ]);
 });

@@ -1,54 +1,28 @@
-/** What `Deno.serve` does for us, and where it falls short: a Deno that does better fails the test that says so. */
+/** The listener on `Deno.serve`, and defects of `Deno.serve`: a Deno that fixes one fails its test. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { Handler, Listener } from "../../../lib/http.ts";
+import type { Handler } from "../../../lib/http.ts";
 import { listen } from "../../../lib/listen/deno_listener.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
-import { CHAT, delay, Gate, startExporter, until } from "../../support/helpers.ts";
+import { ANY_PORT, CHAT, delay, Gate, startExporter, until } from "../../support/helpers.ts";
 import { ask, RawClient, valuesOf } from "../../support/raw_client.ts";
+import { gatedBody, TestListener } from "../../support/test_listener.ts";
 
-const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
-
-/** A listener that is stopped at the end of its block. */
-class TestListener implements AsyncDisposable {
-  readonly listener: Listener;
-  readonly port: number;
-  #isDown = false;
-
-  constructor(handler: Handler) {
-    this.listener = listen(handler, LOOPBACK);
-    this.port = this.listener.address.port;
-  }
-
-  shutdown(): Promise<void> {
-    this.#isDown = true;
-    return this.listener.shutdown();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#isDown) return;
-    this.listener.abort();
-    await this.listener.shutdown();
-  }
+function start(handler: Handler): TestListener {
+  return new TestListener(listen(handler, ANY_PORT));
 }
 
-/** A body that sends a beginning, and its end when it may. */
-function stream(beginning: string, gate: Gate, end: string): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const texts = [Promise.resolve(beginning), gate.opened.then(() => end)];
-  return ReadableStream.from(texts).pipeThrough(new TextEncoderStream());
-}
-
-Deno.test("listen() says where it listens, and that an address is in use", async () => {
-  await using server = new TestListener(() => new Response("here"));
+Deno.test("listen() returns the bound address, and throws if the address is in use", async () => {
+  await using server = start(() => new Response("here"));
   assert(server.port > 0);
   assertEquals(server.listener.address.hostname, "127.0.0.1");
   assertEquals((await ask(server.port, "GET /")).body, "here");
-  assertThrows(() => listen(() => new Response(), { ...LOOPBACK, port: server.port }), Deno.errors.AddrInUse);
+  assertThrows(() => listen(() => new Response(), { ...ANY_PORT, port: server.port }), Deno.errors.AddrInUse);
 });
 
-Deno.test("listen() gives the path as it came, without resolving it", async () => {
+Deno.test("listen() does not resolve the request target", async () => {
   const urls: string[] = [];
-  await using server = new TestListener((request) => {
+  await using server = start((request) => {
     urls.push(request.url);
     return new Response();
   });
@@ -57,23 +31,23 @@ Deno.test("listen() gives the path as it came, without resolving it", async () =
   assertEquals(urls, targets.map((target) => `http://h:1${target}`));
 });
 
-Deno.test("listen() compresses nothing", async () => {
+Deno.test("listen() does not compress", async () => {
   const body = '{"text":"' + "x".repeat(5000) + '"}';
-  await using server = new TestListener(() => new Response(body, { headers: { "content-type": "application/json" } }));
+  await using server = start(() => new Response(body, { headers: { "content-type": "application/json" } }));
   const response = await ask(server.port, "GET /", ["Accept-Encoding: gzip, br"]);
   assertEquals([response.body, valuesOf(response, "content-encoding")], [body, []]);
 });
 
-Deno.test("listen() keeps connections open, and takes pipelined requests in their order", async () => {
-  await using server = new TestListener((request) => new Response(new URL(request.url).pathname));
+Deno.test("listen() keeps connections open and handles pipelined requests in order", async () => {
+  await using server = start((request) => new Response(new URL(request.url).pathname));
   using client = await RawClient.connect(server.port);
   for (const path of ["/1", "/2", "/3"]) await client.request(`GET ${path}`);
   for (const path of ["/1", "/2", "/3"]) assertEquals((await client.response()).body, path);
 });
 
-Deno.test("listen() streams to a client of HTTP/1.0, and closes behind the answer", async () => {
+Deno.test("listen() streams to an HTTP/1.0 client and closes the connection", async () => {
   using gate = new Gate();
-  await using server = new TestListener(() => new Response(stream("begin", gate, "end")));
+  await using server = start(() => new Response(gatedBody("begin", gate, "end")));
   using client = await RawClient.connect(server.port);
   await client.send("GET / HTTP/1.0\r\n\r\n");
   await client.sees("begin");
@@ -81,9 +55,9 @@ Deno.test("listen() streams to a client of HTTP/1.0, and closes behind the answe
   assert((await client.rest()).endsWith("\r\n\r\nbeginend"));
 });
 
-Deno.test("Listener.shutdown() accepts nothing more, lets open requests end, and resolves then", async () => {
+Deno.test("Listener.shutdown() stops accepting connections and resolves when open requests have ended", async () => {
   using gate = new Gate();
-  await using server = new TestListener(() => new Response(stream("begin", gate, "end")));
+  await using server = start(() => new Response(gatedBody("begin", gate, "end")));
   using client = await RawClient.connect(server.port);
   using idle = await RawClient.connect(server.port);
   await idle.request("HEAD /");
@@ -92,21 +66,21 @@ Deno.test("Listener.shutdown() accepts nothing more, lets open requests end, and
   await client.sees("begin");
   let isDown = false;
   const down = server.shutdown().then(() => isDown = true);
-  assertEquals(await idle.rest(), "", "a connection without a request is closed");
+  assertEquals(await idle.rest(), "", "an idle connection is closed");
   await assertRejects(async () => {
     using late = await RawClient.connect(server.port);
     await late.request("GET /");
     await late.response();
   });
   await delay(50);
-  assert(!isDown, "it resolved before the open request had ended");
+  assert(!isDown, "resolved before the open request had ended");
   gate.open();
   const { body, end } = await client.response();
   assertEquals([body, end], ["beginend", "complete"]);
   await down;
 });
 
-Deno.test("Listener.abort() breaks off what is open", async () => {
+Deno.test("Listener.abort() aborts open requests", async () => {
   using gate = new Gate();
   let cancelled = false;
   const body = (): ReadableStream =>
@@ -115,7 +89,7 @@ Deno.test("Listener.abort() breaks off what is open", async () => {
       pull: () => gate.opened,
       cancel: () => void (cancelled = true),
     });
-  await using server = new TestListener(() => new Response(body()));
+  await using server = start(() => new Response(body()));
   using client = await RawClient.connect(server.port);
   await client.request("GET /");
   await client.sees("begin");
@@ -124,7 +98,7 @@ Deno.test("Listener.abort() breaks off what is open", async () => {
   await until(() => cancelled, "the body is cancelled");
 });
 
-Deno.test("listen() breaks off the response whose body breaks, and goes on", async () => {
+Deno.test("listen() aborts a response whose body fails", async () => {
   let pulls = 0;
   const body = (): ReadableStream =>
     new ReadableStream({
@@ -133,15 +107,15 @@ Deno.test("listen() breaks off the response whose body breaks, and goes on", asy
         else controller.enqueue(new TextEncoder().encode("half"));
       },
     });
-  await using server = new TestListener((request) => new Response(request.url.endsWith("/break") ? body() : "fine"));
+  await using server = start((request) => new Response(request.url.endsWith("/break") ? body() : "fine"));
   const { end, chunks } = await ask(server.port, "GET /break");
   assertEquals([end, chunks], ["broken", ["half"]]);
   assertEquals((await ask(server.port, "GET /")).body, "fine");
 });
 
-Deno.test("listen() refuses what could smuggle a request", async () => {
+Deno.test("listen() rejects requests that could be smuggled", async () => {
   let handled = 0;
-  await using server = new TestListener(() => {
+  await using server = start(() => {
     handled++;
     return new Response();
   });
@@ -160,16 +134,16 @@ Deno.test("listen() refuses what could smuggle a request", async () => {
   assertEquals(handled, 0);
 });
 
-/** What to do when Deno has mended the defect that the tests below show. */
-const MENDED =
-  "This Deno tells that a client has left before the response headers. Take out this test and its remarks, " +
-  "and add these sizes to disconnect_test.ts where it says `after a small request`. See deno-notes 1.2.";
+/** Failure message if Deno has fixed the defect. */
+const FIXED =
+  "This Deno detects disconnects before the response headers: remove this test and the remarks about the defect, " +
+  "and test these requests in disconnect_test.ts.";
 
-/** Requests of which Deno 2.9.6 does not tell that their client left before the response headers. */
-const UNNOTICED: [string, (client: RawClient) => Promise<void>][] = [
-  ["over 1 KB", (client) => client.request("POST /api/chat", [], request(1500))],
-  ["over many packets", (client) => client.request("POST /api/chat", [], request(100_000))],
-  ["whose body comes after its head", async (client) => {
+/** Requests whose disconnects before the response headers Deno 2.9.6 does not detect. */
+const UNDETECTED: [string, (client: RawClient) => Promise<void>][] = [
+  ["of more than 1 KB", (client) => client.request("POST /api/chat", [], request(1500))],
+  ["of many packets", (client) => client.request("POST /api/chat", [], request(100_000))],
+  ["whose body follows its headers", async (client) => {
     const body = request(0);
     await client.send(`POST /api/chat HTTP/1.1\r\nHost: h\r\nContent-Length: ${body.length}\r\n\r\n`);
     await delay(50);
@@ -181,8 +155,8 @@ function request(padding: number): string {
   return JSON.stringify({ ...CHAT, padding: "x".repeat(padding) });
 }
 
-for (const [name, send] of UNNOTICED) {
-  Deno.test(`Deno.serve tells only with the answer that a client has left: a request ${name}`, async () => {
+for (const [name, send] of UNDETECTED) {
+  Deno.test(`Deno.serve detects a disconnect only with the response: request ${name}`, async () => {
     await using fake = await startFakeOllama({ fault: { kind: "stall" } });
     using gate = new Gate();
     fake.behaviour.script = async ({ method }, connection) => {
@@ -194,12 +168,12 @@ for (const [name, send] of UNNOTICED) {
     const client = await RawClient.connect(exporter.port);
     await send(client);
     const upstream = await fake.waitForRequest(({ method }) => method === "POST");
-    await until(() => upstream.bodyComplete, "Ollama has the request");
+    await until(() => upstream.bodyComplete, "Ollama has received the request");
     client.close();
-    const noticed = await fake.waitForAbort(upstream, 1000).then(() => true, () => false);
-    assert(!noticed, MENDED);
+    const isDetected = await fake.waitForAbort(upstream, 1000).then(() => true, () => false);
+    assert(!isDetected, FIXED);
     assertEquals(exporter.observations, []);
-    // As soon as Ollama sends something it is left, and the request counted as what it was.
+    // Detected as soon as Ollama sends something.
     gate.open();
     await fake.waitForAbort(upstream);
     assertEquals((await exporter.observation()).outcome, "client_closed");

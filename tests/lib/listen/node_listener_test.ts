@@ -1,90 +1,38 @@
-/** What `node:http` does as a listener, beside and beyond what `Deno.serve` does. */
+/** The listener on `node:http`. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { Handler, Listener, TlsConfig } from "../../../lib/http.ts";
-import { listenNode } from "../../../lib/listen/node_listener.ts";
+import type { Handler, TlsConfig } from "../../../lib/http.ts";
+import { HEAD_LIMIT_BYTES, listenNode } from "../../../lib/listen/node_listener.ts";
 import { FIRST, SECOND } from "../../support/certificates.ts";
 import { ROOT, run, testWith } from "../../support/deployment.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
 import { ANY_PORT, delay, Gate, until } from "../../support/helpers.ts";
-import { ask, RawClient, valuesOf } from "../../support/raw_client.ts";
+import { ask, RawClient } from "../../support/raw_client.ts";
+import { gatedBody, TestListener } from "../../support/test_listener.ts";
 
-/** Largest head that is taken. */
-const HEAD_LIMIT_BYTES = 64 * 1024;
-
-/** Longer than `node:http` keeps a connection whose time is up, a second of grace included. */
+/** Longer than `node:http` takes to close a connection after a timeout, including a second of grace. */
 const SOME_IDLE_MS = 1500;
 
-/** A listener that is stopped at the end of its block. */
-class TestListener implements AsyncDisposable {
-  readonly listener: Listener;
-  readonly port: number;
-
-  private constructor(listener: Listener) {
-    this.listener = listener;
-    this.port = listener.address.port;
-  }
-
-  static async start(handler: Handler, tls?: TlsConfig, headTimeoutMs?: number): Promise<TestListener> {
-    return new TestListener(await listenNode(handler, ANY_PORT, tls, headTimeoutMs));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.listener.abort();
-    await this.listener.shutdown();
-  }
+async function start(handler: Handler, tls?: TlsConfig, headTimeoutMs?: number): Promise<TestListener> {
+  return new TestListener(await listenNode(handler, ANY_PORT, tls, headTimeoutMs));
 }
 
-/** A body that sends a beginning, and its end when it may. */
-function stream(beginning: string, gate: Gate, end: string): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const texts = [Promise.resolve(beginning), gate.opened.then(() => end)];
-  return ReadableStream.from(texts).pipeThrough(new TextEncoderStream());
-}
-
-Deno.test("listenNode() says where it listens, and that an address is in use", async () => {
-  await using server = await TestListener.start(() => new Response("here"));
+Deno.test("listenNode() returns the bound address, and rejects if the address is in use", async () => {
+  await using server = await start(() => new Response("here"));
   assert(server.port > 0);
   assertEquals((await ask(server.port, "GET /")).body, "here");
   await assertRejects(() => listenNode(() => new Response(), { ...ANY_PORT, port: server.port }), Error, "EADDRINUSE");
 });
 
-Deno.test("listenNode() gives the target as it came, behind the Host header", async () => {
-  const urls: string[] = [];
-  await using server = await TestListener.start((request) => {
-    urls.push(request.url);
-    return new Response();
-  });
-  const targets = ["//x", "/a/../b", "/%2e%2e/%2F", "/?q='<>", "/\\", "/a;b:c@d"];
-  for (const target of targets) await ask(server.port, `GET ${target}`, ["Host: h:1"]);
-  await ask(server.port, "OPTIONS *", ["Host: h:1"]);
-  await ask(server.port, "GET http://evil/x", ["Host: h:1"]);
-  assertEquals(urls, [...targets.map((target) => `http://h:1${target}`), "http://h:1/*", "http://evil/x"]);
-});
-
-Deno.test("listenNode() joins what a header says more than once, and passes its bytes both ways", async () => {
-  const seen: (string | null)[] = [];
-  await using server = await TestListener.start(({ headers }) => {
-    seen.push(headers.get("cookie"), headers.get("x-a"), headers.get("x-latin"));
-    const answer = new Headers([["set-cookie", "a=1"], ["set-cookie", "b=2"], ["x-latin", "caf\xe9"]]);
-    return new Response("body", { headers: answer });
-  });
-  const response = await ask(server.port, "GET /", ["Cookie: a=1", "X-A: 1", "cookie: b=2", "x-a: 2", "X-Latin: \xe9"]);
-  // `ask` sends UTF-8, which comes as one character a byte.
-  assertEquals(seen, ["a=1; b=2", "1, 2", "\xc3\xa9"]);
-  assertEquals(valuesOf(response, "set-cookie"), ["a=1", "b=2"]);
-  assertEquals(valuesOf(response, "x-latin"), ["caf\xe9"]);
-  assertEquals(valuesOf(response, "connection"), []);
-});
-
-Deno.test("listenNode() takes heads of up to 64 KiB, and refuses longer ones", async () => {
-  await using server = await TestListener.start(() => new Response("ok"));
+Deno.test("listenNode() responds with 431 to headers of more than 64 KiB", async () => {
+  await using server = await start(() => new Response("ok"));
   const header = (length: number): string[] => [`X-Long: ${"x".repeat(length)}`];
   assertEquals((await ask(server.port, "GET /", header(HEAD_LIMIT_BYTES - 200))).status, 200);
   assertEquals((await ask(server.port, "GET /", header(HEAD_LIMIT_BYTES))).status, 431);
 });
 
-Deno.test("listenNode() waits for a head as long as it may take, and for a body or the next request without end", async () => {
-  await using server = await TestListener.start(async (request) => new Response(await request.bytes()), undefined, 200);
+Deno.test("listenNode() times out waiting for headers, but not for a body or the next request", async () => {
+  await using server = await start(async (request) => new Response(await request.bytes()), undefined, 200);
   using idle = await RawClient.connect(server.port);
   await idle.request("POST /", [], "first");
   assertEquals((await idle.response()).body, "first");
@@ -103,8 +51,8 @@ Deno.test("listenNode() waits for a head as long as it may take, and for a body 
   assertEquals((await idle.response()).body, "second");
 });
 
-Deno.test("listenNode() keeps connections, also after a body that nobody read, and takes pipelined requests", async () => {
-  await using server = await TestListener.start((request) => new Response(new URL(request.url).pathname));
+Deno.test("listenNode() keeps connections open after unread bodies and handles pipelined requests", async () => {
+  await using server = await start((request) => new Response(new URL(request.url).pathname));
   using client = await RawClient.connect(server.port);
   await client.request("POST /unread", [], "x".repeat(100_000));
   assertEquals((await client.response()).body, "/unread");
@@ -112,64 +60,29 @@ Deno.test("listenNode() keeps connections, also after a body that nobody read, a
   for (const path of ["/1", "/2", "/3"]) assertEquals((await client.response()).body, path);
 });
 
-Deno.test("listenNode() streams to a client of HTTP/1.0, and closes behind the answer", async () => {
+Deno.test("listenNode() detects disconnects before and during the response", async () => {
   using gate = new Gate();
-  await using server = await TestListener.start(() => new Response(stream("begin", gate, "end")));
-  using client = await RawClient.connect(server.port);
-  await client.send("GET / HTTP/1.0\r\n\r\n");
-  await client.sees("begin");
-  gate.open();
-  assert((await client.rest()).endsWith("\r\n\r\nbeginend"));
-});
-
-Deno.test("listenNode() survives a handler that throws, and answers that break off", async () => {
-  await using server = await TestListener.start((request) => {
-    if (request.url.endsWith("/throws")) throw new Error("on purpose");
-    if (request.url.endsWith("/late")) return Promise.reject(new Error("on purpose"));
-    if (request.url.endsWith("/ok")) return new Response("ok");
-    const body = new ReadableStream({
-      start(controller): void {
-        controller.enqueue(new TextEncoder().encode("beginning"));
-      },
-      pull: () => Promise.reject(new Error("on purpose")),
-    });
-    return new Response(body);
-  });
-  for (const path of ["/throws", "/late"]) {
-    using client = await RawClient.connect(server.port);
-    await client.request(`GET ${path}`);
-    assertEquals(await client.rest(), "");
-  }
-  const { body, end } = await ask(server.port, "GET /breaks");
-  assertEquals([body, end], ["beginning", "broken"]);
-  assertEquals((await ask(server.port, "GET /ok")).body, "ok");
-});
-
-Deno.test("listenNode() tells at once that a client has left, before the answer and in it", async () => {
-  using gate = new Gate();
-  const came: string[] = [];
-  const left: string[] = [];
-  await using server = await TestListener.start(async ({ url, signal }) => {
-    came.push(new URL(url).pathname);
-    signal.addEventListener("abort", () => left.push(new URL(url).pathname));
+  const received: string[] = [];
+  const disconnected: string[] = [];
+  await using server = await start(async ({ url, signal }) => {
+    received.push(new URL(url).pathname);
+    signal.addEventListener("abort", () => disconnected.push(new URL(url).pathname));
     if (url.endsWith("/before")) await gate.opened;
-    return new Response(stream("begin", gate, "end"));
+    return new Response(gatedBody("begin", gate, "end"));
   });
   for (const [path, seen] of [["/before", ""], ["/in", "begin"]] as const) {
     const client = await RawClient.connect(server.port);
     await client.request(`POST ${path}`, [], "x".repeat(100_000));
     await client.sees(seen);
-    await until(() => came.includes(path), "the request has come");
+    await until(() => received.includes(path), "the request is received");
     client.close();
-    await until(() => left.includes(path), `it is told that the client has left ${path}`);
+    await until(() => disconnected.includes(path), `the disconnect from ${path} is detected`);
   }
 });
 
-Deno.test("listenNode() lets open requests end on shutdown, and ends all other connections at once", async () => {
+Deno.test("Listener.shutdown() waits for open requests and closes all other connections (node)", async () => {
   using gate = new Gate();
-  const server = await TestListener.start(({ url }) =>
-    new Response(url.endsWith("/stream") ? stream("begin", gate, "end") : "")
-  );
+  const server = await start(({ url }) => new Response(url.endsWith("/stream") ? gatedBody("begin", gate, "end") : ""));
   using fresh = await RawClient.connect(server.port);
   using idle = await RawClient.connect(server.port);
   await idle.request("GET /");
@@ -189,9 +102,9 @@ Deno.test("listenNode() lets open requests end on shutdown, and ends all other c
   await down;
 });
 
-Deno.test("listenNode() breaks off what is open when it is told to, also while it shuts down", async () => {
+Deno.test("Listener.abort() aborts open requests, also during shutdown (node)", async () => {
   using gate = new Gate();
-  const server = await TestListener.start(() => new Response(stream("begin", gate, "end")));
+  const server = await start(() => new Response(gatedBody("begin", gate, "end")));
   using client = await RawClient.connect(server.port);
   await client.request("GET /");
   await client.sees("begin");
@@ -201,15 +114,15 @@ Deno.test("listenNode() breaks off what is open when it is told to, also while i
   await down;
 });
 
-/** What `https` says at a port, to a client that trusts one certificate. */
+/** Fetches from a port with `https`, trusting one certificate. */
 async function askTls(port: number, trusted: string): Promise<string> {
   using client = Deno.createHttpClient({ caCerts: [trusted] });
   const response = await fetch(`https://localhost:${port}/`, { client });
   return await response.text();
 }
 
-Deno.test("listenNode() speaks TLS, takes a new certificate, and survives what is no TLS", async () => {
-  await using server = await TestListener.start(({ url }) => new Response(url), { ...FIRST, minVersion: "TLS12" });
+Deno.test("listenNode() serves TLS, replaces the certificate, and survives invalid handshakes", async () => {
+  await using server = await start(({ url }) => new Response(url), { ...FIRST, minVersion: "TLS12" });
   assertEquals(await askTls(server.port, FIRST.cert), `https://localhost:${server.port}/`);
   server.listener.useTls?.({ ...SECOND, minVersion: "TLS12" });
   assertEquals(await askTls(server.port, SECOND.cert), `https://localhost:${server.port}/`);
@@ -224,14 +137,14 @@ Deno.test("listenNode() speaks TLS, takes a new certificate, and survives what i
   assertEquals(await askTls(server.port, SECOND.cert), `https://localhost:${server.port}/`);
 });
 
-testWith(["openssl"], "listenNode() refuses TLS below the least version", async () => {
-  await using server = await TestListener.start(() => new Response(), { ...FIRST, minVersion: "TLS13" });
+testWith(["openssl"], "listenNode() rejects TLS below the minimum version", async () => {
+  await using server = await start(() => new Response(), { ...FIRST, minVersion: "TLS13" });
   const connect = ["s_client", "-connect", `127.0.0.1:${server.port}`];
   assertEquals((await run("openssl", [...connect, "-tls1_3"])).code, 0);
   assertEquals((await run("openssl", [...connect, "-tls1_2"])).code, 1);
 });
 
-testWith(["systemd-socket-activate"], "the program takes a socket over from systemd", async () => {
+testWith(["systemd-socket-activate"], "main accepts a socket from systemd (node)", async () => {
   await using fake = await startFakeOllama();
   const port = (): number => {
     using listener = Deno.listen(ANY_PORT);
@@ -250,7 +163,7 @@ testWith(["systemd-socket-activate"], "the program takes a socket over from syst
       return await fetch(`http://${address}/api/version`).then((response) => response.text(), () => undefined);
     };
     let text: string | undefined;
-    await until(async () => (text = await answer()) !== undefined, "the socket is listened on");
+    await until(async () => (text = await answer()) !== undefined, "the program accepts connections");
     assertEquals(text, await (await fetch(`${fake.url}/api/version`)).text());
   } finally {
     child.kill("SIGTERM");
