@@ -108,11 +108,11 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
   "it says that Ollama is away, and that it is back": async (browser) => {
     await using stage = await Stage.start();
     await using page = await browser.open(stage.pageUrl);
-    assertEquals(await untilHealth(page, "up"), "Ollama 0.33.0 answers");
+    assertEquals(await untilHealth(page, "up"), "Ollama 0.33.0 is up");
     await stage.fake.close();
-    assertMatch(await untilHealth(page, "away"), /^Ollama is away: .*refused/);
-    assertEquals(await page.evaluate("document.title"), "Ollama is away · Ollama exporter");
-    assertEquals(await page.text("#models-empty"), "Which models are loaded is not known.");
+    assertMatch(await untilHealth(page, "down"), /^Ollama is down: .*refused/);
+    assertEquals(await page.evaluate("document.title"), "Ollama is down · Ollama exporter");
+    assertEquals(await page.text("#models-empty"), "Loaded models unknown");
     await stage.ollamaComes();
     await untilHealth(page, "up");
     assertEquals(await page.evaluate("document.title"), "Ollama exporter");
@@ -123,7 +123,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     await using page = await browser.open(stage.pageUrl);
     await untilHealth(page, "up");
     await stage.goes();
-    const lost = /^The connection to the exporter is lost\. Shown is \d\d:\d\d:\d\d\. Trying again…$/;
+    const lost = /^Connection to the exporter lost\. Last update: \d\d:\d\d:\d\d\. Retrying…$/;
     assertMatch(await untilHealth(page, "lost"), lost);
     stage.comes();
     await untilHealth(page, "up");
@@ -149,7 +149,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     await until(async () => await page.text("#in-flight") === "0", "the first event is shown");
     assertEquals((await healthOf(page))[0], "connecting", "for a while nothing is said of it");
     await page.evaluate("now = performance.now.bind(performance); performance.now = () => now() + 6000");
-    assertMatch(await untilHealth(page, "lost"), /^The exporter says nothing\. Shown is/);
+    assertMatch(await untilHealth(page, "lost"), /^No updates from the exporter\. Last update: /);
     assertEquals(streams, 1);
     await page.evaluate("performance.now = () => now() + 16_000");
     await until(() => streams === 2, "another stream is opened");
@@ -170,7 +170,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     await untilHealth(page, "up");
     await page.evaluate("document.querySelector('#pause').focus()");
     await page.ask("press", { key: "Enter" });
-    assertMatch(await untilHealth(page, "paused"), /^Paused\. Shown is/);
+    assertMatch(await untilHealth(page, "paused"), /^Paused\. Last update: /);
     const room = async (): Promise<number> => {
       const viewers = await Promise.all(Array.from({ length: VIEWER_LIMIT }, () => fetch(`${stage.url}/-/events`)));
       for (const { body } of viewers) await body?.cancel();
@@ -201,7 +201,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     await stage.post("/api/chat", { ...CHAT, model: MARKUP });
     await until(async () => await page.text("#models tbody td") === MARKUP, "it is listed as a model");
     await until(async () => await page.text("#requests tbody td:nth-child(3)") === MARKUP, "it is listed as a request");
-    assertEquals(await untilHealth(page, "up"), `Ollama ${MARKUP} answers`);
+    assertEquals(await untilHealth(page, "up"), `Ollama ${MARKUP} is up`);
     assertEquals(await page.evaluate("document.querySelectorAll('img').length"), 0);
     assertEquals((await page.report()).complaints, []);
   },
@@ -218,7 +218,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     await page.ask("press", { key: "Tab" });
     const value = (name: string): Promise<string> =>
       page.evaluate(`document.activeElement.getAttribute("aria-${name}")`);
-    assertEquals(await value("label"), "Tokens out, by time");
+    assertEquals(await value("label"), "Tokens out over time");
     const last = Number(await value("valuemax"));
     await page.ask("press", { key: "ArrowLeft" });
     assertEquals(Number(await value("valuenow")), last);
@@ -227,7 +227,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     assertMatch(await value("valuetext"), /^\d\d:\d\d:\d\d: 0\/s$/);
     assertMatch(await page.text("#plot-output .readout"), /^\d\d:\d\d:\d\d +0\/s$/);
     await page.ask("hover", { selector: "#plot-first .chart" });
-    assertMatch(await page.text("#plot-first .readout"), /^\d\d:\d\d:\d\d +none$/);
+    assertMatch(await page.text("#plot-first .readout"), /^\d\d:\d\d:\d\d +no data$/);
   },
 
   "it is dark or light as the reader likes, and accessible in both, also on a phone": async (browser) => {
@@ -263,7 +263,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     await untilHealth(page, "up");
     assertEquals(await violationsOf(page), []);
     await stage.fake.close();
-    await untilHealth(page, "away");
+    await untilHealth(page, "down");
     assertEquals(await violationsOf(page), []);
     await stage.goes();
     await untilHealth(page, "lost");

@@ -1,17 +1,17 @@
 /**
- * The few things that are done to the document. What comes from outside becomes text and never markup.
+ * DOM helpers. Untrusted values are set as text, never as markup.
  *
  * @module
  */
 
-import { NOTHING } from "./units.js";
+import { NO_VALUE } from "./units.js";
 
-/** The element with this id. */
+/** Returns the element with the given id. */
 export function byId(id) {
   return document.getElementById(id);
 }
 
-/** Makes an element. */
+/** Creates an element. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -19,21 +19,21 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Makes an element of SVG. */
+/** Creates an SVG element. */
 export function makeSvg(tag, attributes = {}) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 }
 
-/** Shows a figure; its exact value where it is pointed at. What has not changed is left alone. */
+/** Shows a figure, with its exact value as a tooltip. Does not touch the DOM if nothing has changed. */
 export function show(element, { text, exact }) {
   if (element.textContent !== text) element.textContent = text;
   if (element.title !== exact) element.title = exact;
   element.classList.toggle("exact", exact !== "" && exact !== text);
 }
 
-/** Makes the children of an element those of the items, and keeps the elements of items that were there before. */
+/** Updates the children of an element to match the items, reusing the elements of items with the same key. */
 export function keyed(parent, items, { key, create, update }) {
   const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   let next = parent.firstElementChild;
@@ -53,9 +53,9 @@ export function keyed(parent, items, { key, create, update }) {
 }
 
 /**
- * Fills a table, whose rows become blocks on a narrow screen: the roles, which are lost then, are spelt out.
+ * A table. Its rows become blocks on narrow screens, which removes the implicit roles: they are set explicitly.
  *
- * @param columns `{ title, of, isNumber }`; `of` returns what a row shows there.
+ * Columns are `{ title, of, isNumber }`, where `of` returns the figure to show for a row.
  */
 export class Table {
   #columns;
@@ -71,7 +71,7 @@ export class Table {
     table.append(make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...titles)), this.#body);
   }
 
-  /** Shows these rows and no others. */
+  /** Replaces the rows. */
   fill(rows) {
     keyed(this.#body, rows, {
       key: this.#key,
@@ -86,8 +86,8 @@ export class Table {
       const shown = of(item);
       const value = row.children[index].firstElementChild;
       show(value, shown);
-      // Where rows are blocks there is no need for a place that is empty.
-      row.children[index].classList.toggle("none", shown === NOTHING);
+      // Empty cells are hidden where rows are blocks.
+      row.children[index].classList.toggle("none", shown === NO_VALUE);
       if (shown.tone !== undefined) value.dataset.tone = shown.tone;
     }
   }

@@ -1,75 +1,76 @@
 /**
- * The stream of events: followed while the page is seen, and taken up again when it was lost.
+ * Connection to the event stream: open while the page is visible, and reopened when lost.
  *
  * @module
  */
 
-/** A stream that says nothing for as long as this is lost, in milliseconds; it speaks every second. */
-const SILENT_MS = 5000;
-/** After this long a silent one is given up for a new one. */
-const GIVEN_UP_MS = 15_000;
-/** Before the exporter is asked again after it refused, in milliseconds. */
+/** Time without events after which the stream is considered lost, in milliseconds; there is one every second. */
+const LOST_MS = 5000;
+/** Time without events after which the stream is reopened, in milliseconds. */
+const REOPEN_MS = 15_000;
+/** Delay before reopening a rejected stream, in milliseconds. */
 const RETRY_MS = 5000;
-const WATCH_MS = 1000;
+const CHECK_INTERVAL_MS = 1000;
+/** Maximum length of an error response to show. */
 const REASON_LIMIT_CHARACTERS = 300;
 
-/** Follows a stream of events. */
+/** A connection to an event stream. */
 export class Link {
   #url;
-  #parts;
+  #handlers;
   #onState;
   #source;
   #watch;
   #retry;
-  #heardAt = 0;
-  /** Whether the reader of the page wants to follow. */
+  #lastEventAt = 0;
+  /** Whether the user has not paused the page. */
   #isWanted = true;
 
   /**
-   * @param url Where the events are.
-   * @param parts What to do with the data of each event, by its name.
-   * @param onState Called with `open`, or with `lost` and a sentence that says why, or with `paused`.
+   * @param url URL of the event stream.
+   * @param handlers Functions by event name, called with the event's data.
+   * @param onState Called with `open`, `paused`, or `lost` and a reason.
    */
-  constructor(url, parts, onState) {
+  constructor(url, handlers, onState) {
     this.#url = url;
-    this.#parts = parts;
+    this.#handlers = handlers;
     this.#onState = onState;
-    document.addEventListener("visibilitychange", () => this.#follow());
-    // A page that is kept for going back to must not go on listening.
+    document.addEventListener("visibilitychange", () => this.#update());
+    // Pages in the back/forward cache must not keep the stream open.
     addEventListener("pagehide", () => this.#close());
-    addEventListener("pageshow", () => this.#follow());
+    addEventListener("pageshow", () => this.#update());
   }
 
-  /** Follows from now on, or no longer. */
+  /** Resumes or pauses. */
   set isWanted(isWanted) {
     this.#isWanted = isWanted;
-    this.#follow();
+    this.#update();
     if (!isWanted) this.#onState("paused");
   }
 
-  /** Opens the stream if somebody looks, and closes it if nobody does. */
-  #follow() {
-    const looks = this.#isWanted && document.visibilityState === "visible";
-    if (!looks) this.#close();
+  /** Opens the stream if the page is visible and not paused, else closes it. */
+  #update() {
+    const isViewed = this.#isWanted && document.visibilityState === "visible";
+    if (!isViewed) this.#close();
     else if (this.#source === undefined) this.#open();
   }
 
   #open() {
     this.#close();
-    this.#heardAt = performance.now();
+    this.#lastEventAt = performance.now();
     this.#source = new EventSource(this.#url);
-    for (const [name, take] of Object.entries(this.#parts)) {
+    for (const [name, handle] of Object.entries(this.#handlers)) {
       this.#source.addEventListener(name, ({ data }) => {
-        this.#heardAt = performance.now();
+        this.#lastEventAt = performance.now();
         this.#onState("open");
-        take(JSON.parse(data));
+        handle(JSON.parse(data));
       });
     }
     this.#source.addEventListener("error", ({ target }) => {
-      if (target.readyState === EventSource.CLOSED) this.#refused();
-      else this.#onState("lost", "The connection to the exporter is lost.");
+      if (target.readyState === EventSource.CLOSED) this.#reject();
+      else this.#onState("lost", "Connection to the exporter lost.");
     });
-    this.#watch = setInterval(() => this.#lookAfter(), WATCH_MS);
+    this.#watch = setInterval(() => this.#check(), CHECK_INTERVAL_MS);
   }
 
   #close() {
@@ -79,15 +80,15 @@ export class Link {
     clearTimeout(this.#retry);
   }
 
-  /** A connection can die without a word. */
-  #lookAfter() {
-    const silentMs = performance.now() - this.#heardAt;
-    if (silentMs > SILENT_MS) this.#onState("lost", "The exporter says nothing.");
-    if (silentMs > GIVEN_UP_MS) this.#open();
+  /** Detects a connection that was lost without an error. */
+  #check() {
+    const idleMs = performance.now() - this.#lastEventAt;
+    if (idleMs > LOST_MS) this.#onState("lost", "No updates from the exporter.");
+    if (idleMs > REOPEN_MS) this.#open();
   }
 
-  /** The exporter answered with something else than a stream. A stream does not tell why, so it is asked without one. */
-  async #refused() {
+  /** Handles an error response. `EventSource` does not expose it, so the request is repeated with `fetch()`. */
+  async #reject() {
     this.#close();
     this.#retry = setTimeout(() => this.#open(), RETRY_MS);
     const controller = new AbortController();
@@ -95,10 +96,10 @@ export class Link {
       const response = await fetch(this.#url, { signal: controller.signal });
       if (response.ok) return;
       const isText = response.headers.get("content-type")?.startsWith("text/plain");
-      const reason = isText ? await response.text() : `It answers with status ${response.status}.`;
+      const reason = isText ? await response.text() : `The exporter responded with status ${response.status}.`;
       this.#onState("lost", reason.slice(0, REASON_LIMIT_CHARACTERS).trim());
     } catch {
-      this.#onState("lost", "The exporter does not answer.");
+      this.#onState("lost", "The exporter is unreachable.");
     } finally {
       controller.abort();
     }

@@ -1,5 +1,5 @@
 /**
- * The page: what comes in the events goes to the view, and how the exporter and Ollama are is said in one line.
+ * Entry point of the page: passes events to the view and shows the state of the exporter and Ollama.
  *
  * @module
  */
@@ -12,9 +12,10 @@ import { View } from "./view.js";
 const TITLE = document.title;
 
 const view = new View();
+/** Time of the last update. */
 let presentAt;
 
-/** Says how things are. It is read out, so it is left alone as long as it stays the same. */
+/** Shows the state. Screen readers announce it, so it is left alone if unchanged. */
 function showHealth(state, text, detail = "") {
   const health = byId("health");
   health.title = detail;
@@ -26,10 +27,10 @@ function showHealth(state, text, detail = "") {
 }
 
 function showOllama({ isUp, version, error }) {
-  if (isUp === undefined) showHealth("connecting", "Asking Ollama how it is…");
-  else if (isUp) showHealth("up", `Ollama ${version} answers`);
-  // What went wrong at last says it best; what led to it is there to be pointed at.
-  else showHealth("away", `Ollama is away: ${error.split(": ").at(-1)}`, error);
+  if (isUp === undefined) showHealth("connecting", "Connecting to Ollama…");
+  else if (isUp) showHealth("up", `Ollama ${version} is up`);
+  // The root cause; the tooltip has the whole chain.
+  else showHealth("down", `Ollama is down: ${error.split(": ").at(-1)}`, error);
 }
 
 const link = new Link("events", {
@@ -41,8 +42,8 @@ const link = new Link("events", {
   plots: (plots) => view.plots(plots),
   requests: (requests) => view.requests(requests),
 }, (state, reason) => {
-  const asOf = presentAt === undefined ? "" : ` Shown is ${clock(presentAt).text}.`;
-  if (state === "lost") showHealth("lost", `${reason}${asOf} Trying again…`);
+  const asOf = presentAt === undefined ? "" : ` Last update: ${clock(presentAt).text}.`;
+  if (state === "lost") showHealth("lost", `${reason}${asOf} Retrying…`);
   if (state === "paused") showHealth("paused", `Paused.${asOf}`);
 });
 

@@ -1,6 +1,6 @@
 /**
- * A small plot of the last minutes: a line with the space under it filled, or dots of a median with a band up to the 95th
- * percentile. It can be read with the pointer and with the arrow keys.
+ * A small plot of the last minutes: a filled line, or dots of a median with a band up to the 95th percentile. The pointer
+ * and the arrow keys select a value.
  *
  * @module
  */
@@ -8,14 +8,14 @@
 import { make, makeSvg, show } from "./dom.js";
 import { clock } from "./units.js";
 
-/** Least distance of two lines of the grid, in pixels. */
+/** Minimum distance between grid lines, in pixels. */
 const GRID_PX = 26;
 const PAD_TOP_PX = 16;
 const PAD_BOTTOM_PX = 3;
-/** Dots that are further apart than this many slots are not joined. */
+/** Maximum distance of joined dots, in slots. */
 const JOIN_SLOTS = 4;
 
-/** One plot in its card. */
+/** A plot in a card. */
 export class Plot {
   #unit;
   #isLog;
@@ -34,16 +34,16 @@ export class Plot {
   #readout = make("span", { class: "readout" });
 
   /**
-   * @param card Element that has its title.
-   * @param unit Gives a value in human units.
-   * @param isLog Whether the scale is logarithmic, and the values are medians.
+   * @param card Element of the card, which has the title.
+   * @param unit Formats a value.
+   * @param isLog Whether the scale is logarithmic and the values are medians.
    */
   constructor(card, { unit, isLog }) {
     this.#unit = unit;
     this.#isLog = isLog;
     this.#svg.append(this.#grid, this.#area, this.#line, this.#dots, this.#labels, this.#mark);
     this.#chart.append(this.#svg);
-    this.#chart.setAttribute("aria-label", `${card.querySelector("h2").textContent}, by time`);
+    this.#chart.setAttribute("aria-label", `${card.querySelector("h2").textContent} over time`);
     const axis = make("p", { class: "axis", "aria-hidden": "true" }, make("span", {}, "5 min ago"));
     axis.append(this.#readout, make("span", {}, "now"));
     card.append(this.#figure, this.#sub, this.#chart, axis);
@@ -51,13 +51,13 @@ export class Plot {
     this.#listen();
   }
 
-  /** Shows the present value and what it is. */
+  /** Shows the current value and its description. */
   present(figure, sub) {
     show(this.#figure, figure);
     show(this.#sub, sub);
   }
 
-  /** Shows values of slots: `from` and `slotMs` in milliseconds, `upper` for a band. */
+  /** Plots a value per slot: `from` and `slotMs` in milliseconds, `upper` for a band. */
   plot(data) {
     this.#data = data;
     this.#draw();
@@ -67,9 +67,9 @@ export class Plot {
     const chart = this.#chart;
     chart.addEventListener("pointermove", (event) => {
       const { left, width } = chart.getBoundingClientRect();
-      this.#point((event.clientX - left) / width * (this.#data.line.length - 1));
+      this.#select((event.clientX - left) / width * (this.#data.line.length - 1));
     });
-    for (const name of ["pointerleave", "blur"]) chart.addEventListener(name, () => this.#point(undefined));
+    for (const name of ["pointerleave", "blur"]) chart.addEventListener(name, () => this.#select(undefined));
     const last = () => this.#data.line.length - 1;
     const keys = {
       ArrowLeft: () => (this.#cursor ?? last() + 1) - 1,
@@ -85,12 +85,12 @@ export class Plot {
     chart.addEventListener("keydown", (event) => {
       if (!Object.hasOwn(keys, event.key) || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
-      this.#point(keys[event.key]());
+      this.#select(keys[event.key]());
     });
   }
 
-  /** Points at a slot, or at none. */
-  #point(index) {
+  /** Selects a slot, or none. */
+  #select(index) {
     const last = this.#data.line.length - 1;
     this.#cursor = index === undefined ? undefined : Math.min(last, Math.max(0, Math.round(index)));
     this.#drawCursor();
@@ -122,8 +122,8 @@ export class Plot {
   }
 
   #drawGrid(scale, y, width, height) {
-    const most = Math.max(1, Math.floor((height - PAD_TOP_PX) / GRID_PX));
-    const ticks = scale.ticks(most);
+    const max = Math.max(1, Math.floor((height - PAD_TOP_PX) / GRID_PX));
+    const ticks = scale.ticks(max);
     const lines = ticks.map((value) => makeSvg("line", { x1: 0, x2: width, y1: y(value), y2: y(value) }));
     const labels = ticks.map((value) => {
       const label = makeSvg("text", { x: 0, y: y(value) - 4 });
@@ -139,12 +139,12 @@ export class Plot {
     const chart = this.#chart;
     const index = this.#cursor ?? line.length - 1;
     const { text: time } = clock(from + index * slotMs);
-    const value = (of) => of === null || of === undefined ? "none" : this.#unit(of).text;
+    const value = (of) => of === null || of === undefined ? "no data" : this.#unit(of).text;
     const values = upper === undefined
       ? value(line[index])
       : line[index] === null
-      ? "none"
-      : `median ${value(line[index])}, 95% within ${value(upper[index])}`;
+      ? "no data"
+      : `median ${value(line[index])}, p95 ${value(upper[index])}`;
     chart.setAttribute("aria-valuemin", "0");
     chart.setAttribute("aria-valuemax", String(line.length - 1));
     chart.setAttribute("aria-valuenow", String(index));
@@ -159,7 +159,7 @@ export class Plot {
   }
 }
 
-/** Runs of points that lie so close together that they are joined. */
+/** Groups points into runs that are close enough to be joined. */
 function joinedPoints(points) {
   const runs = [];
   for (const point of points) {
@@ -179,46 +179,46 @@ function round(pixels) {
   return Math.round(pixels * 10) / 10;
 }
 
-/** From 0 to a round number. `at` is from 0 to 1. */
+/** Returns a scale from 0 to a round number. `at` maps to 0 to 1. */
 function linearScale(values) {
   const top = roundUp(Math.max(1, ...values));
   return {
     at: (value) => value / top,
-    ticks: (most) => most < 2 ? [top] : [top / 2, top],
+    ticks: (max) => max < 2 ? [top] : [top / 2, top],
   };
 }
 
-/** 1, 2, 4, 6, 8 or 10 times a power of ten: what can be halved. */
+/** Rounds up to 1, 2, 4, 6, 8 or 10 times a power of ten, whose halves are round too. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 4, 6, 8, 10].find((step) => value <= step * power + Number.EPSILON) * power;
 }
 
-/** Wide enough for all values and for at least a factor of ten. */
+/** Returns a logarithmic scale for all values and at least one decade. */
 function logScale(values) {
-  const [least, most] = values.length === 0 ? [0.1, 1] : [Math.min(...values), Math.max(...values)];
-  const middle = Math.sqrt(Math.max(least, 1e-5) * Math.max(most, 1e-5));
-  const low = Math.log10(Math.min(Math.max(least, 1e-5) / 1.2, middle / Math.sqrt(10)));
-  const high = Math.log10(Math.max(most * 1.2, middle * Math.sqrt(10)));
+  const [min, max] = values.length === 0 ? [0.1, 1] : [Math.min(...values), Math.max(...values)];
+  const middle = Math.sqrt(Math.max(min, 1e-5) * Math.max(max, 1e-5));
+  const low = Math.log10(Math.min(Math.max(min, 1e-5) / 1.2, middle / Math.sqrt(10)));
+  const high = Math.log10(Math.max(max * 1.2, middle * Math.sqrt(10)));
   const at = (value) => (Math.log10(Math.max(value, 1e-5)) - low) / (high - low);
-  return { at, ticks: (most) => logTicks(low, high, most) };
+  return { at, ticks: (maxTicks) => logTicks(low, high, maxTicks) };
 }
 
-/** Round numbers between two powers of ten, in the finest steps of which there are not too many. */
-function logTicks(low, high, most) {
+/** Returns round numbers between two powers of ten, as many as allowed. */
+function logTicks(low, high, max) {
   for (const steps of [[1, 2, 5], [1, 3], [1]]) {
     const ticks = [];
     for (let power = Math.floor(low); power <= high; power++) {
-      ticks.push(...steps.map((step) => step * 10 ** power).filter((tick) => within(Math.log10(tick), low, high)));
+      ticks.push(...steps.map((step) => step * 10 ** power).filter((tick) => isWithin(Math.log10(tick), low, high)));
     }
-    if (ticks.length <= most) return ticks;
+    if (ticks.length <= max) return ticks;
   }
   const powers = [];
-  const stride = Math.ceil((high - low) / most);
+  const stride = Math.ceil((high - low) / max);
   for (let power = Math.ceil(low); power <= high; power += stride) powers.push(10 ** power);
   return powers;
 }
 
-function within(value, low, high) {
+function isWithin(value, low, high) {
   return value >= low && value <= high;
 }

@@ -1,5 +1,5 @@
 /**
- * Figures in human units. Each function returns `{ text, exact }`: what is shown, and what is shown when it is pointed at.
+ * Figures in human-readable units. Each function returns `{ text, exact }`: the text to show and its tooltip.
  *
  * @module
  */
@@ -7,19 +7,19 @@
 const GROUPED = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
-/** What is shown where there is no value. */
-export const NOTHING = { text: "–", exact: "" };
+/** Figure of a missing value. */
+export const NO_VALUE = { text: "–", exact: "" };
 
-/** Three significant digits without an exponent: `1.24`, `12.4`, `124`, `1240`. */
+/** Formats three significant digits without an exponent: `1.24`, `12.4`, `124`, `1240`. */
 function threeDigits(value) {
   const digits = value === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return value.toFixed(Math.min(digits, 2));
 }
 
-/** The value in the largest of the units that it is at least one of. */
+/** Formats a value in the largest unit that does not exceed it. */
 function scaled(value, units, step) {
   let index = 0;
-  // 999.6 would be shown as 1000.
+  // 999.6 would be rounded to 1000.
   while (index < units.length - 1 && value >= step - 0.5) {
     value /= step;
     index++;
@@ -27,27 +27,27 @@ function scaled(value, units, step) {
   return `${threeDigits(value)}${units[index]}`;
 }
 
-/** A number of things. */
+/** Formats a number. */
 export function count(value) {
-  if (value === undefined) return NOTHING;
+  if (value === undefined) return NO_VALUE;
   const exact = GROUPED.format(value);
   return { text: value < 10_000 ? exact : scaled(value, ["", "k", "M", "G"], 1000), exact };
 }
 
-/** Things a second. */
+/** Formats a rate, `things` being a plural noun. */
 export function perSecond(value, things) {
-  if (value === undefined || value === null) return NOTHING;
+  if (value === undefined || value === null) return NO_VALUE;
   const text = value < 1 && value > 0 ? value.toFixed(1) : scaled(value, ["", "k", "M"], 1000);
   return { text: `${text}/s`, exact: `${GROUPED.format(value)} ${things} per second` };
 }
 
-/** A size. Decimal units, as `ollama ps` has them. */
+/** Formats a size in decimal units, like `ollama ps`. */
 export function bytes(value) {
-  if (value === undefined) return NOTHING;
+  if (value === undefined) return NO_VALUE;
   return { text: scaled(value, [" B", " kB", " MB", " GB", " TB"], 1000), exact: `${GROUPED.format(value)} bytes` };
 }
 
-/** A share of a whole, in percent. */
+/** Formats a share in percent. */
 export function share(part, whole) {
   const percent = whole > 0 ? part / whole * 100 : 0;
   const text = percent > 0 && percent < 1
@@ -58,9 +58,9 @@ export function share(part, whole) {
   return { text, exact: `${GROUPED.format(percent)}%` };
 }
 
-/** A duration in seconds. */
+/** Formats a duration in seconds. */
 export function seconds(value) {
-  if (value === undefined || value === null) return NOTHING;
+  if (value === undefined || value === null) return NO_VALUE;
   return { text: secondsText(value), exact: `${GROUPED.format(value)} s` };
 }
 
@@ -74,19 +74,19 @@ function secondsText(value) {
   return `${GROUPED.format(Math.floor(minutes / 60))} h ${minutes % 60} min`;
 }
 
-/** A moment, in milliseconds of the Unix epoch. */
+/** Formats the time of day of a Unix timestamp in milliseconds. */
 export function clock(at) {
   return { text: CLOCK.format(at), exact: new Date(at).toISOString() };
 }
 
-/** A model that is to stay is given a time centuries ahead. */
-const STAYS_SECONDS = 10 * 365 * 86_400;
+/** Models that never expire have a time centuries ahead. */
+const NEVER_SECONDS = 10 * 365 * 86_400;
 
-/** How long it is until a moment. Both are seconds of the Unix epoch. */
+/** Formats the time until `at`; both are Unix timestamps in seconds. */
 export function remaining(at, now) {
-  if (at === undefined) return NOTHING;
+  if (at === undefined) return NO_VALUE;
   const left = at - now;
-  if (left > STAYS_SECONDS) return { text: "stays", exact: "kept until Ollama ends" };
+  if (left > NEVER_SECONDS) return { text: "never", exact: "kept until Ollama stops" };
   const exact = new Date(at * 1000).toISOString();
   const text = left <= 0 ? "due" : left < 59.5 ? `${Math.ceil(left)} s` : secondsText(left);
   return { text, exact };

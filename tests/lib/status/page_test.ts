@@ -1,4 +1,4 @@
-/** The document of the status page, as it is served. What it does is shown in browser_test.ts. */
+/** The document of the status page as served. browser_test.ts tests its behavior. */
 
 import { assert, assertEquals, assertMatch, assertNotMatch, fail } from "@std/assert";
 import { createPage } from "../../../lib/status/page.ts";
@@ -6,7 +6,7 @@ import { bytesOf } from "../../support/fixtures.ts";
 
 const page = createPage({ version: "1.2.3", metricsPath: "/metrics" });
 
-/** The text between a tag's begin and its end. */
+/** Returns the contents of an element. */
 function inside(html: string, tag: string): string {
   return new RegExp(`<${tag}[^>]*>(.*?)</${tag}>`, "s").exec(html)?.[1] ?? fail(`There is a ${tag}`);
 }
@@ -21,7 +21,7 @@ function policyOf(response: Response): Record<string, string> {
   return Object.fromEntries(directives.map((directive) => directive.split(/ (.*)/s, 2)));
 }
 
-Deno.test("createPage() allows its own style and script and nothing else", async () => {
+Deno.test("createPage() allows only its own style and script", async () => {
   const response = await page();
   const html = await response.text();
   assertEquals(policyOf(response), {
@@ -41,7 +41,7 @@ Deno.test("createPage() allows its own style and script and nothing else", async
   assertEquals(response.headers.get("referrer-policy"), "no-referrer");
 });
 
-Deno.test("createPage() makes one document, which needs no other", async () => {
+Deno.test("createPage() returns a self-contained document", async () => {
   const html = await (await page()).text();
   assertNotMatch(html.replace(/http:\/\/www\.w3\.org\/2000\/svg/g, ""), /https?:|url\(|@import/);
   assertNotMatch(html, /<link(?![^>]*rel="icon"\s+href="data:)|<script[^>]*src|<style[^>]*src/);
@@ -49,14 +49,14 @@ Deno.test("createPage() makes one document, which needs no other", async () => {
   assertNotMatch(html, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function/);
 });
 
-Deno.test("createPage() links to the other own paths by relative addresses, as a page behind a path needs it", async () => {
+Deno.test("createPage() links to the other admin endpoints relatively, so that it works under a path prefix", async () => {
   const html = await (await page()).text();
   const links = [...html.matchAll(/<a href="([^"]*)"/g)].map(([, href]) => href);
   assertEquals(new Set(links), new Set(["../metrics", "healthy", "ready"]));
   assertMatch(html, /Ollama exporter <small>1\.2\.3<\/small>/);
 });
 
-Deno.test("createPage() puts values into the page as text", async () => {
+Deno.test("createPage() escapes values", async () => {
   const made = await createPage({ version: '"><script>$&', metricsPath: "/m'<b>" })();
   const html = await made.text();
   assert(html.includes("<small>&#34;&#62;&#60;script&#62;$&#38;</small>"));

@@ -1,16 +1,16 @@
-/** The figures of the status page in human units. */
+/** Figures of the status page. */
 
 import { assertEquals } from "@std/assert";
 import { bytes, clock, count, perSecond, remaining, seconds, share } from "../../../lib/status/page/units.js";
 
-const NOTHING = { text: "–", exact: "" };
+const NO_VALUE = { text: "–", exact: "" };
 
 function shows(
   name: string,
   of: (value: number) => { text: string; exact: string },
   rows: [number, string, string][],
 ): void {
-  Deno.test(`${name} shows a figure in human units, with the exact value`, () => {
+  Deno.test(`${name} formats human-readable units with the exact value`, () => {
     for (const [value, text, exact] of rows) assertEquals(of(value), { text, exact });
   });
 }
@@ -53,28 +53,28 @@ shows("perSecond()", (value) => perSecond(value, "tokens"), [
   [1234, "1.23k/s", "1,234 tokens per second"],
 ]);
 
-Deno.test("share() says of a part that it is there, and of a whole that something is missing", () => {
+Deno.test("share() does not round to 0% or 100%", () => {
   const texts = [[0, 7], [0, 0], [1, 1000], [1, 3], [999, 1000], [5, 5]].map(([part, whole]) =>
     share(part, whole).text
   );
   assertEquals(texts, ["0%", "0%", "< 1%", "33%", "> 99%", "100%"]);
 });
 
-Deno.test("remaining() tells when a model is unloaded, that it stays, and that its time has come", () => {
+Deno.test("remaining() formats the time until expiry, never and due", () => {
   const now = Date.parse("2026-08-21T12:00:00Z") / 1000;
   assertEquals(remaining(now + 272.4, now), { text: "4 min 32 s", exact: "2026-08-21T12:04:32.400Z" });
   assertEquals(remaining(now + 0.2, now).text, "1 s");
   assertEquals(remaining(now - 5, now).text, "due");
-  assertEquals(remaining(now + 9.2e9, now), { text: "stays", exact: "kept until Ollama ends" });
+  assertEquals(remaining(now + 9.2e9, now), { text: "never", exact: "kept until Ollama stops" });
 });
 
-Deno.test("What is not known is shown as a dash, and never as 0", () => {
-  for (const format of [seconds, bytes, count]) assertEquals(format(undefined), NOTHING);
-  assertEquals(perSecond(undefined, "tokens"), NOTHING);
-  assertEquals(remaining(undefined, 0), NOTHING);
+Deno.test("Missing values are shown as a dash, not as 0", () => {
+  for (const format of [seconds, bytes, count]) assertEquals(format(undefined), NO_VALUE);
+  assertEquals(perSecond(undefined, "tokens"), NO_VALUE);
+  assertEquals(remaining(undefined, 0), NO_VALUE);
 });
 
-Deno.test("clock() shows a time of day, and the exact moment", () => {
+Deno.test("clock() formats the time of day and the exact timestamp", () => {
   const { text, exact } = clock(Date.parse("2026-08-21T12:00:00.123Z"));
   assertEquals(exact, "2026-08-21T12:00:00.123Z");
   assertEquals(/^\d\d:\d\d:\d\d$/.test(text), true);
