@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs ollama-exporter as a systemd service, or removes it again. Run with --help.
+# Installs or removes ollama-exporter as a systemd service. See --help.
 set -eu
 
 usage() {
@@ -7,16 +7,16 @@ usage() {
 Usage: install.sh FILE|URL [--sha256 HEX] [--root DIR] [--no-start]
        install.sh --remove [--purge] [--root DIR]
 
-FILE or URL is an executable of ollama-exporter, or a release's .tar.gz that has one in it. Its checksum is looked up in
-the SHA256SUMS beside it, which a release has, unless --sha256 gives it. Nothing is installed that does not match.
+FILE or URL is an ollama-exporter executable or the .tar.gz of a release. It is verified against --sha256 or, by
+default, against the SHA256SUMS file in the same directory, as found in releases.
 
-  --sha256 HEX  the checksum that FILE or what URL leads to must have
-  --no-start    install and enable, start it with the next boot
-  --root DIR    install below DIR, for an image; systemd is not asked to do anything there but enable
-  --remove      stop and remove the service; its settings stay
-  --purge       remove its settings and logs, too
+  --sha256 HEX  expected checksum of FILE or URL
+  --no-start    install and enable the service, but do not start it
+  --root DIR    install into DIR, such as the root of an image; enables the service, but does not start it
+  --remove      stop and remove the service, but keep its settings
+  --purge       with --remove: also remove its settings and logs
 
-Settings are in /etc/ollama-exporter/ollama-exporter.env; an installation leaves those that are there alone.
+Settings are in /etc/ollama-exporter/ollama-exporter.env. An existing file is not changed.
 HELP
 }
 
@@ -25,7 +25,7 @@ fail() {
   exit 1
 }
 
-# Where systemd runs: a root of its own is an image, or a test.
+# Reports whether to act on the running systemd rather than on an image.
 in_running_system() {
   [ -z "$root" ] && [ -d /run/systemd/system ]
 }
@@ -36,25 +36,25 @@ download() {
   elif command -v wget >/dev/null; then
     wget --quiet --output-document="$2" "$1"
   else
-    fail "neither curl nor wget is there to download $1"
+    fail "cannot download $1: neither curl nor wget found"
   fi
 }
 
-# Puts the file into the work folder, with the SHA256SUMS beside it if it is needed.
+# Copies the file, and SHA256SUMS if needed, into the work directory.
 fetch() {
   name=${source##*/}
   case $source in
     http://* | https://*)
       download "$source" "$work/$name" || fail "cannot download $source"
       [ -n "$sha256" ] || download "${source%/*}/SHA256SUMS" "$work/SHA256SUMS" ||
-        fail "there is no SHA256SUMS beside $source: give --sha256"
+        fail "no SHA256SUMS found next to $source: use --sha256"
       ;;
     *)
-      [ -f "$source" ] || fail "there is no file $source"
+      [ -f "$source" ] || fail "file not found: $source"
       cp "$source" "$work/$name"
       folder=$(dirname "$source")
       if [ -z "$sha256" ]; then
-        [ -f "$folder/SHA256SUMS" ] || fail "there is no SHA256SUMS beside $source: give --sha256"
+        [ -f "$folder/SHA256SUMS" ] || fail "no SHA256SUMS found next to $source: use --sha256"
         cp "$folder/SHA256SUMS" "$work/SHA256SUMS"
       fi
       ;;
@@ -64,15 +64,15 @@ fetch() {
 verify() {
   wanted=$sha256
   if [ -z "$wanted" ]; then
-    # Binary mode marks names with a star.
+    # A star before the name marks binary mode.
     wanted=$(awk -v name="$name" '$2 == name || $2 == "*" name { print $1 }' "$work/SHA256SUMS")
-    [ -n "$wanted" ] || fail "SHA256SUMS does not name $name"
+    [ -n "$wanted" ] || fail "no checksum for $name in SHA256SUMS"
   fi
   echo "$wanted  $work/$name" | sha256sum --check --status 2>/dev/null ||
-    fail "$name does not have the checksum $wanted: it is damaged, or another file"
+    fail "checksum mismatch: $name does not have the SHA-256 checksum $wanted"
 }
 
-# Gives the path of the executable.
+# Prints the path of the executable.
 unpacked() {
   case $name in
     *.tar.gz)
@@ -88,11 +88,11 @@ install_service() {
   fetch
   verify
   executable=$(unpacked)
-  [ -n "$executable" ] || fail "there is no ollama-exporter in $name"
+  [ -n "$executable" ] || fail "no ollama-exporter found in $name"
   chmod 755 "$executable"
-  version=$("$executable" --version) || fail "$name does not run on this machine"
+  version=$("$executable" --version) || fail "$name does not run on this system"
   install -D -m 755 "$executable" "$root/usr/local/bin/ollama-exporter.new"
-  # A running one keeps its file until it ends.
+  # A rename, since the file of a running executable cannot be overwritten.
   mv "$root/usr/local/bin/ollama-exporter.new" "$root/usr/local/bin/ollama-exporter"
   install -D -m 644 "$here/ollama-exporter.service" "$root/etc/systemd/system/ollama-exporter.service"
   settings=$root/etc/ollama-exporter/ollama-exporter.env
@@ -134,13 +134,13 @@ while [ $# -gt 0 ]; do
     --no-start) start=no ;;
     --remove) remove=yes ;;
     --purge) purge=yes ;;
-    -*) fail "unknown argument $1; --help lists what is accepted" ;;
+    -*) fail "unknown argument $1: see --help" ;;
     *) source=$1 ;;
   esac
   shift
 done
 
-[ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "only root can install a service: use sudo"
+[ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "must be run as root: use sudo"
 if [ "$remove" = yes ]; then
   remove_service
   exit

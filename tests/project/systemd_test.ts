@@ -156,11 +156,15 @@ testOnLinux("install.sh installs nothing that it cannot verify", async () => {
   using host = new Host();
   const wrong = "0".repeat(64);
   const cases: [string, string[], RegExp][] = [
-    ["", [host.executable], /SHA256SUMS does not name ollama-exporter/],
-    [`${wrong}  ollama-exporter\n`, [host.executable], /does not have the checksum 0{64}: it is damaged/],
-    ["", [host.executable, "--sha256", wrong], /does not have the checksum/],
-    ["", [host.executable, "--sha256", "rubbish"], /does not have the checksum/],
-    ["", ["/nowhere/ollama-exporter"], /there is no file \/nowhere\/ollama-exporter/],
+    ["", [host.executable], /no checksum for ollama-exporter in SHA256SUMS/],
+    [
+      `${wrong}  ollama-exporter\n`,
+      [host.executable],
+      /checksum mismatch: .* does not have the SHA-256 checksum 0{64}$/m,
+    ],
+    ["", [host.executable, "--sha256", wrong], /checksum mismatch/],
+    ["", [host.executable, "--sha256", "rubbish"], /checksum mismatch/],
+    ["", ["/nowhere/ollama-exporter"], /file not found: \/nowhere\/ollama-exporter/],
     ["", ["http://127.0.0.1:1/ollama-exporter"], /cannot download/],
     ["", ["--frce"], /unknown argument --frce/],
   ];
@@ -171,6 +175,6 @@ testOnLinux("install.sh installs nothing that it cannot verify", async () => {
     assertMatch(stderr, message);
   }
   await Deno.remove(host.sums);
-  assertMatch((await host.install(host.executable)).stderr, /no SHA256SUMS beside .*: give --sha256/);
+  assertMatch((await host.install(host.executable)).stderr, /no SHA256SUMS found next to .*: use --sha256/);
   assertEquals(host.files(), []);
 });
