@@ -15,7 +15,7 @@ export const MIN_OPEN = 16;
 const MAX_PROBE_INTERVALS = 2;
 
 /** Options of {@linkcode AcceptWatch}. */
-export interface AcceptWatchOptions {
+interface AcceptWatchOptions {
   /** Returns the number of open connections and requests. */
   readonly countOpen: () => number;
   /** Connects to the server and disconnects. Rejects if that fails. */

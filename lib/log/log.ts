@@ -25,7 +25,7 @@ export interface Log {
 }
 
 /** Options of {@linkcode createLog}. */
-export interface LogOptions {
+interface LogOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
   /** Log file to write to in addition to standard error. Default: none. */

@@ -14,7 +14,7 @@ export const LOG_LEVELS = ["DEBUG", "INFO", "WARN", "ERROR"] as const;
 export type LogLevel = typeof LOG_LEVELS[number];
 
 /** Log output formats. */
-export const LOG_FORMATS = ["text", "json"] as const;
+const LOG_FORMATS = ["text", "json"] as const;
 /** A log output format. */
 export type LogFormat = typeof LOG_FORMATS[number];
 
@@ -54,7 +54,7 @@ export const LOG_CONFIG_FILE = "log_config.yaml";
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A row of {@linkcode SETTINGS}. */
-export interface Setting<T> {
+interface Setting<T> {
   /** Environment variable. */
   readonly variable: string;
   /** Flag without its dashes; overrides the environment variable. */

@@ -15,7 +15,7 @@ export const REJECTED_LIMIT = 256;
 export type Verdict = "accepted" | "rejected" | "busy";
 
 /** User name and password of an `Authorization` header. */
-export interface Credentials {
+interface Credentials {
   readonly user: string;
   readonly password: string;
 }

@@ -19,7 +19,7 @@ import { textResponse } from "./text_response.ts";
 export type Guard = (request: Pick<Request, "headers">) => Promise<Response | undefined> | Response | undefined;
 
 /** Options of {@linkcode createHandlers}. */
-export interface HandlersOptions {
+interface HandlersOptions {
   readonly metrics: Metrics;
   readonly metricsPath: string;
   readonly ollama: Ollama;

@@ -10,7 +10,7 @@ import type { Address } from "../http.ts";
 import { HEALTHY_PATH } from "./paths.ts";
 
 /** Options of {@linkcode requestHealth}. */
-export interface HealthOptions {
+interface HealthOptions {
   /**
    * Whether the exporter uses TLS. Default: false. The certificate is not verified: the connection does not leave the
    * machine, carries no secrets, and the certificate need not be issued for a local name.
