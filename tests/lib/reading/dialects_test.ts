@@ -155,7 +155,7 @@ const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Re
   ["/api/chat", "a reason called constructor", [{ done_reason: "constructor" }], { finishReason: "other" }, {}],
   [
     "/api/chat",
-    "tool calls in two frames",
+    "tool calls in two messages",
     [
       { message: { tool_calls: [{ function: {} }] }, done: false },
       { message: { tool_calls: [{ function: {} }, { function: {} }] }, done: false },

@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Api, Operation } from "../../../lib/observation.ts";
 import { type Endpoint, endpointOf, ENDPOINTS } from "../../../lib/reading/endpoints.ts";
 
-/** Every route of section 1 that is measured: how it is named, and whether its answers have token counts. */
+/** Every measured route of docs/ollama-api.md 1: how it is named, and whether its answers have token counts. */
 const MEASURED: [path: string, api: Api, usage: boolean][] = [
   ["/api/chat", "chat", true],
   ["/api/generate", "generate", true],
@@ -19,7 +19,7 @@ const MEASURED: [path: string, api: Api, usage: boolean][] = [
 ];
 const TRANSFERS: Operation[] = ["pull", "push", "create"];
 
-/** The other routes of section 1, and paths that have parameters. */
+/** The other routes of docs/ollama-api.md 1, and paths that have parameters. */
 const UNMEASURED: [path: string, route: string][] = [
   ["/", "/"],
   ["/api/version", "/api/version"],
