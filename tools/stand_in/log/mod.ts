@@ -1,9 +1,9 @@
 /**
- * A stand-in for `@std/log` 0.224.14, laid into `vendor/` by `tools/deps.ts` where JSR cannot be
- * reached: the npm package that the other modules come from has no `log`.
+ * A stand-in for `@std/log` 0.224.14, which `tools/deps.ts` copies to `vendor/` if JSR cannot be reached: the npm
+ * package of the other modules has no `log`.
  *
- * It has the names, signatures and behaviour of the part that `lib/log/log.ts` uses, in our own code.
- * Where JSR answers, the real package is used and this file is not.
+ * It has the names, signatures and behaviour of the part that `lib/log/log.ts` uses, written for this project. If JSR
+ * answers, the real package is used and this file is not.
  *
  * @module
  */
