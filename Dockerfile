@@ -5,7 +5,7 @@ FROM --platform=$BUILDPLATFORM denoland/deno:2.9.6 AS build
 WORKDIR /src
 COPY deno.json deno.lock main.ts ./
 COPY lib lib
-COPY tools/compile.ts tools/deps.ts tools/
+COPY tools/compile.ts tools/deps.ts tools/start_flags.ts tools/
 COPY tools/stand_in tools/stand_in
 ARG TARGETARCH=amd64
 # The commit: the image has no git, and no .git to ask.

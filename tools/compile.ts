@@ -4,11 +4,13 @@
  *     deno task compile
  *     deno task compile --target=aarch64-unknown-linux-gnu --output=dist/ollama-exporter --commit=1a2b3c4
  *
- * Arguments are those of `deno compile`; the permissions stand in deno.json, no more than the program needs. `--commit`
- * says what it is made from where git cannot be asked. What other options would do was measured: see OPTIONS.
+ * Arguments are passed to `deno compile`, after the flags of the task `start`. `--commit` names the source where git is
+ * not available. The effect of other options was measured: see OPTIONS.
  *
  * @module
  */
+
+import { START_FLAGS } from "./start_flags.ts";
 
 /** How the program learns its commit: `deno compile` puts the variables of a file into the executable. */
 const COMMIT_VARIABLE = "OLLAMA_EXPORTER_COMMIT";
@@ -56,6 +58,7 @@ export function compileArguments(args: readonly string[], { root, variablesFile 
   const output = args.some((arg) => /^(-o|--output)(=|$)/.test(arg)) ? [] : [`--output=${DEFAULT_OUTPUT}`];
   return [
     "compile",
+    ...START_FLAGS,
     ...args.filter((arg) => !arg.startsWith("--commit=")),
     ...OPTIONS,
     ...unusedFolders(root).map((folder) => `--exclude=${folder}`),

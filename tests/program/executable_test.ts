@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, fail } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { commitOf, compileArguments } from "../../tools/compile.ts";
+import { START_FLAGS } from "../../tools/start_flags.ts";
 import { ExporterProcess, isCi, ROOT, run, toolchain } from "../support/deployment.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { CHAT, GENERATE, Scrape, until } from "../support/helpers.ts";
@@ -44,26 +45,15 @@ async function compile(): Promise<string> {
   return path;
 }
 
-Deno.test("compile.ts passes arguments on to deno compile, and says what the executable is made from", () => {
+Deno.test("compileArguments() passes flags of the program and arguments on, and sets what the executable has", () => {
   const options = { root: ROOT, variablesFile: "build.env" };
-  const args = compileArguments(["--allow-net", "--target=x", "--commit=abc"], options);
-  assertEquals(args.slice(0, 3), ["compile", "--allow-net", "--target=x"]);
+  const args = compileArguments(["--target=x", "--commit=abc"], options);
+  assertEquals(args.slice(0, START_FLAGS.length + 2), ["compile", ...START_FLAGS, "--target=x"]);
   assertEquals(args.slice(-3), ["--env-file=build.env", "--output=ollama-exporter", "main.ts"]);
   assert(args.some((arg) => /^--exclude=node_modules\/\.deno\/bintrees@[\d.]+\/.*\/test$/.test(arg)), args.join(" "));
   assertEquals(compileArguments(["--output=here"], options).includes("--output=ollama-exporter"), false);
   assertEquals(commitOf(["--commit=abc"], ROOT), "abc");
   assertEquals(commitOf(["--commit="], "/"), "unknown");
-});
-
-Deno.test("The task compile gives the executable no permission that a proxy need not have", () => {
-  const given = denoJson.tasks.compile.command.split("tools/compile.ts ")[1]?.split(" ") ?? fail();
-  const flags = given.map((flag) => flag.split("=")[0]);
-  const allowed = ["--no-prompt", "--allow-net", "--allow-env", "--allow-read", "--allow-write", "--allow-sys"];
-  const permissions = flags.filter((flag) => flag !== "--v8-flags");
-  assertEquals(permissions.filter((flag) => !allowed.includes(flag ?? "")), []);
-  for (const flag of ["--allow-env", "--allow-sys"]) {
-    assert(!given.includes(flag), `${flag} names what is allowed`);
-  }
 });
 
 testExecutable("names its version, its commit and its runtime", async (executable) => {

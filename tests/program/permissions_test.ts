@@ -1,22 +1,22 @@
-/** The program has the least permissions: with any one of them less it does not start. */
+/** The program has the permissions that it needs, and no others: without any one of them it does not start. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import denoJson from "../../deno.json" with { type: "json" };
+import { SETTINGS } from "../../lib/settings/settings.ts";
+import { START_FLAGS } from "../../tools/start_flags.ts";
 import { ROOT, run, testWith } from "../support/deployment.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
-/** What the program is run with. */
-const FLAGS = denoJson.tasks.start.command.match(/--allow-\S+/g) ?? [];
+const PERMISSIONS = START_FLAGS.filter((flag) => flag.startsWith("--allow-"));
 const LOG_CONFIG = "file: {path: program.log}\n";
-/** The one variable that is read for `--version` only. */
+/** The only variable that nothing but `--version` reads. */
 const COMMIT = "OLLAMA_EXPORTER_COMMIT";
-/** How long a program may take that starts, listens and hears that it is to end. */
+/** How long a program may take to start, listen and stop. */
 const START_SECONDS = 10;
 
-/** The permissions without each of them, and without each variable. */
+/** The permissions without one of them, or without one environment variable, for each. */
 function reduced(): [what: string, flags: string[]][] {
-  return FLAGS.flatMap((flag, index): [string, string[]][] => {
-    const without = (changed: string[]): string[] => FLAGS.toSpliced(index, 1, ...changed);
+  return PERMISSIONS.flatMap((flag, index): [string, string[]][] => {
+    const without = (changed: string[]): string[] => PERMISSIONS.toSpliced(index, 1, ...changed);
     const [name = "", list] = flag.split("=");
     if (name !== "--allow-env") return [[flag, without([])]];
     const variables = list?.split(",") ?? [];
@@ -27,8 +27,8 @@ function reduced(): [what: string, flags: string[]][] {
   });
 }
 
-/** What the program says on standard error, or its version, with these permissions. */
-async function said(flags: readonly string[], args: readonly string[] = []): Promise<string> {
+/** Everything that the program prints with these permissions until it listens or ends. */
+async function outputOf(flags: readonly string[], args: readonly string[] = []): Promise<string> {
   using folder = new TemporaryFolder();
   folder.write("log_config.yaml", LOG_CONFIG);
   const program = ["run", "--no-prompt", "--quiet", `--config=${ROOT}/deno.json`, ...flags, `${ROOT}/main.ts`, ...args];
@@ -39,7 +39,7 @@ async function said(flags: readonly string[], args: readonly string[] = []): Pro
   return stdout + stderr;
 }
 
-/** Runs a program and ends it as soon as it listens. */
+/** Runs a program and terminates it as soon as it listens. */
 const BRIEFLY = `{ timeout ${START_SECONDS} "$0" "$@" 2>&1 & echo pid $!; wait; } | while read -r line; do
   case "$line" in pid*) pid="\${line#pid }" ;; *) echo "$line" ;; esac
   case "$line" in *msg=Listening*) kill "$pid" ;; esac
@@ -47,33 +47,45 @@ done`;
 
 testWith(
   ["timeout"],
-  "deno.json's permissions are enough: the program listens, writes its log and tells its version",
+  "The permissions are sufficient: the program listens, writes its log and prints its version",
   async () => {
-    assertMatch(await said(FLAGS), /msg=Listening/);
-    assertMatch(await said(FLAGS, ["--version"]), /^ollama-exporter /);
+    assertMatch(await outputOf(PERMISSIONS), /msg=Listening/);
+    assertMatch(await outputOf(PERMISSIONS, ["--version"]), /^ollama-exporter /);
   },
 );
 
 testWith(
   ["timeout"],
-  "deno.json's permissions are all needed: without any of them the program does not start",
+  "The permissions are all needed: without any one of them the program does not start",
   async () => {
     const all = reduced();
-    assert(all.length > 20, "there are lists");
-    const left: string[] = [];
+    assert(all.length > 20, "environment variables are listed one by one");
+    const unneeded: string[] = [];
     for (const [what, flags] of all) {
-      const text = await said(flags, what === COMMIT ? ["--version"] : []);
-      if (!text.includes("Requires ") && !text.includes("NotCapable")) left.push(`${what}: ${text}`);
+      const text = await outputOf(flags, what === COMMIT ? ["--version"] : []);
+      if (!text.includes("Requires ") && !text.includes("NotCapable")) unneeded.push(`${what}: ${text}`);
     }
-    assertEquals(left, []);
+    assertEquals(unneeded, []);
   },
 );
 
-Deno.test("service and image run the executable that the task compile makes", () => {
+Deno.test("The permissions are network, files, environment and host name, with a list where Deno takes one", () => {
+  const names = PERMISSIONS.map((flag) => flag.split("=")[0]);
+  assertEquals(names.toSorted(), ["--allow-env", "--allow-net", "--allow-read", "--allow-sys", "--allow-write"]);
+  for (const flag of ["--allow-env", "--allow-sys", "--allow-write"]) assert(!PERMISSIONS.includes(flag), flag);
+  assert(START_FLAGS.includes("--no-prompt"));
+});
+
+Deno.test("The permissions include the environment variable of each setting", () => {
+  const variables = PERMISSIONS.find((flag) => flag.startsWith("--allow-env="))?.split(/[=,]/) ?? [];
+  for (const { variable } of Object.values(SETTINGS)) assert(variables.includes(variable), variable);
+});
+
+Deno.test("Service and image run the executable that the task compile builds", () => {
   const unit = Deno.readTextFileSync(`${ROOT}/deploy/systemd/ollama-exporter.service`);
   const dockerfile = Deno.readTextFileSync(`${ROOT}/Dockerfile`);
   assertMatch(unit, /^ExecStart=\/usr\/local\/bin\/ollama-exporter$/m);
   assertMatch(dockerfile, /deno task compile /);
   assertMatch(dockerfile, /^ENTRYPOINT \["\/usr\/local\/bin\/ollama-exporter"\]$/m);
-  assert(!/--allow-|deno run/.test(unit + dockerfile), "they give no permissions of their own");
+  assert(!/--allow-|deno run/.test(unit + dockerfile), "they grant no permissions of their own");
 });

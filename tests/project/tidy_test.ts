@@ -1,7 +1,6 @@
 /** The boundaries between the files, and the bounds of their size. Each rule is shown to find what breaks it. */
 
 import { assert, assertEquals } from "@std/assert";
-import denoJson from "../../deno.json" with { type: "json" };
 import { SETTINGS } from "../../lib/settings/settings.ts";
 import { REPOSITORY } from "../support/fixtures.ts";
 import { type Found, parseSourceFile, readSourceFiles, type SourceFile } from "../support/source_files.ts";
@@ -248,11 +247,3 @@ for (const [name, { rule, breach: [path, text] }] of Object.entries(RULES)) {
     assert(rule(broken).some((finding) => finding.startsWith(path)), "the rule finds what breaks it");
   });
 }
-
-Deno.test("deno.json lets the program read the variable of each setting", () => {
-  for (const task of ["start", "dev", "compile"] as const) {
-    const { command } = denoJson.tasks[task];
-    const variables = /--allow-env=(\S+)/.exec(command)?.[1]?.split(",") ?? [];
-    for (const { variable } of Object.values(SETTINGS)) assert(variables.includes(variable), `${task}: ${variable}`);
-  }
-});
