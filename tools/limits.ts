@@ -1,65 +1,49 @@
 /**
- * The limits of the exporter, for the README: what each bounds, the constant that names it, and what happens beyond it.
+ * The limits of the exporter, for the README: the size or number that each limits, its constant or setting, and what
+ * happens beyond it. Values are read from the source of lib/.
  *
  * @module
  */
 
-import * as basicAuth from "../lib/web/basic_auth.ts";
 import { SETTINGS } from "../lib/settings/settings.ts";
-import * as framing from "../lib/reading/framing.ts";
-import * as jsonScan from "../lib/bytes/json_scan.ts";
-import * as log from "../lib/log/log.ts";
-import * as nodeListener from "../lib/listen/node_listener.ts";
-import * as ollama from "../lib/ollama/ollama.ts";
-import * as reading from "../lib/reading/answer_reader.ts";
-import * as requestBody from "../lib/proxy/request_body.ts";
-import * as status from "../lib/status/status.ts";
-import * as statusFeed from "../lib/status/feed.ts";
-import * as statusHistory from "../lib/status/history.ts";
-import * as usage from "../lib/proxy/stream_usage.ts";
-import * as webConfig from "../lib/web/web_config.ts";
-import * as yamlFile from "../lib/settings/yaml_file.ts";
 
-/** The modules that name limits. */
-const MODULES = [
-  ...[basicAuth, framing, jsonScan, log, nodeListener, ollama, reading, requestBody, status, statusFeed],
-  ...[statusHistory, usage, webConfig, yamlFile],
-] as readonly Readonly<Record<string, unknown>>[];
-
-/** What a limit bounds, and what happens beyond it; by the name of the constant or the setting. */
+/** What a limit applies to, and what happens beyond it; by the name of the constant or the setting. */
 const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> = {
   MESSAGE_LIMIT_BYTES: [
-    "a line, an event or a whole JSON body of an answer, where it is read",
-    'passed on unread, counted in `ollama_exporter_parse_errors_total{reason="too_long"}`',
+    "a line, an event or a whole JSON body of a response that is parsed",
+    'forwarded unparsed, counted in `ollama_exporter_parse_errors_total{reason="too_long"}`',
   ],
-  EVENT_LIMIT_BYTES: ["an event of a stream that was asked for usage", "passed on as it is"],
+  EVENT_LIMIT_BYTES: ["an event of a stream for which the exporter requests usage", "forwarded unchanged"],
   READ_LIMIT_BYTES: [
-    "a request's body, where it is read",
-    "passed on unread: the model is taken from the answer, usage is not asked for",
+    "a request body that is parsed",
+    "forwarded unparsed: the model is taken from the response, usage is not requested",
   ],
-  HELD_LIMIT_BYTES: ["all request bodies that are held at once", "further ones are passed on unread"],
-  KEY_LIMIT_BYTES: ["a name in a request's JSON", "taken for one that means nothing here"],
-  MODEL_LABEL_LIMIT: ["distinct models in labels", "they share the label `other`"],
+  HELD_LIMIT_BYTES: ["all request bodies held in memory", "further ones are forwarded unparsed"],
+  KEY_LIMIT_BYTES: ["a member name in the JSON of a request", "ignored"],
+  MODEL_LABEL_LIMIT: ["values of the label `model`", "further models are reported as `other`"],
   TRANSFER_DIGESTS_LIMIT: ["layers of one pull, push or create", "the bytes of further ones are not counted"],
-  ANSWER_LIMIT_CHARACTERS: ["an answer of Ollama to a probe", "the probe has failed"],
-  LABEL_LIMIT_CHARACTERS: ["a label's value from such an answer", "cut"],
-  LOG_VALUE_LIMIT_CHARACTERS: ["a value in a line of the log", "cut, with `…` at its end"],
-  HEAD_LIMIT_BYTES: [
-    "a request's head under `WEB_SERVER=node`; `Deno.serve` has the same",
-    "status 431; from `Deno.serve` 400",
+  ANSWER_LIMIT_CHARACTERS: ["a response to one of the exporter's status requests", "the probe fails"],
+  LABEL_LIMIT_CHARACTERS: ["a label value from such a response", "truncated"],
+  LOG_VALUE_LIMIT_CHARACTERS: ["a value in a log line", "truncated, with `…` at the end"],
+  HEAD_LIMIT_BYTES: ["request line and headers, over both listeners", "status 431; from `Deno.serve` 400"],
+  HEADERS_LIMIT: ["number of request headers, over both listeners", "status 431; from `Deno.serve` 400"],
+  HEAD_TIMEOUT_MS: [
+    "time to receive request line and headers with `WEB_SERVER=node`; `Deno.serve` has no timeout",
+    "status 408",
   ],
-  HEADERS_LIMIT: ["headers of a request, over both listeners", "status 431; from `Deno.serve` 400"],
-  HEAD_TIMEOUT_MS: ["how long a head may take under `WEB_SERVER=node`; `Deno.serve` has no limit", "status 408"],
-  VIEWER_LIMIT: ["viewers of the status page", "status 503"],
-  STATE_LIMIT_MS: ["age of the server's state that the status page shows", "not shown"],
-  NAME_LIMIT_CHARACTERS: ["a name on the status page that is none of a model", "cut"],
-  PENDING_LIMIT: ["passwords that are compared at once", "status 429"],
-  REJECTED_LIMIT: ["wrong passwords that are remembered", "the longest unused is compared anew"],
-  BURST_LIMIT: ["`burst` of a rate limit; its own excess is answered with status 429", "the file is refused"],
-  INTERVAL_LIMIT_MS: ["`interval` of a rate limit", "the file is refused"],
-  FILE_LIMIT_BYTES: ["the web config file and the log's", "the file is refused"],
-  QUOTE_LIMIT_CHARACTERS: ["what is quoted of such a file", "cut"],
+  VIEWER_LIMIT: ["clients of the status page", "status 503"],
+  STATE_LIMIT_MS: ["age of the server state on the status page", "not shown"],
+  NAME_LIMIT_CHARACTERS: ["a name on the status page other than a model's", "truncated"],
+  PENDING_LIMIT: ["concurrent password comparisons", "status 429"],
+  REJECTED_LIMIT: ["remembered wrong passwords", "the least recently used one is compared again"],
+  BURST_LIMIT: ["`burst` of a rate limit; requests beyond the burst get status 429", "the file is rejected"],
+  INTERVAL_LIMIT_MS: ["`interval` of a rate limit", "the file is rejected"],
+  FILE_LIMIT_BYTES: ["the web config file and the log config file", "the file is rejected"],
+  QUOTE_LIMIT_CHARACTERS: ["a quotation from such a file in an error message", "truncated"],
 };
+
+/** A constant of lib/ that is a limit by its name. */
+const CONSTANT = /\bconst (\w+_LIMIT(?:_\w+)?|\w+_TIMEOUT_MS) = ([\d_ *]+);/g;
 
 /** A limit. */
 export interface Limit {
@@ -71,24 +55,32 @@ export interface Limit {
   readonly beyond: string;
 }
 
-/** All limits with their values, as the program has them. */
-export const ALL_LIMITS: readonly Limit[] = Object.entries(LIMITS).map(([name, [what, beyond]]) => ({
-  name,
-  value: valueOf(name),
-  what,
-  beyond,
-}));
+/** Returns the values of the constants in a folder and those below it that are limits, by name. */
+function limitConstants(folder: URL): Map<string, number> {
+  const constants = new Map<string, number>();
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) {
+      for (const [key, value] of limitConstants(new URL(`${name}/`, folder))) constants.set(key, value);
+    }
+    if (!name.endsWith(".ts")) continue;
+    for (const [, key = "", product = ""] of Deno.readTextFileSync(new URL(name, folder)).matchAll(CONSTANT)) {
+      const factors = product.replaceAll("_", "").split("*").map(Number);
+      constants.set(key, factors.reduce((value, factor) => value * factor));
+    }
+  }
+  return constants;
+}
 
-/** @throws {Error} Where no constant and no setting has this name. */
+/** @throws {Error} If no constant and no setting has this name. */
 function valueOf(name: string): string {
   const setting = Object.values(SETTINGS).find(({ variable }) => variable === name);
   if (setting !== undefined) return `${setting.default}, a setting`;
-  const value = MODULES.map((module) => module[name]).find((value) => value !== undefined);
-  if (typeof value !== "number") throw new Error(`No module exports a number ${name}`);
+  const value = CONSTANTS.get(name);
+  if (value === undefined) throw new Error(`no constant "${name}" in lib/: expected a product of numbers`);
   return withUnit(value, name);
 }
 
-/** A number with the unit that the name of its constant ends with. */
+/** Returns a number with the unit at the end of its constant's name. */
 function withUnit(value: number, name: string): string {
   if (name.endsWith("_CHARACTERS")) return `${value.toLocaleString("en")} characters`;
   if (name.endsWith("_MS")) return `${(value / 1000).toLocaleString("en")} s`;
@@ -96,3 +88,10 @@ function withUnit(value: number, name: string): string {
   if (value % 1024 ** 2 === 0) return `${value / 1024 ** 2} MiB`;
   return value % 1024 === 0 ? `${value / 1024} KiB` : `${value} bytes`;
 }
+
+/** The constants of lib/ that are limits, by name. */
+const CONSTANTS = limitConstants(new URL("../lib/", import.meta.url));
+
+/** All limits with their values in the program. */
+export const ALL_LIMITS: readonly Limit[] = Object.entries(LIMITS)
+  .map(([name, [what, beyond]]) => ({ name, value: valueOf(name), what, beyond }));

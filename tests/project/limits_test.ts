@@ -1,6 +1,6 @@
-/** The README's table of limits is the program's, and a head is bounded over both listeners. */
+/** The table of limits has all that lib/ declares; request line and headers are limited over both listeners. */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { SETTINGS, WEB_SERVERS } from "../../lib/settings/settings.ts";
 import { HEAD_LIMIT_BYTES, HEADERS_LIMIT } from "../../lib/listen/node_listener.ts";
 import { ALL_LIMITS } from "../../tools/limits.ts";
@@ -11,25 +11,19 @@ import { readSourceFiles } from "../support/source_files.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/** Servers count a little more or less than the bytes of the head. */
+/** Servers differ in the bytes that they count. */
 const TOLERANCE_BYTES = 64;
-/** More headers than `node:http` keeps where nobody says how many there may be; it drops the rest. */
+/** More headers than `node:http` keeps by default, dropping the rest. */
 const MANY_HEADERS = 3000;
 
-/** Constants in a folder and those below it that bound something. */
-function constants(folder: string): string[] {
-  return readSourceFiles(folder)
+Deno.test("ALL_LIMITS has each limit that lib/ names, with its value", () => {
+  const declared = readSourceFiles("lib/")
     .flatMap(({ text }) => [...text.matchAll(/\bconst (\w+_LIMIT(?:_\w+)?|\w+_TIMEOUT_MS) =/g)])
     .map(([, name = ""]) => name);
-}
-
-Deno.test("ALL_LIMITS has each limit that lib/ names, with its value", () => {
-  const named = new Set(ALL_LIMITS.map(({ name }) => name));
-  const found = new Set(constants("lib/"));
-  assertEquals([...found].filter((name) => !named.has(name)), []);
-  // A walk that finds less than the table has would prove nothing.
-  const settings = new Set(Object.values(SETTINGS).map(({ variable }) => variable));
-  assertEquals([...named].filter((name) => !found.has(name) && !settings.has(name)), []);
+  assert(declared.length > 0);
+  const settings = Object.values(SETTINGS).map(({ variable }) => variable);
+  const named = ALL_LIMITS.map(({ name }) => name).filter((name) => !settings.includes(name));
+  assertEquals(named.toSorted(), declared.toSorted());
   const valueOf = (wanted: string): string | undefined => ALL_LIMITS.find(({ name }) => name === wanted)?.value;
   assertEquals(valueOf("MESSAGE_LIMIT_BYTES"), "8 MiB");
   assertEquals(valueOf("HEAD_LIMIT_BYTES"), "64 KiB");
@@ -41,7 +35,7 @@ Deno.test("ALL_LIMITS has each limit that lib/ names, with its value", () => {
 });
 
 for (const server of WEB_SERVERS) {
-  Deno.test(`over ${server}: a head is taken up to the limit, and refused beyond it`, async () => {
+  Deno.test(`over ${server}: request line and headers are accepted up to the limit, and rejected beyond it`, async () => {
     await using fake = await startFakeOllama({ script: answering(OK) });
     await using exporter = await startExporterOn(server, fake);
     const statusOf = async (headers: string): Promise<number> => {
@@ -54,7 +48,7 @@ for (const server of WEB_SERVERS) {
     assertEquals(await statusOf(long(HEAD_LIMIT_BYTES - TOLERANCE_BYTES)), 200);
     assertEquals(await statusOf(long(HEAD_LIMIT_BYTES + TOLERANCE_BYTES)), refused);
     const many = (count: number): string => Array.from({ length: count }, (_, index) => `X${index}: 1\r\n`).join("");
-    // One more is the host.
+    // The Host header is one more.
     assertEquals(await statusOf(many(HEADERS_LIMIT - 1)), 200);
     assertEquals(fake.lastRequest().headers(`x${HEADERS_LIMIT - 2}`), ["1"]);
     assertEquals([await statusOf(many(HEADERS_LIMIT)), await statusOf(many(MANY_HEADERS))], [refused, refused]);
