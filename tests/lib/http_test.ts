@@ -1,0 +1,33 @@
+import { assertEquals } from "@std/assert";
+import { contentLength, errorResponse } from "../../lib/http.ts";
+
+Deno.test("contentLength() returns a valid length", () => {
+  for (const [value, length] of [["0", 0], ["42", 42], ["999999999999999", 999_999_999_999_999]] as const) {
+    assertEquals(contentLength(new Headers({ "Content-Length": value })), length);
+  }
+});
+
+Deno.test("contentLength() returns undefined if there is no valid length", () => {
+  assertEquals(contentLength(new Headers()), undefined);
+  assertEquals(contentLength(new Headers([["Content-Length", "1"], ["Content-Length", "1"]])), undefined);
+  for (const value of ["", "-1", "+1", "1.0", "0x1", "1, 1", "1 1", "1000000000000000"]) {
+    assertEquals(contentLength(new Headers({ "Content-Length": value })), undefined, value);
+  }
+});
+
+const SHAPES: [path: string, status: number, body: unknown][] = [
+  ["/api/chat", 502, { error: "no" }],
+  ["/", 403, { error: "no" }],
+  ["/v1/chat/completions", 400, { error: { message: "no", type: "invalid_request_error", param: null, code: null } }],
+  ["/v1/models", 502, { error: { message: "no", type: "api_error", param: null, code: null } }],
+  ["/v1/messages", 400, { type: "error", error: { type: "invalid_request_error", message: "no" } }],
+  ["/v1/messages", 502, { type: "error", error: { type: "api_error", message: "no" } }],
+];
+
+for (const [path, status, body] of SHAPES) {
+  Deno.test(`errorResponse() has the shape of the API for status ${status} of ${path}`, async () => {
+    const response = errorResponse(status, path, "no");
+    assertEquals([response.status, response.headers.get("content-type")], [status, "application/json"]);
+    assertEquals(await response.json(), body);
+  });
+}
