@@ -8,12 +8,8 @@ import { REPOSITORY } from "../support/fixtures.ts";
 import { Scrape, until } from "../support/helpers.ts";
 import { StatusViewer } from "../support/status_client.ts";
 
-/** How long it may take from the command to figures that move, in milliseconds. */
-const ALIVE_MS = 5000;
-
 /** A demo in a process of its own. It is ended at the end of its block. */
 class DemoProcess implements AsyncDisposable {
-  readonly startedAt = performance.now();
   readonly #child: Deno.ChildProcess;
   readonly #read: Promise<void>;
   /** What it has printed. */
@@ -68,7 +64,7 @@ async function isRefused(url: string): Promise<boolean> {
   }
 }
 
-Deno.test("`deno task demo` has traffic within five seconds, and stops on Ctrl-C", async () => {
+Deno.test("`deno task demo` introduces itself, has traffic, and stops on Ctrl-C", async () => {
   await using demo = new DemoProcess();
   const url = await demo.url();
   assertMatch(demo.text, /^Demo: /);
@@ -76,8 +72,6 @@ Deno.test("`deno task demo` has traffic within five seconds, and stops on Ctrl-C
   assertStringIncludes(await page.text(), "<title>Ollama exporter</title>");
   const ended = async (): Promise<number> => (await scrape(url)).value("ollama_requests_total") ?? 0;
   await until(async () => await ended() > 0, "requests are counted");
-  const seconds = (performance.now() - demo.startedAt) / 1000;
-  assert(seconds < ALIVE_MS / 1000, `it took ${seconds} s`);
   {
     await using viewer = await StatusViewer.open(url);
     const { ollama, models } = await viewer.next("present", ({ ollama }) => ollama.isUp === true);
