@@ -1,52 +1,28 @@
-/** The README says what the code does: its tables are the code's, and what it names is there. */
+/** The README matches the code: its tables are generated, and the metrics, flags and tasks that it names exist. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
-import { ENDPOINTS } from "../../lib/reading/endpoints.ts";
 import { SETTINGS } from "../../lib/settings/settings.ts";
-import { declarations, endpointsTable, metricsTable, settingsTable, tables, withSections } from "../../tools/readme.ts";
+import { declarations, metricsTable, tables, withSections } from "../../tools/readme.ts";
 import { REPOSITORY } from "../support/fixtures.ts";
 
 const README = Deno.readTextFileSync(new URL("README.md", REPOSITORY));
 
-/** Metrics that others have, and of which the README says that we do not. */
+/** Metrics that the README names as missing. */
 const MISSING = ["process_open_fds"];
 
-/** The cells of a table's rows, without its head. */
+/** Returns the cells of a table, by row, without its head. */
 function rowsOf(table: string): string[][] {
   const [, dashes = "", ...rows] = table.split("\n");
   assert(/^[| -]+$/.test(dashes), dashes);
   return rows.map((row) => row.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim()));
 }
 
-Deno.test("README.md has the tables that `deno task readme` writes", () => {
-  // Otherwise: run it.
+Deno.test("README.md has the current tables: `deno task readme` updates them", () => {
   assertEquals(README, withSections(README, tables()));
 });
 
-Deno.test("settingsTable() has a row for each setting, with all that is said of it", () => {
-  const rows = rowsOf(settingsTable());
-  const expected = Object.values(SETTINGS).map((setting) => [
-    `\`${setting.variable}\``,
-    `\`--${setting.flag}\``,
-    setting.default === "" ? "none" : `\`${setting.default}\``,
-    setting.help,
-    setting.accepts,
-  ]);
-  assertEquals(rows, expected);
-});
-
-Deno.test("endpointsTable() has a row for each measured endpoint, with its label", () => {
-  const rows = rowsOf(endpointsTable());
-  assertEquals(rows.map(([endpoint]) => endpoint), ENDPOINTS.map(({ route }) => `\`POST ${route}\``));
-  for (const [index, { api, operation, hasUsage }] of ENDPOINTS.entries()) {
-    const [, label = "", counted = ""] = rows[index] ?? [];
-    assertEquals(label, api === undefined ? `\`operation="${operation}"\`` : `\`api="${api}"\``);
-    assertEquals(counted.startsWith("tokens"), hasUsage === true, label);
-  }
-});
-
-Deno.test("metricsTable() has a row for each metric that is declared, and for nothing else", () => {
+Deno.test("metricsTable() has a row for each declared metric", () => {
   const declared = declarations();
   const expected = declared.map((
     { name, type, help, labels },
@@ -59,9 +35,9 @@ Deno.test("metricsTable() has a row for each metric that is declared, and for no
   );
 });
 
-Deno.test("README.md names only metrics, flags and tasks that there are", () => {
+Deno.test("README.md names only metrics, flags and tasks that exist", () => {
   const metrics = declarations().map(({ name }) => name);
-  // Recorded series have names of their own, and the other exporter's metrics stand in the first column of a table.
+  // Recorded series have other names, and a table has another exporter's metrics in its first column.
   const [before = "", theirs = ""] = README.replace(RECORDED, "").split("### From NorskHelsenett/ollama-metrics");
   for (
     const [name] of (before + theirs.replace(/^\|[^|]*\|/gm, "|")).matchAll(/\b(?:ollama|process)_[a-z_]+[a-z]\b/g)
@@ -82,7 +58,7 @@ Deno.test("README.md names only metrics, flags and tasks that there are", () => 
 /** Names of recorded series. */
 const RECORDED = /\b[a-z_]+:[a-z_]+:[a-z0-9_]+\b/g;
 
-Deno.test("README.md names only recorded series that the rules record", () => {
+Deno.test("README.md names only series that the recording rules have", () => {
   const rules = Deno.readTextFileSync(new URL("deploy/prometheus/recording.rules.yml", REPOSITORY));
   const recorded = [...rules.matchAll(/record: (\S+)/g)].map(([, name]) => name);
   const named = README.match(RECORDED) ?? [];
@@ -90,7 +66,7 @@ Deno.test("README.md names only recorded series that the rules record", () => {
   for (const name of named) assert(recorded.includes(name), name);
 });
 
-Deno.test("withSections() changes nothing but the sections", () => {
+Deno.test("withSections() replaces the sections only", () => {
   const text = "before\n<!-- a:begin -->\nold\n<!-- a:end -->\nbetween\n<!-- b:begin -->\n<!-- b:end -->\nafter\n";
   const changed = withSections(text, { a: "| new |", b: "$& $1" });
   assertEquals(
@@ -101,7 +77,7 @@ Deno.test("withSections() changes nothing but the sections", () => {
   assertEquals(withSections(text, {}), text);
 });
 
-Deno.test("withSections() refuses a text without a section, or with one twice", () => {
+Deno.test("withSections() rejects a text that lacks a section or repeats one", () => {
   const section = "<!-- a:begin -->\n<!-- a:end -->\n";
   for (const text of ["", "<!-- a:begin -->\n", "<!-- a:end -->\n<!-- a:begin -->\n", section + section]) {
     assertThrows(() => withSections(text, { a: "x" }), Error, 'one section "a"');
