@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-# The executable is made on the machine's own platform, for the one that is asked for: Deno compiles for others, too.
+# Runs on the platform of the build machine and cross-compiles for the target platform.
 FROM --platform=$BUILDPLATFORM denoland/deno:2.9.6 AS build
 WORKDIR /src
 COPY deno.json deno.lock main.ts ./
@@ -8,7 +8,7 @@ COPY lib lib
 COPY tools/compile.ts tools/deps.ts tools/start_flags.ts tools/
 COPY tools/stand_in tools/stand_in
 ARG TARGETARCH=amd64
-# The commit: the image has no git, and no .git to ask.
+# Commit of the source; the build has no .git.
 ARG REVISION=unknown
 RUN --mount=type=cache,target=/deno-dir \
     case "$TARGETARCH" in \
@@ -30,9 +30,9 @@ LABEL org.opencontainers.image.title="ollama-exporter" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.source="$SOURCE"
 COPY --from=build /src/ollama-exporter /usr/local/bin/ollama-exporter
-# A log_config.yaml that is mounted here is used. Nothing is written: a read-only root file system is fine.
+# A log_config.yaml can be mounted here. Nothing is written: the root file system can be read-only.
 WORKDIR /app
-# A number, so that Kubernetes can see that it is not root.
+# Numeric, for the runAsNonRoot check of Kubernetes.
 USER 65532:65532
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=5s --retries=3 CMD ["/usr/local/bin/ollama-exporter", "health"]

@@ -1,5 +1,5 @@
 /**
- * `deno task compile`: makes one executable of the exporter, with its version and commit inside.
+ * `deno task compile`: builds one executable of the exporter, with its version and commit.
  *
  *     deno task compile
  *     deno task compile --target=aarch64-unknown-linux-gnu --output=dist/ollama-exporter --commit=1a2b3c4
@@ -12,10 +12,10 @@
 
 import { START_FLAGS } from "./start_flags.ts";
 
-/** How the program learns its commit: `deno compile` puts the variables of a file into the executable. */
+/** Has the commit for the program: `deno compile` embeds the variables of a file in the executable. */
 const COMMIT_VARIABLE = "OLLAMA_EXPORTER_COMMIT";
 
-/** prom-client needs it; its tests have a file of 2 MB, which `deno compile` parses until its stack overflows. */
+/** A dependency of prom-client with a test file of 2 MB, on which the parser of `deno compile` overflows its stack. */
 const UNUSED = { package: "bintrees", folder: "test" };
 
 /**
@@ -29,17 +29,16 @@ const UNUSED = { package: "bintrees", folder: "test" };
  *     --bundle                                 92.7 MB   82 ms  53 MB
  *     --bundle --minify                        92.4 MB   87 ms  54 MB
  *
- * `--bundle` is experimental, has a bundler downloaded that no lock file knows, and takes the names of files out of
- * stacks: 50 ms at a start are not worth it. A code cache would be written to the temporary folder under a name that
- * anybody can guess.
+ * `--bundle` is experimental, downloads a bundler that no lock file pins, and removes file names from stack traces: not
+ * worth the 50 ms at start. A code cache would be written to the temporary folder under a predictable name.
  */
 const OPTIONS = [
-  // Types are checked by `deno task ok`: an image need not wait for it.
+  // `deno task ok` checks types.
   "--no-check",
   "--no-code-cache",
-  // Imports of text; runtimes older than the one that is built with need to be told.
+  // Imports of text, for runtimes that are older than the Deno that compiles.
   "--unstable-raw-imports",
-  // A thread's module is not imported, so not found.
+  // The module of a worker is not imported.
   "--include=lib/web/bcrypt_worker.ts",
 ];
 
@@ -49,11 +48,11 @@ const DEFAULT_OUTPUT = "ollama-exporter";
 export interface CompileOptions {
   /** The repository. */
   readonly root: string;
-  /** A file of variables that goes into the executable. */
+  /** The file of variables that the executable embeds. */
   readonly variablesFile: string;
 }
 
-/** The arguments of `deno` that make the executable, from those of this tool. */
+/** Returns the arguments of `deno` that build the executable, from those of this tool. */
 export function compileArguments(args: readonly string[], { root, variablesFile }: CompileOptions): string[] {
   const output = args.some((arg) => /^(-o|--output)(=|$)/.test(arg)) ? [] : [`--output=${DEFAULT_OUTPUT}`];
   return [
@@ -68,7 +67,7 @@ export function compileArguments(args: readonly string[], { root, variablesFile 
   ];
 }
 
-/** Where the folder of {@linkcode UNUSED} is, in the version that deno.lock has. */
+/** Returns the path of the folder {@linkcode UNUSED}, in the version of deno.lock. */
 function unusedFolders(root: string): string[] {
   const lock: { npm: Record<string, unknown> } = JSON.parse(Deno.readTextFileSync(`${root}/deno.lock`));
   return Object.keys(lock.npm)
@@ -76,7 +75,7 @@ function unusedFolders(root: string): string[] {
     .map((id) => `node_modules/.deno/${id}/node_modules/${UNUSED.package}/${UNUSED.folder}`);
 }
 
-/** The commit that the arguments name, else the one that is checked out; `unknown` where there is no git. */
+/** Returns the commit from the arguments, otherwise the one that is checked out, `unknown` without git. */
 export function commitOf(args: readonly string[], root: string): string {
   const given = args.find((arg) => arg.startsWith("--commit="))?.slice("--commit=".length);
   if (given) return given;
@@ -85,7 +84,7 @@ export function commitOf(args: readonly string[], root: string): string {
   return git(root, "status", "--porcelain") === "" ? commit : `${commit}-dirty`;
 }
 
-/** What git prints, or `undefined` where there is no git, no repository or no commit. */
+/** Returns the output of git, or `undefined` without git, a repository or a commit. */
 function git(root: string, ...args: string[]): string | undefined {
   try {
     const { success, stdout } = new Deno.Command("git", { args, cwd: root, stderr: "null" }).outputSync();

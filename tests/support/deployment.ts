@@ -1,6 +1,6 @@
 /**
- * What the tests of deploy/, the image and the executable share: programs that may be missing, processes that end, and
- * the runtime that `deno compile` needs.
+ * Shared by the tests of deploy/, the image and the executable: programs that may be missing, child processes, and the
+ * runtime that `deno compile` needs.
  *
  * @module
  */
@@ -9,18 +9,21 @@ import { fail } from "@std/assert";
 import { REPOSITORY } from "./fixtures.ts";
 import { delay, PATIENCE_MS } from "./helpers.ts";
 
-/** The repository's folder as a path. */
+/** The path of the repository. */
 export const ROOT = REPOSITORY.pathname.replace(/\/$/, "");
 
-/** Programs that tests need, and the Debian packages that have them. */
+/** Programs that tests need, and their Debian packages. */
 const PACKAGES: Record<string, string> = {
+  openssl: "openssl",
   prometheus: "prometheus",
   promtool: "prometheus",
   shellcheck: "shellcheck",
   "systemd-analyze": "systemd",
+  "systemd-socket-activate": "systemd",
+  timeout: "coreutils",
 };
 
-/** Whether a program can be started. */
+/** Reports whether a program is installed. */
 export function hasProgram(name: string): boolean {
   try {
     return new Deno.Command("sh", { args: ["-c", 'command -v "$0" >/dev/null', name] }).outputSync().success;
@@ -29,20 +32,20 @@ export function hasProgram(name: string): boolean {
   }
 }
 
-/** In CI nothing may be skipped. */
+/** Reports whether this is CI, where no test may be skipped. */
 export function isCi(): boolean {
   return Deno.env.get("CI") === "true";
 }
 
-/** Defines a test that needs programs. Where one is missing it is skipped, and says so; in CI it fails. */
+/** Defines a test that needs programs. Without them it is skipped, with the reason in its name; in CI it fails. */
 export function testWith(programs: readonly string[], name: string, test: () => Promise<void> | void): void {
   const missing = programs.filter((program) => !hasProgram(program));
-  const reason = missing.map((program) => `no ${program}: Debian's package ${PACKAGES[program]} has it`).join("; ");
+  const reason = missing.map((program) => `no ${program}, Debian package ${PACKAGES[program]}`).join("; ");
   if (missing.length === 0) return Deno.test(name, test);
   Deno.test({ name: `${name} (skipped: ${reason})`, ignore: !isCi(), fn: () => fail(reason) });
 }
 
-/** What a program printed, and how it ended. */
+/** Output and exit code of a program. */
 export interface Ran {
   readonly code: number;
   readonly stdout: string;
@@ -52,13 +55,13 @@ export interface Ran {
 /** Options of {@linkcode run}. */
 export interface RunOptions {
   readonly cwd?: string;
-  /** In place of the environment of the tests. */
+  /** Replaces the environment of the tests. */
   readonly env?: Record<string, string>;
   /** Default: {@linkcode PATIENCE_MS}. */
   readonly timeoutMs?: number;
 }
 
-/** Runs a program to its end, or ends it. */
+/** Runs a program, and kills it after the timeout. */
 export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const { cwd = ROOT, env, timeoutMs = PATIENCE_MS } = options;
   const { code, stdout, stderr } = await new Deno.Command(command, {
@@ -76,13 +79,13 @@ export async function run(command: string, args: readonly string[], options: Run
 export interface ProcessOptions {
   readonly env?: Record<string, string>;
   readonly cwd?: string;
-  /** User and group, where the tests run as root. */
+  /** User and group, if the tests run as root. */
   readonly uid?: number;
 }
 
-/** A program that goes on until it is stopped; it is stopped at the end of its block. */
+/** A program that runs until it is stopped, at the latest at the end of its block. */
 export class Process implements AsyncDisposable {
-  /** What it wrote to standard error. */
+  /** Its standard error so far. */
   output = "";
   readonly #child: Deno.ChildProcess;
   readonly #read: Promise<void>;
@@ -107,20 +110,20 @@ export class Process implements AsyncDisposable {
     for await (const text of this.#child.stderr.pipeThrough(new TextDecoderStream())) this.output += text;
   }
 
-  /** Waits until its output matches; gives the match. */
+  /** Waits until its output matches, and returns the match. */
   async waitFor(pattern: RegExp): Promise<RegExpExecArray> {
     const deadline = performance.now() + PATIENCE_MS;
     for (;;) {
       const match = pattern.exec(this.output);
       if (match !== null) return match;
       if (this.#hasEnded || performance.now() > deadline) {
-        fail(`There was no ${pattern} in its output:\n${this.output}`);
+        fail(`no ${pattern} in the output:\n${this.output}`);
       }
       await delay(5);
     }
   }
 
-  /** Asks it to end, and ends it if it does not. */
+  /** Terminates it, and kills it if it does not end. */
   async stop(): Promise<Deno.CommandStatus> {
     const signal = (name: Deno.Signal): void => {
       if (!this.#hasEnded) this.#child.kill(name);
@@ -138,7 +141,7 @@ export class Process implements AsyncDisposable {
   }
 }
 
-/** A running exporter, and where it listens. */
+/** A running exporter and its URL. */
 export class ExporterProcess extends Process {
   url = "";
 
@@ -157,18 +160,18 @@ export class ExporterProcess extends Process {
   }
 }
 
-/** A command line of Deno that can compile here, and the variables that it needs for it. */
+/** A Deno that can compile here, and the environment variables that it needs. */
 export interface Toolchain {
   readonly deno: string;
   readonly env: Record<string, string>;
 }
 
-/** The command line that fits the runtime of ../shared/denort. */
+/** The version that fits the runtime of ../shared/denort. */
 const DENO_FOR_DENORT = "deno@2.8.3";
-/** Packages and runtimes may have to be downloaded. */
+/** Timeout for downloads of packages and runtimes. */
 const DOWNLOAD_MS = 120_000;
 
-/** Finds what compiles, or says why nothing does. Only in our CI there is ../shared beside the clone. */
+/** Returns a Deno that can compile, or the reason why there is none. ../shared/denort prints the path of a runtime. */
 export async function toolchain(): Promise<Toolchain | string> {
   const denort = `${ROOT}/../shared/denort`;
   const own = { deno: Deno.execPath(), env: {} };
@@ -177,7 +180,7 @@ export async function toolchain(): Promise<Toolchain | string> {
     const runtime = await run(denort, [], { timeoutMs: DOWNLOAD_MS });
     const deno = await run("npx", ["-y", "-p", DENO_FOR_DENORT, "-c", "command -v deno"], { timeoutMs: DOWNLOAD_MS });
     if (runtime.code !== 0 || deno.code !== 0) return `no runtime: ${runtime.stderr}${deno.stderr}`.trim();
-    // The stack of `deno compile` overflows with this runtime otherwise.
+    // Otherwise the stack of `deno compile` overflows with this runtime.
     const env = { DENORT_BIN: runtime.stdout.trim(), RUST_MIN_STACK: "67108864" };
     return { deno: deno.stdout.trim(), env };
   } catch (error) {

@@ -10,21 +10,21 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { REPOSITORY } from "./fixtures.ts";
 import { PATIENCE_MS, until } from "./helpers.ts";
 
-/** What Deno itself needs of the environment. */
+/** Environment variables that Deno itself needs. */
 const KEPT_VARIABLES = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME"];
 
-/** How a program is started. */
+/** Options of {@linkcode Program}. */
 export interface ProgramOptions {
   readonly args?: readonly string[];
-  /** Environment, beside what Deno needs. Listens on a port of its own choice unless something else is said. */
+  /** Environment, in addition to what Deno needs. By default the program listens on a free port. */
   readonly variables?: Readonly<Record<string, string>>;
-  /** How many files and sockets it may have open. Default: as many as the tests. */
+  /** Maximum number of open files and sockets. Default: the same as for the tests. */
   readonly descriptors?: number;
 }
 
-/** A running program. It is killed at the end of its block if it still runs. */
+/** A running program. It is killed at the end of its block. */
 export class Program implements AsyncDisposable {
-  /** Lines of standard error so far, where the log goes. */
+  /** Lines of standard error so far, which has the log. */
   readonly lines: string[] = [];
   /** Lines of standard output so far. */
   readonly output: string[] = [];
@@ -33,7 +33,7 @@ export class Program implements AsyncDisposable {
 
   constructor({ args = [], variables = {}, descriptors }: ProgramOptions = {}) {
     const [deno, ...task] = denoJson.tasks.start.command.split(" ");
-    if (deno !== "deno") fail(`The task does not begin with "deno": ${deno}`);
+    if (deno !== "deno") fail(`the task starts with "${deno}", expected "deno"`);
     const command = [Deno.execPath(), ...task, ...args];
     const limited = descriptors === undefined ? [] : ["sh", "-c", `ulimit -n ${descriptors} && exec "$0" "$@"`];
     const [first = "", ...others] = [...limited, ...command];
@@ -51,23 +51,23 @@ export class Program implements AsyncDisposable {
     this.#ended = read.then(() => this.#child.status);
   }
 
-  /** The port that it listens on, as its log says. */
+  /** Returns the port that it listens on, from its log. */
   async port(): Promise<number> {
     return Number(/ address=\S+:(\d+) /.exec(await this.line("msg=Listening"))?.[1]);
   }
 
-  /** The port of its own paths, as its log says. */
+  /** Returns the port of its admin endpoints, from its log. */
   async metricsPort(): Promise<number> {
     return Number(/ metrics=https?:\/\/\S+:(\d+)\//.exec(await this.line("msg=Listening"))?.[1]);
   }
 
-  /** The first line of the log that has this in it, as soon as it is there. */
+  /** Waits for a log line with this text, and returns it. */
   async line(part: string): Promise<string> {
     const find = (): string | undefined => this.lines.find((line) => line.includes(part));
     try {
       await until(() => find() !== undefined, "");
     } catch {
-      fail(`No line with "${part}" in:\n${this.lines.join("\n")}`);
+      fail(`no line with "${part}" in:\n${this.lines.join("\n")}`);
     }
     return find() ?? fail();
   }
@@ -80,7 +80,7 @@ export class Program implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Its exit code, when it has ended. */
+  /** Waits until it has ended, and returns its exit code. */
   async exitCode(): Promise<number> {
     const timer = setTimeout(() => this.kill("SIGKILL"), PATIENCE_MS);
     const { code } = await this.#ended;
