@@ -9,8 +9,8 @@
 
 import { TextLineStream } from "@std/streams/text-line-stream";
 
-/** Lines of files, and of tests that have passed: `parse() reads a number ... ok (3ms)`. */
-const QUIET = /^running \d+ tests? from | \.\.\. ok \(\S+\)$/;
+/** Lines of files, of tests that have passed, `parse() reads a number ... ok (3ms)`, and of tests with steps. */
+const QUIET = /^running \d+ tests? from | \.\.\.$| \.\.\. ok \(\S+\)$/;
 
 const isTerminal = Deno.stdout.isTerminal();
 const child = new Deno.Command(Deno.execPath(), {

@@ -1,6 +1,4 @@
-/**
- * The benchmark works: not how fast anything is.
- */
+/** Runs the benchmark without asserting speed. */
 
 import { assertEquals, assertMatch } from "@std/assert";
 

@@ -1,4 +1,4 @@
-/** A short chaos run over each listener. The long ones are `deno task chaos`. */
+/** A short chaos run over each listener. `deno task chaos` runs long ones. */
 
 import { assert, assertEquals } from "@std/assert";
 import { runChaos } from "../../bench/chaos_run.ts";
@@ -8,7 +8,7 @@ const SEED = 1;
 const EXCHANGES = 500;
 
 for (const server of WEB_SERVERS) {
-  Deno.test(`over ${server}, whatever goes wrong, no byte is lost and each request is counted once (seed ${SEED})`, async () => {
+  Deno.test(`runChaos() loses no byte and counts each request once over ${server} (seed ${SEED})`, async () => {
     const result = await runChaos({ server, seed: SEED, exchanges: EXCHANGES, clients: 16 });
     const { problems, bytesLost, observationsMissing, observationsDoubled, postsRepeated, connectionsLeft } = result;
     assertEquals(problems.slice(0, 10), []);
@@ -19,7 +19,7 @@ for (const server of WEB_SERVERS) {
       postsRepeated: 0,
       connectionsLeft: 0,
     });
-    for (const [fault, count] of Object.entries(result.faults)) assert(count > 0, `${fault} was not among the faults`);
+    for (const [fault, count] of Object.entries(result.faults)) assert(count > 0, `fault ${fault} did not occur`);
     assert(result.bytesChecked > 0);
   });
 }

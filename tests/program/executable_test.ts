@@ -1,6 +1,6 @@
 /**
- * The executable that `deno task compile` makes, as a user would start it. The runtime that our CI has is an old one,
- * which holds short streams up and compresses text by itself: nothing here depends on either.
+ * The executable that `deno task compile` builds. Its runtime may be an older one, which delays short streams and
+ * compresses text: no test depends on either.
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes, fail } from "@std/assert";
@@ -15,14 +15,14 @@ import { TemporaryFolder } from "../support/temporary_folder.ts";
 const COMPILE_MS = 300_000;
 const COMMIT = "1a2b3c4d5e6f";
 
-/** A user who owns nothing, where the tests run as root. */
+/** A user without files, if the tests run as root. */
 const NOBODY = 65_532;
 
 const found = await toolchain();
 const skipped = typeof found === "string" ? ` (skipped: ${found})` : "";
 let executable: Promise<string> | undefined;
 
-/** Defines a test of the executable. It is compiled once, by the first. */
+/** Defines a test of the executable, which the first test compiles. */
 function testExecutable(name: string, test: (executable: string) => Promise<void>): void {
   Deno.test({
     name: `The executable ${name}${skipped}`,
@@ -34,7 +34,7 @@ function testExecutable(name: string, test: (executable: string) => Promise<void
 async function compile(): Promise<string> {
   if (typeof found === "string") fail(found);
   const folder = await Deno.makeTempDir({ prefix: "executable_test_" });
-  // For NOBODY.
+  // NOBODY must be able to run it.
   await Deno.chmod(folder, 0o755);
   addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
   const path = `${folder}/ollama-exporter`;
@@ -45,7 +45,7 @@ async function compile(): Promise<string> {
   return path;
 }
 
-Deno.test("compileArguments() passes flags of the program and arguments on, and sets what the executable has", () => {
+Deno.test("compileArguments() passes on the flags of the program and its arguments, and adds the output", () => {
   const options = { root: ROOT, variablesFile: "build.env" };
   const args = compileArguments(["--target=x", "--commit=abc"], options);
   assertEquals(args.slice(0, START_FLAGS.length + 2), ["compile", ...START_FLAGS, "--target=x"]);
@@ -56,7 +56,7 @@ Deno.test("compileArguments() passes flags of the program and arguments on, and 
   assertEquals(commitOf(["--commit="], "/"), "unknown");
 });
 
-testExecutable("names its version, its commit and its runtime", async (executable) => {
+testExecutable("prints its version, its commit and its runtime", async (executable) => {
   const { code, stdout, stderr } = await run(executable, ["--version"], { cwd: "/", env: { NO_COLOR: "1" } });
   assertEquals({ code, stderr }, { code: 0, stderr: "" });
   assertStringIncludes(stdout, `ollama-exporter ${denoJson.version} `);
@@ -64,7 +64,7 @@ testExecutable("names its version, its commit and its runtime", async (executabl
   assertMatch(stdout, /deno \d+\.\d+\.\d+/);
 });
 
-testExecutable("names all bad settings and does not start", async (executable) => {
+testExecutable("reports all invalid settings and does not start", async (executable) => {
   const env = { LISTEN_ADDRESS: "nowhere", MODEL_LABEL_LIMIT: "-1", NO_COLOR: "1" };
   const { code, stderr } = await run(executable, [], { env });
   assertEquals(code, 1);
@@ -72,13 +72,13 @@ testExecutable("names all bad settings and does not start", async (executable) =
   assertStringIncludes(stderr, 'MODEL_LABEL_LIMIT is "-1"');
 });
 
-/** An address where nothing listens. */
+/** Returns a URL where nothing listens. */
 function nowhere(): string {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return `http://127.0.0.1:${listener.addr.port}`;
 }
 
-/** A request of each dialect, streamed. */
+/** A streamed request of each dialect. */
 const STREAMS: [path: string, body: Record<string, unknown>][] = [
   ["/api/chat", CHAT],
   ["/api/generate", GENERATE],
@@ -88,7 +88,7 @@ const STREAMS: [path: string, body: Record<string, unknown>][] = [
 ];
 
 function post(url: string, body: unknown): Promise<Response> {
-  // Otherwise the old runtime compresses some answers.
+  // Otherwise an old runtime compresses some responses.
   const headers = { "accept-encoding": "identity" };
   return fetch(url, { method: "POST", body: JSON.stringify(body), headers });
 }
@@ -98,7 +98,7 @@ async function scrape(url: string): Promise<Scrape> {
   return new Scrape(await response.text());
 }
 
-testExecutable("passes streams of all dialects unchanged and counts them", async (executable) => {
+testExecutable("forwards streams of all dialects unchanged and counts them", async (executable) => {
   await using fake = await startFakeOllama();
   await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: fake.url } });
   for (const [path, body] of STREAMS) {
@@ -117,7 +117,7 @@ testExecutable("passes streams of all dialects unchanged and counts them", async
   assertEquals(metrics.value("ollama_exporter_internal_errors_total"), 0);
 });
 
-testExecutable("counts a failure of Ollama's, and serves on", async (executable) => {
+testExecutable("counts a server error of Ollama, and continues to serve", async (executable) => {
   await using fake = await startFakeOllama({ status: 503 });
   await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: fake.url } });
   const response = await post(`${exporter.url}/api/chat`, CHAT);
@@ -127,7 +127,7 @@ testExecutable("counts a failure of Ollama's, and serves on", async (executable)
   assertEquals(metrics.value("ollama_request_outcomes_total", { outcome: "server_error" }), 1);
 });
 
-testExecutable("answers its health command, and fails it where nothing serves", async (executable) => {
+testExecutable("has a health command, which fails if nothing serves", async (executable) => {
   await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: nowhere() } });
   const env = { LISTEN_ADDRESS: new URL(exporter.url).host, NO_COLOR: "1" };
   const { code, stdout, stderr } = await run(executable, ["health"], { env });
@@ -136,7 +136,7 @@ testExecutable("answers its health command, and fails it where nothing serves", 
   assertEquals((await run(executable, ["health"], { env })).code, 1);
 });
 
-testExecutable("lets an open answer end when it is asked to stop, and ends without error", async (executable) => {
+testExecutable("completes open responses on SIGTERM, and exits with 0", async (executable) => {
   await using fake = await startFakeOllama({ tokens: 10, tokenDelayMs: 50 });
   await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: fake.url } });
   const answer = post(`${exporter.url}/api/chat`, CHAT).then((response) => response.text());
@@ -147,7 +147,7 @@ testExecutable("lets an open answer end when it is asked to stop, and ends witho
   assertStringIncludes(exporter.output, "Stopped");
 });
 
-testExecutable("asks for a password, which a thread of its own compares", async (executable) => {
+testExecutable("requires a password, and compares it in a worker", async (executable) => {
   using folder = new TemporaryFolder();
   const hash = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
   const file = folder.write("web.yaml", `basic_auth_users: { alice: "${hash}" }\n`);
@@ -161,7 +161,7 @@ testExecutable("asks for a password, which a thread of its own compares", async 
   }
 });
 
-testExecutable("needs no folder that it may write to, and writes to none", async (executable) => {
+testExecutable("needs no writable folder, and writes to none", async (executable) => {
   using folder = new TemporaryFolder();
   Deno.chmodSync(folder.path, 0o777);
   const env = { OLLAMA_HOST: nowhere(), TMPDIR: folder.path };

@@ -1,4 +1,4 @@
-/** Without file descriptors the exporter says so, and serves again when there are some. */
+/** Without file descriptors the exporter logs it, and serves again once it has some. */
 
 import { assert } from "@std/assert";
 import { WEB_SERVERS } from "../../lib/settings/settings.ts";
@@ -7,13 +7,13 @@ import { ANY_PORT, delay, until } from "../support/helpers.ts";
 import { Program } from "../support/program.ts";
 
 const DESCRIPTORS = 100;
-/** How long the program is left without descriptors. */
+/** How long the program has no descriptors. */
 const STARVED_MS = 2500;
-/** Lines that it may say of it: one when it begins, one for each time that it tries to listen anew. */
+/** Maximum number of log lines: one at the beginning, one for each attempt to listen again. */
 const MOST_LINES = 5;
 
 for (const server of WEB_SERVERS) {
-  Deno.test(`over ${server}, the program says that it lacks file descriptors, and serves again when it has some`, async () => {
+  Deno.test(`over ${server}, the program logs that it has no file descriptors, and serves again once it has some`, async () => {
     await using fake = await startFakeOllama();
     await using program = new Program({
       variables: { OLLAMA_HOST: fake.url, WEB_SERVER: server },

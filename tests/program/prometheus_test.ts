@@ -1,4 +1,4 @@
-/** The dashboard and the rules: by promtool, and by a real Prometheus that has seen traffic of all APIs. */
+/** Checks dashboard and rules with promtool, and with a real Prometheus after traffic of all APIs. */
 
 import { assert, assertEquals, assertGreater, fail } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
@@ -11,16 +11,16 @@ import { Prometheus } from "../support/prometheus.ts";
 
 const RULES = `${ROOT}/deploy/prometheus`;
 
-/** How often each request is sent, once in this time: rates need several scrapes. */
+/** Number of repetitions, one per interval: rates need several scrapes. */
 const ROUNDS = 7;
 const ROUND_MS = 1000;
 
-/** Panels and rules that may be without data here, and why. */
+/** Panels and rules that have no data here, and why. */
 const WITHOUT_DATA: Record<string, string> = {
   "instance:ollama_vram_capacity:bytes": "operators write this rule",
 };
 
-/** Metrics that neither dashboard nor rules show, and why. */
+/** Metrics that neither dashboard nor rules use, and why. */
 const NOT_SHOWN: Record<string, string> = {};
 
 interface Target {
@@ -60,12 +60,12 @@ function withVariables(expr: string): string {
   return expr.replace(/\$\{?(__rate_interval|__range|instance|model|api)\}?/g, (_, name) => values[name] ?? fail(name));
 }
 
-Deno.test("deploy/grafana/ollama.json is what tools/dashboard.ts makes", () => {
+Deno.test("deploy/grafana/ollama.json is the output of tools/dashboard.ts", () => {
   const made = `${JSON.stringify(dashboard(), null, 2)}\n`;
   assertEquals(Deno.readTextFileSync(`${ROOT}/deploy/grafana/ollama.json`), made);
 });
 
-Deno.test("Each panel of the dashboard has a place of its own and says what it shows", () => {
+Deno.test("Every panel of the dashboard has its own place and a description", () => {
   const titles = PANELS.map(({ title }) => title);
   assertEquals(titles.filter((title, index) => titles.indexOf(title) !== index), [], "each title is given once");
   const taken = new Set<string>();
@@ -81,7 +81,7 @@ Deno.test("Each panel of the dashboard has a place of its own and says what it s
   }
 });
 
-testWith(["promtool"], "promtool finds the rules right, and their tests pass", async () => {
+testWith(["promtool"], "promtool accepts the rules, and their tests pass", async () => {
   for (
     const args of [
       ["check", "rules", "recording.rules.yml", "alerts.rules.yml"],
@@ -95,7 +95,7 @@ testWith(["promtool"], "promtool finds the rules right, and their tests pass", a
   }
 });
 
-/** What the fake does for one request after the other, so that every outcome and every figure occurs. */
+/** Behaviour of the fake for successive requests, with every outcome and every value. */
 const KINDS: Partial<FakeBehaviour>[] = [
   { cachedTokens: 10, toolCalls: [{ name: "get_time", arguments: { tz: "UTC" } }] },
   { cachedTokens: 0, finishReason: "length", loadNs: 2_500_000_000 },
@@ -107,7 +107,7 @@ const KINDS: Partial<FakeBehaviour>[] = [
   { fault: { kind: "malformed" } },
 ];
 
-/** Sends each request of each API, over some seconds, with each kind of answer. */
+/** Sends each request of each API with each behaviour, over some seconds. */
 async function drive(fake: FakeOllama, url: string): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     const end = delay(ROUND_MS);
@@ -128,11 +128,11 @@ async function send(url: string, init: RequestInit): Promise<void> {
     const response = await fetch(url, init);
     await response.arrayBuffer();
   } catch {
-    // Broken off on purpose.
+    // Aborted on purpose.
   }
 }
 
-/** A request that is open while the queries are asked: something is in flight. */
+/** Sends a request that is in flight during the queries. */
 function hold(url: string, signal: AbortSignal): Promise<void> {
   return send(`${url}/api/chat`, { method: "POST", body: JSON.stringify(CHAT), signal });
 }
@@ -144,11 +144,11 @@ function startExporter(upstream: string): Promise<ExporterProcess> {
   return ExporterProcess.start(Deno.execPath(), args, { env: { ...home, OLLAMA_HOST: upstream } });
 }
 
-testWith(["prometheus"], "Every query of the dashboard and every rule has data after traffic of all APIs", async () => {
+testWith(["prometheus"], "Dashboard and rules have data for every query after traffic of all APIs", async () => {
   await using fake = await startFakeOllama({ release: "0.40" });
   await using exporter = await startExporter(fake.url);
   await using prometheus = await Prometheus.start(exporter.url);
-  // What is known from the beginning has to be scraped before it grows.
+  // Initial values must be scraped before they increase.
   await prometheus.waitFor("ollama_up == 1");
   await drive(fake, exporter.url);
   fake.behaviour.hang = true;
@@ -168,7 +168,7 @@ testWith(["prometheus"], "Every query of the dashboard and every rule has data a
   }
 });
 
-/** Queries that fail, and those without a number. */
+/** Returns the queries that fail or have no number. */
 async function problemsOfPanels(prometheus: Prometheus): Promise<string[]> {
   const problems: string[] = [];
   const annotations = BOARD.annotations.list.map(({ expr }) => ({ panel: "", expr }));
@@ -184,7 +184,7 @@ async function problemsOfPanels(prometheus: Prometheus): Promise<string[]> {
   return problems;
 }
 
-/** Rules that fail, recording rules that record nothing, and alerts without what an alert needs. */
+/** Returns the rules that fail, recording rules without data, and incomplete alerts. */
 async function problemsOfRules(prometheus: Prometheus): Promise<string[]> {
   const problems: string[] = [];
   const rules = await prometheus.rules();
@@ -200,7 +200,7 @@ async function problemsOfRules(prometheus: Prometheus): Promise<string[]> {
     for (const part of ["summary", "description", "runbook"]) {
       if (!annotations?.[part]) problems.push(`${name}: ${part}`);
     }
-    // Each metric that an alert reads is there, whether or not it fires.
+    // Every metric of an alert has data, whether or not the alert fires.
     for (const [metric] of query.matchAll(/\b(instance|instance_model|model|job):[\w:]+|\bollama_\w+/g)) {
       if (metric in WITHOUT_DATA) continue;
       if ((await prometheus.query(`count({__name__="${metric}"})`)).length === 0) {
@@ -222,7 +222,7 @@ async function problemsOfVariables(prometheus: Prometheus): Promise<string[]> {
   return problems;
 }
 
-/** Metrics that the exporter has and nobody shows. */
+/** Returns the metrics that neither dashboard nor rules use. */
 async function problemsOfCoverage(url: string, rules: readonly { query: string }[]): Promise<string[]> {
   const exposition = await (await fetch(`${url}/metrics`)).text();
   const shown = [...TARGETS.map(({ expr }) => expr), ...rules.map(({ query }) => query)].join("\n");

@@ -13,7 +13,7 @@ import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT = `00-${TRACE_ID}-00f067aa0ba902b7-01`;
-/** The header of a request that Ollama does not answer before the gate opens. */
+/** The header of a request that Ollama does not respond to before the gate opens. */
 const HELD = "x-held";
 
 /** TLS, and a user whose password is `secret`. */
@@ -23,19 +23,19 @@ basic_auth_users:
   prometheus: $2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW
 `;
 
-/** An Ollama with everything that has a metric of its own. */
+/** An Ollama that causes every metric to have a value. */
 function startBusyOllama(): Promise<FakeOllama> {
   return startFakeOllama({
     release: "0.40",
     cachedTokens: 20,
     toolCalls: [{ name: "get_time", arguments: { tz: "UTC" } }],
-    // Generation takes a moment, so that it has a speed.
+    // Without a duration there is no speed.
     tokenDelayMs: 2,
     choose: (request) => request.headers("x-omit-usage").length > 0 ? { omitUsage: true } : undefined,
   });
 }
 
-/** A Prometheus in a folder of its own, and what it knows. */
+/** A Prometheus in a folder of its own, and a client of its API. */
 class Prometheus extends Process {
   #url = "";
 
@@ -63,8 +63,8 @@ class Prometheus extends Process {
     return prometheus;
   }
 
-  /** What it answers to a question of its API. */
-  // deno-lint-ignore no-explicit-any -- JSON of another program, which the tests look into.
+  /** Requests an endpoint of its API. */
+  // deno-lint-ignore no-explicit-any -- JSON of another program, which the tests read.
   async ask(path: string, parameters: Record<string, string> = {}): Promise<any> {
     const response = await fetch(`${this.#url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
     const { status, data, error } = await response.json();
@@ -72,7 +72,7 @@ class Prometheus extends Process {
     return data;
   }
 
-  /** Asks again and again until there is nothing to complain about. */
+  /** Repeats a check until it finds no problem. */
   async until(complaints: () => Promise<string[]>): Promise<void> {
     const deadline = performance.now() + PATIENCE_MS;
     for (;;) {
@@ -84,12 +84,12 @@ class Prometheus extends Process {
   }
 }
 
-/** Names of the series that a metric has. */
+/** Returns the names of the series of a metric. */
 function seriesOf({ name, type }: Declaration): string[] {
   return type === "histogram" ? ["bucket", "sum", "count"].map((suffix) => `${name}_${suffix}`) : [name];
 }
 
-/** Requests of all kinds, each of which belongs to a trace, and one that stays open. */
+/** Sends requests of all kinds, each in a trace, and one that stays open. */
 async function makeTraffic(url: string, client: Deno.HttpClient): Promise<{ held: Promise<Response> }> {
   const headers = { traceparent: TRACEPARENT };
   for (const { endpoint, init, name } of apiRequests()) {
@@ -101,12 +101,12 @@ async function makeTraffic(url: string, client: Deno.HttpClient): Promise<{ held
   await (await fetch(`${url}/api/chat`, { ...chat, headers: { "x-omit-usage": "1" } })).text();
   await (await fetch(`${url}/other`, { client })).text();
   const held = fetch(`${url}/api/chat`, { ...chat, headers: { [HELD]: "1" } });
-  // Where the test fails before, nobody waits for it.
+  // If the test fails before, nothing awaits it.
   held.catch(() => {});
   return { held };
 }
 
-/** What is not as it should be about the exemplars that are stored. */
+/** Returns the problems of the stored exemplars. */
 async function exemplarFaults(prometheus: Prometheus): Promise<string[]> {
   const faults: string[] = [];
   const range = { start: String(Date.now() / 1000 - 3600), end: String(Date.now() / 1000 + 3600) };
@@ -123,12 +123,12 @@ async function exemplarFaults(prometheus: Prometheus): Promise<string[]> {
   return faults;
 }
 
-/** The target is up, and its metadata are what the metrics were declared with. */
+/** Checks that the target is up, and that its metadata match the declarations of the metrics. */
 async function checkTarget(prometheus: Prometheus, declared: readonly Declaration[]): Promise<void> {
   const { activeTargets: [target] } = await prometheus.ask("targets");
   assertEquals([target.health, target.lastError], ["up", ""]);
   const metadata = await prometheus.ask("targets/metadata");
-  // In OpenMetrics a counter has a name without its suffix.
+  // In OpenMetrics the name of a counter has no suffix.
   for (const { name, type, help } of declared) {
     const metric = type === "counter" ? name.replace(/_total$/, "") : name;
     const found = metadata.filter((row: { metric: string }) => row.metric === metric);
@@ -136,7 +136,7 @@ async function checkTarget(prometheus: Prometheus, declared: readonly Declaratio
   }
 }
 
-/** Without the right password nobody gets in; who asks for health does, and clients of Ollama need none. */
+/** Checks that the metrics need the password, and that health checks and clients of Ollama do not. */
 async function checkGuard(url: string, client: Deno.HttpClient): Promise<void> {
   const status = async (path: string, credentials?: string) => {
     const headers: HeadersInit = credentials === undefined ? {} : { authorization: `Basic ${btoa(credentials)}` };
@@ -150,7 +150,7 @@ async function checkGuard(url: string, client: Deno.HttpClient): Promise<void> {
   await assertRejects(() => fetch(url, { client: stranger }), TypeError);
 }
 
-/** A folder with all that the programs read. */
+/** Returns a folder with the files that the programs read. */
 function foldered(): TemporaryFolder {
   const folder = new TemporaryFolder();
   folder.write("cert.pem", FIRST.cert);

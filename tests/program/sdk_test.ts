@@ -1,8 +1,8 @@
 /**
- * Clients that people use, from npm: what they get through the exporter is what they get from Ollama itself.
+ * Popular clients from npm get the same through the exporter as from Ollama directly.
  *
- * They run in a process of their own, with dependencies of their own (`tests/program/sdk/deno.json`): whoever runs or
- * compiles the exporter does not load them. After a change of a version there, in that folder:
+ * They run in a process with dependencies of its own (`tests/program/sdk/deno.json`), which the exporter and its
+ * executable do not load. To update their lock file, run in that folder:
  * `deno check --config deno.json --frozen=false main.ts`.
  *
  * @module
@@ -17,10 +17,10 @@ const FOLDER = new URL("tests/program/sdk/", REPOSITORY);
 const TOOL_CALLS = [{ name: "get_time", arguments: { tz: "Europe/Oslo" } }];
 const CLIENTS = ["ollama", "openai", "@anthropic-ai/sdk", "ai"] as const;
 
-/** Headers in which a request may differ: they are about the connection, and the length changes with the body. */
+/** Headers that may differ: those of the connection, and the length, which changes with the body. */
 const OWN_HEADERS = ["host", "connection", "content-length", "x-forwarded-for", "accept-encoding", "accept-language"];
 
-/** A fake that knows by a header when tools are to be called: always, or by an agent in every other answer. */
+/** Starts a fake that calls tools if a header asks for it: always, or in every other response to an agent. */
 async function startFake(): Promise<FakeOllama> {
   let agentRequests = 0;
   return await startFakeOllama({
@@ -33,7 +33,7 @@ async function startFake(): Promise<FakeOllama> {
   });
 }
 
-/** What came of each story, by client and story. */
+/** Results, by client and story. */
 type Results = Map<string, unknown>;
 
 /** Runs the stories of all clients against a server. */
@@ -48,12 +48,12 @@ async function runStories(url: string): Promise<Results> {
   return new Map(lines.map(({ client, story, result }) => [`${client}: ${story}`, result]));
 }
 
-/** What is the same of a request, whether it came directly or through the exporter. */
+/** Returns the part of a request that is the same directly and through the exporter. */
 function summaryOf({ method, target, rawHeaders, text }: RecordedRequest): unknown {
   const headers = rawHeaders
     .map(([name, value]) => [name.toLowerCase(), value] as const)
     .filter(([name]) => !OWN_HEADERS.includes(name))
-    // The boundary of a form is random.
+    // Form boundaries are random.
     .map(([name, value]) => [name, value.replace(/boundary=.*/, "")]);
   const isForm = rawHeaders.some(([, value]) => value.startsWith("multipart/"));
   const body = isForm || text === "" ? undefined : withoutAsking(JSON.parse(text));
@@ -64,7 +64,7 @@ function withoutAsking({ stream_options: _, ...body }: Record<string, unknown>):
   return body;
 }
 
-Deno.test("proxy gives the npm clients what Ollama gives them", async (t) => {
+Deno.test("createProxy() gives npm clients the same as Ollama", async (t) => {
   await using direct = await startFake();
   await using behind = await startFake();
   await using exporter = startExporter(behind, { openaiStreamUsage: true });
@@ -95,7 +95,7 @@ Deno.test("proxy gives the npm clients what Ollama gives them", async (t) => {
   });
 });
 
-Deno.test("deno.lock has none of the npm clients: who runs or compiles the exporter does not load them", async () => {
+Deno.test("deno.lock has none of the npm clients", async () => {
   const read = async (url: URL) => JSON.parse(await Deno.readTextFile(url));
   const { imports } = await read(new URL("deno.json", FOLDER));
   const { npm } = await read(new URL("deno.lock", REPOSITORY));

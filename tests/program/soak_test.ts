@@ -37,7 +37,7 @@ for (const soakCase of soakCases(SHORT)) {
   });
 }
 
-Deno.test("problemsOf() names an exceeded limit and the value", () => {
+Deno.test("problemsOf() names the limit that is exceeded, and the figure", () => {
   const [soakCase] = soakCases({ seed: 1, ...FULL_SOAK });
   assert(soakCase !== undefined);
   const resultOf = (peakRssBytes: number): SoakResult => ({

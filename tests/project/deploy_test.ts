@@ -1,4 +1,4 @@
-/** Compose, Kubernetes, workflows and releases: by the schemas of their readers, and whether all fits together. */
+/** Compose, Kubernetes, workflows and releases: schemas, and consistency with one another. */
 
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml/parse";
@@ -9,7 +9,7 @@ import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const DOWNLOAD_MS = 120_000;
 
-/** Any YAML: what a test does not find in it is `undefined`. */
+/** Any YAML; missing members are `undefined`. */
 // deno-lint-ignore no-explicit-any -- each member would need a type that says nothing.
 type Yaml = any;
 
@@ -21,7 +21,7 @@ function readManifests(path: string): Yaml[] {
   return Deno.readTextFileSync(`${ROOT}/${path}`).split(/^---$/m).map((text) => parse(text));
 }
 
-/** Runs the linter in a folder. It fetches its packages the first time. */
+/** Runs the linter in a folder. The first run downloads its packages. */
 async function lint(cwd: string): Promise<{ code: number; stdout: string; stderr: string }> {
   const flags = ["--no-config", `--lock=${ROOT}/tools/lint_deploy.lock`, "--frozen", "--allow-read", "--allow-env"];
   const args = ["run", "--quiet", ...flags, `${ROOT}/tools/lint_deploy.ts`];
@@ -32,7 +32,9 @@ const linted = await lint(ROOT);
 const isThere = !/error sending request|dns error|Could not find npm package/.test(linted.stderr);
 
 Deno.test({
-  name: `Workflows, compose files and manifests fit their schemas${isThere ? "" : " (skipped: npm cannot be reached)"}`,
+  name: `Workflows, compose files and manifests match their schemas${
+    isThere ? "" : " (skipped: npm cannot be reached)"
+  }`,
   ignore: !isThere && !isCi(),
   fn: async () => {
     assertMatch(linted.stdout, /^\d+ files, 0 findings\n$/, linted.stdout + linted.stderr);
@@ -60,7 +62,7 @@ Deno.test({
   },
 });
 
-Deno.test("Compose's services are pinned, watched, kept and connected to each other", () => {
+Deno.test("Compose services are pinned, monitored, persistent and connected", () => {
   const { services, volumes }: Yaml = readYaml("deploy/compose/compose.yaml");
   assertEquals(Object.keys(services).sort(), ["exporter", "grafana", "ollama", "prometheus"]);
   for (const [name, service] of Object.entries<Yaml>(services)) {
@@ -86,7 +88,7 @@ Deno.test("Compose's services are pinned, watched, kept and connected to each ot
   assert(mounts.includes(`../grafana/ollama.json:${provider.options.path}/ollama.json:ro`));
 });
 
-Deno.test("Compose's Prometheus reads the rules that are mounted for it", () => {
+Deno.test("Prometheus in Compose reads the mounted rules", () => {
   const { services }: Yaml = readYaml("deploy/compose/compose.yaml");
   const mounted: string[] = services.prometheus.volumes.map((volume: string) => volume.split(":")[1]);
   for (const config of ["deploy/compose/prometheus.yml", "deploy/prometheus/prometheus.yml"]) {
@@ -96,7 +98,7 @@ Deno.test("Compose's Prometheus reads the rules that are mounted for it", () => 
   }
 });
 
-Deno.test("Kubernetes' pods are probed, bounded, not root, found by their Service and by the PodMonitor", () => {
+Deno.test("Kubernetes pods have probes and limits, do not run as root, and match Service and PodMonitor", () => {
   const [monitor]: Yaml[] = readManifests("deploy/kubernetes/podmonitor.yaml");
   for (const path of ["deploy/kubernetes/sidecar.yaml", "deploy/kubernetes/standalone.yaml"]) {
     const manifests = readManifests(path);
@@ -121,7 +123,7 @@ Deno.test("Kubernetes' pods are probed, bounded, not root, found by their Servic
   }
 });
 
-Deno.test("release.yml makes an executable for each target of deno compile", () => {
+Deno.test("release.yml builds an executable for each target of deno compile", () => {
   const { jobs }: Yaml = readYaml(".github/workflows/release.yml");
   assertEquals(jobs.executable.strategy.matrix.target.toSorted(), [
     "aarch64-apple-darwin",
@@ -137,7 +139,7 @@ Deno.test("release.yml makes an executable for each target of deno compile", () 
   assertFalse(JSON.stringify(jobs).includes("pull_request_target"));
 });
 
-Deno.test("releaseNotes() gives what the changelog says of a version, and fails where it says nothing", () => {
+Deno.test("releaseNotes() returns the changelog of a version, and fails if there is none", () => {
   const changelog =
     "# Changelog\n\n## Unreleased\n\n- new\n\n## 1.2.0 / 2026-11-22\n\n- [BUGFIX] b\n\n## 1.1.0\n\n## 1.0.0\n\n- a\n";
   assertEquals(releaseNotes(changelog, "1.2.0"), "- [BUGFIX] b");

@@ -1,4 +1,4 @@
-/** The image: its build stage is carried out by hand in a clean folder, since there need be no Docker here. */
+/** The image. The tests run its build stage in a clean folder, without Docker. */
 
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes, fail } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
@@ -12,14 +12,14 @@ const BUILD = STAGES[0] ?? fail("no build stage");
 const FINAL = STAGES[1] ?? fail("no final stage");
 const BUILD_MS = 300_000;
 
-/** The arguments of `ARG`, with their defaults, as a build for this machine has them. */
+/** The values of `ARG` in a build for this machine. */
 const ARGUMENTS: Record<string, string> = { REVISION: "1a2b3c4", VERSION: denoJson.version };
 
 function finalText(name: string): string {
   return FINAL.instructions.find((instruction) => instruction.name === name)?.text ?? fail(`no ${name}`);
 }
 
-/** Files that an instruction copies out of the context, with their places in the image. */
+/** Returns the files that an instruction copies from the context, with their paths in the image. */
 function copied(instruction: Instruction): [from: string, to: string][] {
   const words = instruction.text.split(/\s+/);
   const target = words.pop() ?? fail(`COPY ${instruction.text}`);
@@ -36,10 +36,10 @@ function filesBelow(folder: string): string[] {
   );
 }
 
-Deno.test("Dockerfile copies files that exist and that .dockerignore lets into the build", () => {
+Deno.test("Dockerfile copies files that exist and that .dockerignore does not exclude", () => {
   const copies = BUILD.instructions.filter(({ name }) => name === "COPY").flatMap(copied);
-  assert(copies.length > 10, "it copies something");
-  for (const [path] of copies) assertFalse(IGNORED(path), `.dockerignore keeps ${path} out`);
+  assert(copies.length > 10, "COPY has files");
+  for (const [path] of copies) assertFalse(IGNORED(path), `.dockerignore excludes ${path}`);
   for (
     const path of [
       "README.md",
@@ -50,11 +50,11 @@ Deno.test("Dockerfile copies files that exist and that .dockerignore lets into t
       "tools/dashboard.ts",
     ]
   ) {
-    assert(IGNORED(path), `.dockerignore keeps ${path} out`);
+    assert(IGNORED(path), `.dockerignore includes ${path}`);
   }
 });
 
-Deno.test("Dockerfile makes an image that is not root, listens on the default port and knows its health", () => {
+Deno.test("Dockerfile builds an image that does not run as root, exposes the default port and has a health check", () => {
   assertMatch(finalText("USER"), /^[1-9]\d*:[1-9]\d*$/);
   assertStringIncludes(SETTINGS.listenAddress.default, `:${finalText("EXPOSE")}`);
   assertEquals(finalText("WORKDIR"), "/app");
@@ -68,7 +68,7 @@ Deno.test("Dockerfile makes an image that is not root, listens on the default po
   }
 });
 
-Deno.test("Dockerfile builds with the Deno of the workflows and the README", () => {
+Deno.test("Dockerfile has the same version of Deno as workflows and README", () => {
   const [, version] = BUILD.image.split(":");
   for (const path of [".github/workflows/ci.yml", ".github/workflows/release.yml"]) {
     assertStringIncludes(Deno.readTextFileSync(`${ROOT}/${path}`), `deno-version: ${version}`);
@@ -99,7 +99,7 @@ Deno.test({
   },
 });
 
-/** Carries out the instructions of the build stage below a folder. */
+/** Runs the instructions of the build stage in a folder. */
 async function buildByHand(image: string, { deno, env }: { deno: string; env: Record<string, string> }): Promise<void> {
   await Deno.mkdir(`${image}/bin`);
   await Deno.symlink(deno, `${image}/bin/deno`);
@@ -127,7 +127,7 @@ async function copy(from: string, to: string): Promise<void> {
   await Deno.copyFile(`${ROOT}/${from}`, to);
 }
 
-/** Libraries of the base image: glibc and libgcc, nothing else. */
+/** Libraries of the base image: glibc and libgcc. */
 async function assertFitsImage(executable: string): Promise<void> {
   const { stdout } = await run("ldd", [executable]);
   const libraries = [...stdout.matchAll(/^\s+(?:\S*\/)?([\w.-]+?)\.so/gm)].map(([, name]) => name);

@@ -12,7 +12,7 @@ import {
   type RotatingFileHandlerOptions,
 } from "../../tools/stand_in/log/mod.ts";
 
-/** Keeps the lines. */
+/** Collects lines. */
 class Kept extends BaseHandler {
   readonly lines: string[] = [];
 
@@ -41,7 +41,7 @@ class Folder implements Disposable {
     Deno.writeTextFileSync(`${this.path}/${name}`, text);
   }
 
-  /** The files' texts by their names. */
+  /** Returns the texts of the files, by name. */
   files(): Record<string, string> {
     const names = [...Deno.readDirSync(this.path)].map(({ name }) => name).sort();
     return Object.fromEntries(
@@ -60,7 +60,7 @@ Deno.test("getLevelByName() and getLevelName() are each other's inverse", () => 
   assertThrows(() => getLevelName(15 as typeof LogLevels.INFO), Error, "no name for level: 15");
 });
 
-Deno.test("Logger hands on what is at or above its level, and handlers at or above theirs", () => {
+Deno.test("Logger and handlers pass on records of their level and above", () => {
   const [all, warnings] = [new Kept("NOTSET"), new Kept("WARN")];
   const logger = new Logger("x", "INFO", { handlers: [all, warnings] });
   logger.debug("d");
@@ -72,7 +72,7 @@ Deno.test("Logger hands on what is at or above its level, and handlers at or abo
   assertEquals(warnings.lines, ["WARN w", "ERROR e", "CRITICAL c"]);
 });
 
-Deno.test("Logger returns what is logged, and calls functions only if it is", () => {
+Deno.test("Logger returns the message, and calls a function only if its result is logged", () => {
   const logger = new Logger("x", "INFO", { handlers: [new Kept("NOTSET")] });
   assertEquals(logger.info("text"), "text");
   assertEquals(logger.debug(7), 7);
@@ -120,7 +120,7 @@ Deno.test("RotatingFileHandler writes on flush, on destroy and after a record ab
   assertEquals(folder.files(), { log: "a\nb\nc\n" });
 });
 
-Deno.test("RotatingFileHandler writes when its buffer is full, and lines longer than it", () => {
+Deno.test("RotatingFileHandler writes when its buffer is full, also lines longer than the buffer", () => {
   using folder = new Folder();
   const handler = folder.handler({ maxBytes: 100, bufferSize: 4 });
   handler.setup();
@@ -132,7 +132,7 @@ Deno.test("RotatingFileHandler writes when its buffer is full, and lines longer 
   handler.destroy();
 });
 
-Deno.test("RotatingFileHandler puts files aside before they are too large, and drops the oldest", () => {
+Deno.test("RotatingFileHandler rotates files before they exceed the limit, and removes the oldest", () => {
   using folder = new Folder();
   const handler = folder.handler();
   handler.setup();
@@ -145,7 +145,7 @@ Deno.test("RotatingFileHandler puts files aside before they are too large, and d
   });
 });
 
-Deno.test("RotatingFileHandler in mode a goes on where the file ends", () => {
+Deno.test("RotatingFileHandler appends to the file in mode a", () => {
   using folder = new Folder();
   folder.write("log", "1234567\n");
   const handler = folder.handler();
@@ -155,7 +155,7 @@ Deno.test("RotatingFileHandler in mode a goes on where the file ends", () => {
   assertEquals(folder.files(), { "log": "ab\n", "log.1": "1234567\n" });
 });
 
-Deno.test("RotatingFileHandler in mode w begins anew, without the files put aside", () => {
+Deno.test("RotatingFileHandler truncates the file and removes backups in mode w", () => {
   using folder = new Folder();
   for (const name of ["log", "log.1", "log.2", "log.3"]) folder.write(name, "old");
   const handler = folder.handler({ mode: "w" });
@@ -166,7 +166,7 @@ Deno.test("RotatingFileHandler in mode w begins anew, without the files put asid
 });
 
 for (const name of ["log", "log.2"]) {
-  Deno.test(`RotatingFileHandler in mode x refuses to begin where there is ${name}`, () => {
+  Deno.test(`RotatingFileHandler fails in mode x if there is ${name}`, () => {
     using folder = new Folder();
     folder.write(name, "old");
     assertThrows(() => folder.handler({ mode: "x" }).setup(), Deno.errors.AlreadyExists);
@@ -174,7 +174,7 @@ for (const name of ["log", "log.2"]) {
   });
 }
 
-Deno.test("RotatingFileHandler refuses bounds below one", () => {
+Deno.test("RotatingFileHandler rejects limits below one", () => {
   using folder = new Folder();
   assertThrows(() => folder.handler({ maxBytes: 0 }).setup(), Error, `"maxBytes" must be >= 1`);
   assertThrows(() => folder.handler({ maxBackupCount: 0 }).setup(), Error, `"maxBackupCount"`);

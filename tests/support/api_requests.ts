@@ -1,5 +1,5 @@
 /**
- * A request to each of the measured routes, which the fake Ollama answers well.
+ * A request to each measured route, which the fake Ollama answers with success.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { type Endpoint, ENDPOINTS } from "../../lib/reading/endpoints.ts";
 
 const MESSAGES = [{ role: "user", content: "Hello" }];
 
-/** Bodies that are not streamed, by route. */
+/** Bodies of requests without streaming, by route. */
 const BODIES: Record<string, Record<string, unknown>> = {
   "/api/chat": { model: "llama3.2", messages: MESSAGES },
   "/api/generate": { model: "llama3.2", prompt: "Hello" },
@@ -24,7 +24,7 @@ const BODIES: Record<string, Record<string, unknown>> = {
   "/api/create": { model: "mine", from: "llama3.2" },
 };
 
-/** Routes whose answers are never streams. */
+/** Routes that never stream. */
 const UNSTREAMED = new Set(["/api/embed", "/api/embeddings", "/v1/embeddings", "/v1/audio/transcriptions"]);
 
 /** A request, ready for `fetch`. */
@@ -37,9 +37,9 @@ export interface ApiRequest {
 }
 
 /**
- * A request to a route.
+ * Returns a request to a route.
  *
- * @param changes Members of the body that are put in or take the place of others.
+ * @param changes Members to add to the body or to replace in it.
  */
 export function apiRequest(endpoint: Endpoint, streamed: boolean, changes: Record<string, unknown> = {}): ApiRequest {
   const { route } = endpoint;
@@ -60,7 +60,7 @@ export function apiRequest(endpoint: Endpoint, streamed: boolean, changes: Recor
   return { endpoint, streamed, name, init: { method: "POST", body: form } };
 }
 
-/** Requests to all measured routes, streamed and not, except where there is no stream. */
+/** Requests to all measured routes, with and without streaming if the route can stream. */
 export function apiRequests(changes: Record<string, unknown> = {}): ApiRequest[] {
   return ENDPOINTS.flatMap((endpoint) =>
     (UNSTREAMED.has(endpoint.route) ? [false] : [false, true]).map((streamed) =>

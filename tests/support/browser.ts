@@ -1,25 +1,25 @@
 /**
- * Debian's Chromium, driven by playwright-core. That runs in a process of its own with dependencies of its own
- * (`tests/program/browser/deno.json`): whoever runs or compiles the exporter does not load them.
+ * Debian's Chromium, driven by playwright-core. It runs in a process with dependencies of its own
+ * (`tests/program/browser/deno.json`), which the exporter and its executable do not load.
  *
  * @module
  */
 
 import { REPOSITORY } from "./fixtures.ts";
 
-/** Where Debian puts it. */
+/** Path of Debian's Chromium. */
 export const CHROMIUM = "/usr/bin/chromium";
 
 const FOLDER = new URL("tests/program/browser/", REPOSITORY);
 
-/** How a page is seen. */
+/** Options for opening a page. */
 export interface View {
   readonly colorScheme?: "dark" | "light";
   readonly viewport?: { readonly width: number; readonly height: number };
   readonly deviceScaleFactor?: number;
 }
 
-/** Whether there is a Chromium. */
+/** Reports whether Chromium is installed. */
 export function hasChromium(): boolean {
   try {
     return Deno.statSync(CHROMIUM).isFile;
@@ -28,7 +28,7 @@ export function hasChromium(): boolean {
   }
 }
 
-/** A browser; it ends with its block. */
+/** A browser. It is closed at the end of its block. */
 export class Browser implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
@@ -47,14 +47,14 @@ export class Browser implements AsyncDisposable {
     this.#read = this.#readAnswers();
   }
 
-  /** Opens a page at an address. */
+  /** Opens a page. */
   async open(url: string, view: View = {}): Promise<Page> {
     const page = new Page(await this.ask("open", { ...view }) as number, this);
     await page.ask("goto", { url });
     return page;
   }
 
-  /** Has a command carried out. */
+  /** Runs a command. */
   async ask(command: string, args: Record<string, unknown>): Promise<unknown> {
     const id = this.#count++;
     const answer = Promise.withResolvers<unknown>();
@@ -87,14 +87,14 @@ export class Browser implements AsyncDisposable {
   }
 }
 
-/** What accessibility tools find wrong. */
+/** A finding of an accessibility tool. */
 export interface Violation {
   readonly id: string;
   readonly impact: string;
   readonly targets: readonly string[];
 }
 
-/** A page; it is closed at the end of its block. */
+/** A page. It is closed at the end of its block. */
 export class Page implements AsyncDisposable {
   readonly #number: number;
   readonly #browser: Browser;
@@ -104,27 +104,27 @@ export class Page implements AsyncDisposable {
     this.#browser = browser;
   }
 
-  /** Has a command of `tests/program/browser/main.ts` carried out. */
+  /** Runs a command of `tests/program/browser/main.ts`. */
   ask(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
     return this.#browser.ask(command, { page: this.#number, ...args });
   }
 
-  /** The value of an expression in the page. */
+  /** Returns the value of an expression in the page. */
   async evaluate<T>(expression: string): Promise<T> {
     return await this.ask("evaluate", { expression }) as T;
   }
 
-  /** The text of an element. */
+  /** Returns the text of an element. */
   text(selector: string): Promise<string> {
     return this.evaluate(`document.querySelector(${JSON.stringify(selector)})?.textContent ?? ""`);
   }
 
-  /** The exact value that an element shows when it is pointed at. */
+  /** Returns the exact value in the tooltip of an element. */
   title(selector: string): Promise<string> {
     return this.evaluate(`document.querySelector(${JSON.stringify(selector)})?.title ?? ""`);
   }
 
-  /** What it did that a good page does not do, and the addresses that it asked for. */
+  /** Returns errors and warnings of the page, and the URLs that it requested. */
   async report(): Promise<{ complaints: string[]; addresses: string[] }> {
     return await this.ask("report") as { complaints: string[]; addresses: string[] };
   }

@@ -1,5 +1,5 @@
 /**
- * Where the stories of the status page take place, and what the page says of it.
+ * The setting of the status page's stories, and the state that the page shows.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { Page } from "./browser.ts";
 import { type FakeOllama, type FakeOllamaOptions, startFakeOllama } from "../fake_ollama/mod.ts";
 import { Scrape, until } from "./helpers.ts";
 
-/** A fake Ollama, an exporter in front of it, and a listener; each can go away and come back. */
+/** A fake Ollama, an exporter in front of it, and a listener, each of which can be stopped and restarted. */
 export class Stage implements AsyncDisposable {
   readonly exporter: Exporter;
   readonly port: number;
@@ -52,13 +52,13 @@ export class Stage implements AsyncDisposable {
     return listen(this.exporter.handlers.combined, { hostname: "127.0.0.1", port });
   }
 
-  /** The exporter is gone, and all connections with it. */
+  /** Stops the exporter and closes all connections. */
   async goes(): Promise<void> {
     this.listener.abort();
     await this.listener.shutdown();
   }
 
-  /** The exporter is back. */
+  /** Starts the exporter again. */
   comes(): void {
     this.listener = this.#listen(this.port);
   }
@@ -82,12 +82,12 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-/** What the page says of the exporter and of Ollama. */
+/** The states of the exporter and of Ollama on the page. */
 export async function healthOf(page: Page): Promise<[state: string, text: string]> {
   return [await page.evaluate("document.querySelector('#health').dataset.state"), await page.text("#health-text")];
 }
 
-/** Waits until the page says that things are so, and gives its words. */
+/** Waits until the page shows these states, and returns its texts. */
 export async function untilHealth(page: Page, state: string): Promise<string> {
   await until(async () => (await healthOf(page))[0] === state, `the page says ${state}`);
   return (await healthOf(page))[1];

@@ -1,6 +1,6 @@
 /**
- * Two certificates for `localhost` and 127.0.0.1 that nobody vouches for, with their keys. They are valid from 2020 to
- * 2120 and guard nothing.
+ * Two self-signed certificates for `localhost` and 127.0.0.1, with their keys. They are valid from 2020 to 2120,
+ * and for tests only.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export interface Pair {
   readonly key: string;
 }
 
-/** One. */
+/** The certificate that tests use first. */
 export const FIRST: Pair = {
   cert: `-----BEGIN CERTIFICATE-----
 MIIBXDCCAQKgAwIBAgIBATAKBggqhkjOPQQDAjAQMQ4wDAYDVQQDDAVmaXJzdDAg
@@ -32,7 +32,7 @@ Ou8ptAdb3/JOba4QqBaAsIfBJRMN+eFa2GxNkP2RnVUsKgYKUCW04ADd
 `,
 };
 
-/** Another. */
+/** The certificate that replaces it. */
 export const SECOND: Pair = {
   cert: `-----BEGIN CERTIFICATE-----
 MIIBXjCCAQSgAwIBAgIBATAKBggqhkjOPQQDAjARMQ8wDQYDVQQDDAZzZWNvbmQw

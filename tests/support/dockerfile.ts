@@ -1,5 +1,5 @@
 /**
- * As much of the format of Dockerfile and .dockerignore as ours use.
+ * Parses Dockerfile and .dockerignore, as far as this project uses their formats.
  *
  * @module
  */
@@ -13,15 +13,15 @@ export interface Instruction {
   readonly text: string;
 }
 
-/** A stage: `FROM` and what follows. */
+/** A build stage: `FROM` and the instructions up to the next. */
 export interface Stage {
-  /** After `AS`. */
+  /** The name after `AS`. */
   readonly name: string | undefined;
   readonly image: string;
   readonly instructions: readonly Instruction[];
 }
 
-/** Reads a Dockerfile. */
+/** Parses a Dockerfile. */
 export function parseDockerfile(text: string): Stage[] {
   const stages: { name: string | undefined; image: string; instructions: Instruction[] }[] = [];
   const lines = text.split("\n").filter((line) => !/^\s*(#|$)/.test(line)).join("\n").replace(/\\\n\s*/g, " ");
@@ -46,19 +46,19 @@ function parseInstruction(line: string): Instruction {
   return { name: name.toUpperCase(), flags: Object.fromEntries(flags), text: rest.slice(flagText.length) };
 }
 
-/** The values that `text` refers to by `$NAME`, put in. */
+/** Returns the text with values in place of `$NAME`. */
 export function substitute(text: string, values: Readonly<Record<string, string>>): string {
   return text.replace(/\$\{?(\w+)\}?/g, (_, name) => values[name] ?? "");
 }
 
-/** Makes the test whether .dockerignore keeps a path out of the build's context: the last line that fits counts. */
+/** Returns a function that reports whether .dockerignore excludes a path: the last matching line decides. */
 export function ignoring(text: string): (path: string) => boolean {
   const rules = text.split("\n").map((line) => line.trim()).filter((line) => line !== "" && !line.startsWith("#"))
     .map((line) => ({ keeps: line.startsWith("!"), pattern: patternOf(line.replace(/^!/, "")) }));
   return (path) => rules.reduce((ignored, { keeps, pattern }) => pattern.test(path) ? !keeps : ignored, false);
 }
 
-/** A line fits a path and all that is under it. */
+/** Reports whether a line matches a path or a folder above it. */
 function patternOf(line: string): RegExp {
   const escaped = line.replace(/[.+^${}()|[\]\\]/g, "\\$&");
   return new RegExp(`^${escaped.replaceAll("**", "\0").replaceAll("*", "[^/]*").replaceAll("\0", ".*")}(/.*)?$`);

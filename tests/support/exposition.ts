@@ -1,5 +1,5 @@
 /**
- * What a text of metrics must be, whatever is in it.
+ * Checks the format of an exposition, whatever its metrics.
  *
  * @module
  */
@@ -10,8 +10,8 @@ const EXEMPLAR = String.raw`(?: # {trace_id="[0-9a-f]{32}"} ${VALUE} \d+(?:\.\d+
 const SAMPLE = new RegExp(`^([a-z_]\\w*)(?:{${LABEL}(?:,${LABEL})*})? ${VALUE}${EXEMPLAR}$`);
 
 /**
- * What is wrong with a text of metrics, each in a line: lines that are none, values that are no numbers, series that
- * are there twice as they go over the wire, and metrics without a type.
+ * Returns the problems of an exposition: malformed lines, values that are not numbers, duplicate series as encoded, and
+ * metrics without a type.
  */
 export function faultsOf(text: string): string[] {
   const faults: string[] = [];

@@ -1,5 +1,5 @@
 /**
- * An exporter for stories over real sockets, built as main.ts builds it, and a reader of what it says.
+ * An exporter for stories over real sockets, built as main.ts builds it, and a parser of its metrics.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { listenNode } from "../../lib/listen/node_listener.ts";
 import type { Observation, OpenRequest } from "../../lib/observation.ts";
 import type { Script } from "../fake_ollama/mod.ts";
 
-/** How long anything may take that has to happen. Long, since machines are busy; nothing waits for it in vain. */
+/** Timeout for events that must happen. Long, since machines may be busy; a test that passes never waits for it. */
 export const PATIENCE_MS = 20_000;
 
 /** A chat request that the fake Ollama answers with a stream. */
@@ -23,18 +23,18 @@ export const CHAT = { model: "llama3.2", messages: [{ role: "user", content: "He
 /** A generate request that the fake Ollama answers with a stream. */
 export const GENERATE = { model: "llama3.2", prompt: "Hello" };
 
-/** Any free port of this machine. */
+/** Any free port on localhost. */
 export const ANY_PORT = { hostname: "127.0.0.1", port: 0 };
 
-/** Paths that the exporter itself asks. */
+/** Paths of the exporter's own status requests. */
 const PROBES = ["/api/version", "/api/ps", "/api/tags"];
 
 /**
- * A script of the fake Ollama: it reads every request to its end, but for the exporter's own questions, and answers
+ * Returns a script of the fake Ollama that reads every request, except the exporter's status requests, and responds
  * with these bytes.
  *
- * @param bytes One a character.
- * @param end What happens to the connection then.
+ * @param bytes One byte per character.
+ * @param end Whether the connection is closed afterwards.
  */
 export function answering(bytes: string, end: "keep" | "close" = "keep"): Script {
   return async (request, connection) => {
@@ -52,16 +52,16 @@ export function delay(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Waits until something is true. */
+/** Waits until a condition is true. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS;
   while (!await condition()) {
-    if (performance.now() > deadline) fail(`Within ${PATIENCE_MS} ms it did not come true that ${what}`);
+    if (performance.now() > deadline) fail(`not within ${PATIENCE_MS} ms: ${what}`);
     await delay(5);
   }
 }
 
-/** Holds something up until the test opens it, or until the end of its block at the latest, so that nothing hangs. */
+/** Blocks until the test opens it, at the latest at the end of its block. */
 export class Gate implements Disposable {
   readonly #opened = Promise.withResolvers<void>();
 
@@ -79,35 +79,35 @@ export class Gate implements Disposable {
   }
 }
 
-/** What a test changes about the exporter. */
+/** Options of an exporter in a test. */
 export interface TestExporterOptions extends Partial<Omit<ExporterOptions, "upstream" | "version" | "log">> {
   /** Path behind the upstream's address, as `OLLAMA_HOST` may have one. Default: none. */
   readonly basePath?: string;
   /** Called with each observation before the metrics are. */
   readonly observe?: (observation: Observation) => void;
-  /** The test provokes exceptions in the exporter's own code. Otherwise there must not be one. */
+  /** Whether the test provokes internal errors. Otherwise there must be none. */
   readonly failsInside?: boolean;
 }
 
-/** An exporter of a test. At the end of its block it must have observed each request once, and have none open. */
+/** An exporter in a test. At the end of its block it must have observed each request once, and have none open. */
 export class TestExporter implements AsyncDisposable {
   /** `http://127.0.0.1:PORT`. */
   readonly url: string;
   readonly port: number;
   readonly metrics: Metrics;
   readonly listener: Listener;
-  /** One for each request that has ended, in the order in which they ended. */
+  /** One for each completed request, in order of completion. */
   readonly observations: Observation[] = [];
-  /** The measured requests that have not ended. */
+  /** The measured requests in flight. */
   readonly openRequests: ReadonlySet<OpenRequest>;
-  /** What the log says, at all levels. */
+  /** Log lines of all levels. */
   readonly logLines: string[] = [];
-  /** Requests that went to the proxy and were not refused by it. */
+  /** Number of requests that the proxy has forwarded. */
   proxied = 0;
   readonly #options: TestExporterOptions;
   readonly #exporter: Exporter;
 
-  /** @param listenWith Makes the listener that calls the handler. Default: `Deno.serve`. */
+  /** @param listenWith Starts the listener that calls the handler. Default: `Deno.serve`. */
   constructor(
     upstreamUrl: string,
     options: TestExporterOptions,
@@ -140,20 +140,20 @@ export class TestExporter implements AsyncDisposable {
     return async (request, info) => {
       this.proxied++;
       const response = await handler(request, info);
-      // The exporter's own answers have this header; the proxy itself refuses a path that leads out of the base path.
+      // The exporter's own responses have this header. The proxy rejects a path that escapes the base path.
       const isOwn = response.headers.get("x-content-type-options") === "nosniff";
       if (isOwn || this.#options.basePath !== undefined && response.status === 400) this.proxied--;
       return response;
     };
   }
 
-  /** The observation of the n-th request that ended, counted from 1, as soon as it is there. */
+  /** Waits for the observation of the n-th completed request, counted from 1, and returns it. */
   async observation(n = 1): Promise<Observation> {
     await until(() => this.observations.length >= n, `${n} requests were observed`);
     return this.observations[n - 1] ?? fail();
   }
 
-  /** What the exporter says at its metrics path. */
+  /** Scrapes the exporter. */
   async scrape(): Promise<Scrape> {
     const response = await fetch(this.url + (this.#options.metricsPath ?? "/metrics"));
     return new Scrape(await response.text());
@@ -180,12 +180,12 @@ export class TestExporter implements AsyncDisposable {
   }
 }
 
-/** Builds an exporter in front of an upstream. */
+/** Starts an exporter in front of an upstream. */
 export function startExporter(upstream: { url: string }, options: TestExporterOptions = {}): TestExporter {
   return new TestExporter(upstream.url, options);
 }
 
-/** The same on either listener. */
+/** Starts an exporter on one of the listeners. */
 export async function startExporterOn(
   server: WebServer,
   upstream: { url: string },
@@ -201,7 +201,7 @@ export async function startExporterOn(
   });
 }
 
-/** Metrics in the text format. */
+/** An exposition in the text format. */
 export class Scrape {
   readonly text: string;
   readonly #samples: { name: string; labels: Record<string, string>; value: number }[] = [];
@@ -218,7 +218,7 @@ export class Scrape {
     }
   }
 
-  /** The sum of the samples of this name that have these labels; `undefined` where there is none. */
+  /** Returns the sum of the samples with this name and these labels, or `undefined` if there is none. */
   value(name: string, labels: Record<string, string> = {}): number | undefined {
     const values = this.#samples
       .filter((sample) => sample.name === name)
@@ -227,7 +227,7 @@ export class Scrape {
     return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value);
   }
 
-  /** Every value that a label has anywhere. */
+  /** Returns all values of a label, in any series. */
   labelValues(label: string): string[] {
     const values = this.#samples.map(({ labels }) => labels[label]).filter((value) => value !== undefined);
     return [...new Set(values)].sort();

@@ -1,5 +1,5 @@
 /**
- * A real Prometheus for tests, with our rules, and what its HTTP API says.
+ * A real Prometheus for tests, with the rules of this project, and a client of its HTTP API.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface Sample {
   readonly value: number;
 }
 
-/** A rule as Prometheus has evaluated it. */
+/** A rule with the result of its last evaluation. */
 export interface Rule {
   readonly name: string;
   readonly type: "recording" | "alerting";
@@ -24,7 +24,7 @@ export interface Rule {
   readonly lastError?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
-  /** Seconds that an alert has to be true for. */
+  /** The `for` clause of an alert, in seconds. */
   readonly duration?: number;
 }
 
@@ -40,7 +40,7 @@ export class Prometheus implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** Starts one; `target` is the URL of an exporter. */
+  /** Starts one that scrapes `target`, the URL of an exporter. */
   static async start(target: string): Promise<Prometheus> {
     const folder = new TemporaryFolder();
     const config = folder.write("prometheus.yml", configFor(new URL(target).host));
@@ -61,7 +61,7 @@ export class Prometheus implements AsyncDisposable {
     }
   }
 
-  /** What an instant query gives now. */
+  /** Returns the result of an instant query. */
   async query(expression: string): Promise<Sample[]> {
     const body = new URLSearchParams({ query: expression });
     const { result } = await this.#ask<{ result: { metric: Sample["metric"]; value: [number, string] }[] }>(
@@ -71,22 +71,22 @@ export class Prometheus implements AsyncDisposable {
     return result.map(({ metric, value: [, value] }) => ({ metric, value: Number(value.replace("Inf", "Infinity")) }));
   }
 
-  /** Values of a label among the series that a selector selects. */
+  /** Returns the values of a label in the series of a selector. */
   async labelValues(label: string, selector: string): Promise<string[]> {
     return await this.#ask<string[]>(`/api/v1/label/${label}/values?match[]=${encodeURIComponent(selector)}`);
   }
 
-  /** All rules, with the result of their last evaluation. */
+  /** Returns all rules. */
   async rules(): Promise<Rule[]> {
     const { groups } = await this.#ask<{ groups: { rules: Rule[] }[] }>("/api/v1/rules");
     return groups.flatMap(({ rules }) => rules);
   }
 
-  /** Waits until a query gives something. */
+  /** Waits until a query has a result. */
   async waitFor(expression: string): Promise<void> {
     const deadline = performance.now() + PATIENCE_MS;
     while ((await this.query(expression)).length === 0) {
-      if (performance.now() > deadline) fail(`Prometheus found nothing for ${expression}`);
+      if (performance.now() > deadline) fail(`no result in Prometheus: ${expression}`);
       await delay(100);
     }
   }
@@ -117,7 +117,7 @@ function configFor(target: string): string {
   ].join("\n");
 }
 
-/** A port that was free a moment ago: Prometheus cannot be asked for one, as it does not say which it got. */
+/** Returns a port that was free a moment ago: Prometheus does not report the port that the system chooses. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;

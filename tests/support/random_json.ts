@@ -1,12 +1,12 @@
 /**
- * JSON with everything in it in which a scanner could lose its way.
+ * JSON with everything that could confuse a scanner.
  *
  * @module
  */
 
 import { random } from "./fixtures.ts";
 
-/** Strings in which a scanner could lose its way. */
+/** Strings that could confuse a scanner. */
 const STRINGS = [
   "",
   "model",
@@ -25,12 +25,12 @@ const STRINGS = [
   "\u2028",
   "x".repeat(200),
 ];
-/** JSON.parse of V8 15.0 may take the key `\"` for an earlier `\\`, so that no key here has a backslash. */
+/** Keys have no backslash: JSON.parse of V8 15.0 may take the key `\"` for an earlier `\\`. */
 const KEYS = STRINGS.filter((text) => !text.includes("\\"));
 const NUMBERS = ["0", "-0", "1e308", "-1.5E-7", "9007199254740993", "12345678901234567890", "0.1"];
 const SPACES = ["", "", "", " ", "\n", "\r\n\t", "   "];
 
-/** Writes JSON that looks random and is the same for each seed, white space and needless escapes included. */
+/** Generates JSON from a seed, with white space and unnecessary escapes. */
 export class JsonWriter {
   readonly #random: () => number;
 
@@ -38,24 +38,24 @@ export class JsonWriter {
     this.#random = random(seed);
   }
 
-  /** An integer from 0 up to, but not including, the bound. */
+  /** Returns an integer in [0, bound). */
   below(bound: number): number {
     return Math.floor(this.#random() * bound);
   }
 
-  /** One of the items. */
+  /** Returns one of the items. */
   pick<T>(items: readonly T[]): T {
     return items[this.below(items.length)] as T;
   }
 
-  /** A string, with or without escapes where they are not needed. */
+  /** Returns a string, with or without unnecessary escapes. */
   string(text = this.pick(STRINGS)): string {
     const json = JSON.stringify(text);
     if (this.below(3) > 0) return json;
     return '"' + text.replace(/[^]/g, (unit) => "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0")) + '"';
   }
 
-  /** Any value; `depth` bounds how deep it is nested. */
+  /** Returns any value, nested at most `depth` deep. */
   value(depth: number): string {
     switch (this.below(depth > 0 ? 6 : 4)) {
       case 0:
@@ -73,7 +73,7 @@ export class JsonWriter {
     }
   }
 
-  /** An object whose values are at most so deep. */
+  /** Returns an object whose values are nested at most `depth` deep. */
   object(depth: number): string {
     const key = () => this.string(this.pick(KEYS)) + this.space();
     return this.#list("{", "}", () => `${key()}:${this.space()}${this.value(depth)}`);
@@ -84,7 +84,7 @@ export class JsonWriter {
     return open + (items.join(",") || this.space()) + close;
   }
 
-  /** White space, mostly none. */
+  /** Returns white space, mostly none. */
   space(): string {
     return this.pick(SPACES);
   }

@@ -1,5 +1,5 @@
 /**
- * An HTTP client that sends what it is told to, byte for byte, and hides nothing of what comes back.
+ * An HTTP client that sends requests byte for byte, and returns responses as received.
  *
  * @module
  */
@@ -8,30 +8,30 @@ import { fail } from "@std/assert";
 import { latin1 } from "../fake_ollama/wire.ts";
 
 const READ_BYTES = 64 * 1024;
-/** How long a server may be silent. */
+/** Maximum time without data from a server. */
 const PATIENCE_MS = 20_000;
 
-/** A response as it came over the wire. */
+/** A response as received. */
 export interface RawResponse {
   readonly status: number;
-  /** Status line without its line end. */
+  /** Status line, without the line end. */
   readonly statusLine: string;
-  /** Names as they were written, in their order. */
+  /** In order, with the case of the names as received. */
   readonly headers: readonly (readonly [string, string])[];
-  /** Body bytes, one character each. */
+  /** One character per byte. */
   readonly body: string;
-  /** The body's chunks, one character a byte; none for a body that does not come in chunks. */
+  /** Chunks of the body, one character per byte. Empty without chunked encoding. */
   readonly chunks: readonly string[];
-  /** "broken": the connection ended before the body did. */
+  /** "broken": the connection ended before the body was complete. */
   readonly end: "complete" | "broken";
 }
 
-/** The values of a header, any case of its name. */
+/** Returns the values of a header; case does not matter. */
 export function valuesOf({ headers }: Pick<RawResponse, "headers">, name: string): string[] {
   return headers.filter(([key]) => key.toLowerCase() === name.toLowerCase()).map(([, value]) => value);
 }
 
-/** Sends one request over a connection of its own; see {@linkcode RawClient.request}. */
+/** Sends one request over a new connection; see {@linkcode RawClient.request}. */
 export async function ask(
   port: number,
   line: string,
@@ -43,10 +43,10 @@ export async function ask(
   return await client.response(line.split(" ", 1)[0]);
 }
 
-/** A connection to a server. What is received is kept as text of one character a byte. */
+/** A connection to a server. Received data is text of one character per byte. */
 export class RawClient implements Disposable {
   readonly #conn: Deno.TcpConn;
-  /** Received and not yet taken. */
+  /** Received and not yet consumed. */
   #held = "";
   #ended = false;
 
@@ -55,7 +55,7 @@ export class RawClient implements Disposable {
     conn.setNoDelay(true);
   }
 
-  /** Connects to a port of this machine. */
+  /** Connects to a port on localhost. */
   static async connect(port: number): Promise<RawClient> {
     return new RawClient(await Deno.connect({ hostname: "127.0.0.1", port }));
   }
@@ -85,16 +85,16 @@ export class RawClient implements Disposable {
     await this.send(whole);
   }
 
-  /** Waits until this text was received, without taking it. */
+  /** Waits until this text has been received, without consuming it. */
   async sees(text: string): Promise<void> {
     while (!this.#held.includes(text)) {
-      if (!await this.#more()) fail(`The connection ended before "${text}" came, after "${this.#held.slice(-500)}"`);
+      if (!await this.#more()) fail(`connection ended before "${text}", after "${this.#held.slice(-500)}"`);
     }
   }
 
-  /** Reads one response to its end, and those with status 100 before it. */
+  /** Reads one response, and skips those with status 100. */
   async response(method = "POST"): Promise<RawResponse> {
-    const head = await this.#until("\r\n\r\n") ?? fail(`No response, only "${this.#held.slice(0, 500)}"`);
+    const head = await this.#until("\r\n\r\n") ?? fail(`no response, only "${this.#held.slice(0, 500)}"`);
     const [statusLine = "", ...lines] = head.slice(0, -4).split("\r\n");
     const headers = lines.map((line): readonly [string, string] => {
       const colon = line.indexOf(":");
@@ -110,12 +110,12 @@ export class RawClient implements Disposable {
     return { ...response, body, end: length === Infinity || body.length === length ? "complete" : "broken" };
   }
 
-  /** Everything that still comes until the connection ends. */
+  /** Returns everything received until the connection ends. */
   async rest(): Promise<string> {
     return await this.#take(Infinity);
   }
 
-  /** Leaves, as a client that is closed does. */
+  /** Disconnects. */
   close(): void {
     try {
       this.#conn.close();
@@ -150,7 +150,7 @@ export class RawClient implements Disposable {
     }
   }
 
-  /** What comes up to and with a mark; `undefined` where the connection ends before it. */
+  /** Reads up to and including a mark, or returns `undefined` if the connection ends before it. */
   async #until(mark: string): Promise<string | undefined> {
     while (!this.#held.includes(mark)) {
       if (!await this.#more()) return undefined;
@@ -176,7 +176,7 @@ export class RawClient implements Disposable {
     // A reset ends a connection as an end does, only less politely.
     const count = await this.#conn.read(buffer).catch(() => null);
     clearTimeout(timer);
-    if (isLate) fail(`Nothing came within ${PATIENCE_MS} ms, after "${this.#held.slice(-500)}"`);
+    if (isLate) fail(`no data within ${PATIENCE_MS} ms, after "${this.#held.slice(-500)}"`);
     this.#ended = count === null;
     if (count !== null) this.#held += latin1(buffer.subarray(0, count));
     return count !== null;

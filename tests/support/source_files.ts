@@ -1,43 +1,43 @@
 /**
- * The program's own source files, as the rules of tidy_test.ts look at them.
+ * Parses source files for the rules of tidy_test.ts.
  *
  * @module
  */
 
 import { REPOSITORY } from "./fixtures.ts";
 
-/** Something of a file, and the line where it stands, counted from 1. */
+/** A part of a file, and its line, counted from 1. */
 export interface Found {
   readonly text: string;
   readonly line: number;
 }
 
-/** What the rules want to know of a file. Comments are in `text` only. */
+/** The facts about a file that rules use. Comments are in `text` only. */
 export interface SourceFile {
-  /** From the repository's folder, with slashes. */
+  /** Relative to the repository, with slashes. */
   readonly path: string;
   readonly text: string;
-  /** Specifiers of imports and re-exports, as they are written. */
+  /** Specifiers of imports and re-exports, as written. */
   readonly imports: readonly Found[];
-  /** Files that are named with `new URL("…", import.meta.url)`, such as those of workers. */
+  /** Files in `new URL("…", import.meta.url)`, such as those of workers. */
   readonly urls: readonly Found[];
   /** Strings, parts of templates, and names of members. */
   readonly words: readonly Found[];
-  /** `object.member`, for objects that are plain names. */
+  /** `object.member`, if the object is a plain name. */
   readonly members: readonly Found[];
-  /** Names that are called. */
+  /** Names of called functions. */
   readonly calls: readonly Found[];
   /** Names that a pattern or a list of parameters binds. */
   readonly bound: ReadonlySet<string>;
-  /** Declarations of the module itself: `let name`. */
+  /** Top-level variables: `let name`. */
   readonly declarations: readonly Found[];
-  /** Names whose members or elements are assigned to, or that have a method called which changes them. */
+  /** Names of objects that are mutated: by assignment to a member, or by a method of {@linkcode CHANGING}. */
   readonly changed: readonly Found[];
-  /** Functions, by the length of their text in lines. */
+  /** Functions, with their lengths in lines. */
   readonly functions: readonly (Found & { readonly lines: number })[];
 }
 
-/** Reads all files of a folder and those under it; of the repository's own folder only the files. */
+/** Reads the files in folders and their subfolders; for `""`, the root, without subfolders. */
 export function readSourceFiles(...folders: string[]): SourceFile[] {
   return folders.flatMap((folder) => {
     const files: SourceFile[] = [];
@@ -51,7 +51,7 @@ export function readSourceFiles(...folders: string[]): SourceFile[] {
   });
 }
 
-/** Methods that change what they are called on. */
+/** Methods that mutate their object. */
 const CHANGING = new Set([
   "add",
   "clear",
@@ -68,7 +68,7 @@ const CHANGING = new Set([
 
 type Node = Deno.lint.Node;
 
-/** What the rules want to know of a text, by Deno's own parser. */
+/** Parses a file with the parser of Deno's linter. */
 export function parseSourceFile(path: string, text: string): SourceFile {
   const found = new Findings(text);
   const visitor = { ...found.imported(), ...found.named(), ...found.declared() };
@@ -77,7 +77,7 @@ export function parseSourceFile(path: string, text: string): SourceFile {
   return { path, text, imports, urls, words, members, calls, bound, declarations, changed, functions };
 }
 
-/** Gathers what visitors see. */
+/** Collects facts from visitors. */
 class Findings {
   readonly imports: Found[] = [];
   readonly urls: Found[] = [];
@@ -102,7 +102,7 @@ class Findings {
     return this.#text.slice(0, index).split("\n").length;
   }
 
-  /** Sees what a file needs. */
+  /** Visits imports. */
   imported(): Deno.lint.LintVisitor {
     const add = (node: Node, source: Node | null): void => {
       if (source?.type === "Literal") this.imports.push(this.#at(node, String(source.value)));
@@ -120,7 +120,7 @@ class Findings {
     };
   }
 
-  /** Sees what a file speaks of. */
+  /** Visits names and texts. */
   named(): Deno.lint.LintVisitor {
     const add = (node: Node, word: string): void => void this.words.push(this.#at(node, word));
     return {
@@ -141,7 +141,7 @@ class Findings {
     };
   }
 
-  /** Sees what a file declares, calls and changes. */
+  /** Visits declarations, calls and assignments. */
   declared(): Deno.lint.LintVisitor {
     const change = (node: Node, object: Node): void => {
       if (object.type === "Identifier") this.changed.push(this.#at(node, object.name));

@@ -1,5 +1,5 @@
 /**
- * What may come instead of a good answer: garbage between messages, damage in them, and any cuts.
+ * Damages responses: garbage between messages, changed bytes in them, and cuts at any place.
  *
  * @module
  */
@@ -7,10 +7,10 @@
 import { latin1, latin1Bytes } from "../fake_ollama/wire.ts";
 import { type Fixture, random } from "./fixtures.ts";
 
-/** Something between messages, and how many parse errors it makes where everything is decoded. */
+/** Garbage between messages, and the number of parse errors that it causes if everything is parsed. */
 export type Garbage = readonly [text: string, parseErrors: number];
 
-/** Lines in NDJSON. */
+/** Garbage for NDJSON. */
 const LINES: readonly Garbage[] = [
   ["\n", 0],
   ["\r\n", 0],
@@ -30,7 +30,7 @@ const LINES: readonly Garbage[] = [
   [`${"x".repeat(3000)}\n`, 1],
 ];
 
-/** Events. */
+/** Garbage for SSE. */
 const EVENTS: readonly Garbage[] = [
   ["\n", 0],
   ["\r\n\r\n", 0],
@@ -60,7 +60,7 @@ export interface Spoilt {
   readonly parseErrors: number;
 }
 
-/** Spoils bodies, in the same way for the same seed. */
+/** Damages bodies, from a seed. */
 export class Spoiler {
   readonly #random: () => number;
 
@@ -68,18 +68,18 @@ export class Spoiler {
     this.#random = random(seed);
   }
 
-  /** An integer from 0 up to, but not including, the bound. */
+  /** Returns an integer in [0, bound). */
   below(bound: number): number {
     return Math.floor(this.#random() * bound);
   }
 
-  /** Garbage for a place between two messages, mostly none. */
+  /** Returns garbage for one place between messages, mostly none. */
   garbage(kind: Fixture["kind"]): Garbage {
     const all = kind === "sse" ? EVENTS : LINES;
     return all[this.below(all.length * 3)] ?? ["", 0];
   }
 
-  /** Puts garbage before each message, and other line ends in. */
+  /** Adds garbage before messages, and changes line ends. */
   spoil({ kind, bytes }: Fixture): Spoilt {
     let parseErrors = 0;
     const parts: string[] = [];
@@ -91,7 +91,7 @@ export class Spoiler {
     return { bytes: latin1Bytes(parts.join("")), parseErrors };
   }
 
-  /** Bytes changed, put in and left out. */
+  /** Changes, inserts and deletes bytes. */
   damage(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     const damaged = [...bytes];
     for (let count = 1 + this.below(8); count > 0; count--) {
@@ -101,7 +101,7 @@ export class Spoiler {
     return Uint8Array.from(damaged.slice(0, this.below(3) === 0 ? this.below(damaged.length + 1) : undefined));
   }
 
-  /** Random pieces, of which some are small. */
+  /** Cuts bytes into random pieces, some of them small. */
   *cut(bytes: Uint8Array<ArrayBuffer>): Generator<Uint8Array<ArrayBuffer>> {
     const most = [5, 50, 200, 800][this.below(4)] ?? 1;
     let start = 0;
@@ -113,7 +113,7 @@ export class Spoiler {
   }
 }
 
-/** The messages of a stream as text of one character a byte, with their ends. */
+/** Returns the messages of a stream with their line ends, as text of one character per byte. */
 export function messagesIn(kind: Fixture["kind"], bytes: Uint8Array): string[] {
   return latin1(bytes).split(kind === "sse" ? /(?<=\n\n)/ : /(?<=\n)/);
 }

@@ -1,5 +1,5 @@
 /**
- * A reader of the status page's events, as the page itself reads them.
+ * A client of the status page's events.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import type { Present } from "../../lib/status/status.ts";
 import type { EndedRequest, Plots } from "../../lib/status/history.ts";
 import { PATIENCE_MS } from "./helpers.ts";
 
-/** What the events of each name carry. */
+/** The data of events, by name. */
 interface Events {
   present: Present;
   plots: Plots;
   requests: EndedRequest[];
 }
 
-/** One who looks. It leaves at the end of its block. */
+/** A client of the feed. It disconnects at the end of its block. */
 export class StatusViewer implements AsyncDisposable {
   readonly response: Response;
   readonly #controller: AbortController;
@@ -26,11 +26,11 @@ export class StatusViewer implements AsyncDisposable {
   private constructor(response: Response, controller: AbortController) {
     this.response = response;
     this.#controller = controller;
-    const body = response.body ?? fail("There is a stream");
+    const body = response.body ?? fail("the response has no body");
     this.#reader = body.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** Begins to look at the exporter at this URL. */
+  /** Connects to the exporter at this URL. */
   static async open(url: string): Promise<StatusViewer> {
     const controller = new AbortController();
     const response = await fetch(`${url}/-/events`, { signal: controller.signal });
@@ -38,21 +38,21 @@ export class StatusViewer implements AsyncDisposable {
     return new StatusViewer(response, controller);
   }
 
-  /** The content of the next event of this name that the predicate accepts; others are passed over. */
+  /** Returns the data of the next event of this name that the predicate accepts, skipping others. */
   async next<Name extends keyof Events>(
     name: Name,
     accepts: (content: Events[Name]) => boolean = () => true,
   ): Promise<Events[Name]> {
     const deadline = performance.now() + PATIENCE_MS;
     while (performance.now() < deadline) {
-      const [event, data] = await this.#event() ?? fail("The stream goes on");
+      const [event, data] = await this.#event() ?? fail("the stream has ended");
       const content = event === name ? JSON.parse(data) : undefined;
       if (content !== undefined && accepts(content)) return content;
     }
-    fail(`There was no such event: ${name}`);
+    fail(`no such event: ${name}`);
   }
 
-  /** Reads to the end of the stream. */
+  /** Reads the stream to its end. */
   async end(): Promise<void> {
     while (await this.#event() !== undefined);
   }

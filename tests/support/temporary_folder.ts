@@ -1,5 +1,5 @@
 /**
- * Files for tests of what reads files.
+ * Files for tests of code that reads files.
  *
  * @module
  */
@@ -7,11 +7,11 @@
 import { assertRejects } from "@std/assert";
 import { UserError } from "../../lib/errors.ts";
 
-/** A folder that is gone at the end of its block. */
+/** A folder that is removed at the end of its block. */
 export class TemporaryFolder implements Disposable {
   readonly path: string = Deno.makeTempDirSync();
 
-  /** Writes a file, and gives its path. */
+  /** Writes a file, and returns its path. */
   write(name: string, content: string | Uint8Array): string {
     const path = `${this.path}/${name}`;
     if (typeof content === "string") Deno.writeTextFileSync(path, content);
@@ -24,7 +24,7 @@ export class TemporaryFolder implements Disposable {
   }
 }
 
-/** What is wrong with a file, line for line, without its path. */
+/** Returns the problems that `load` reports for a file, one per line, without its path. */
 export async function problemsOf(path: string, load: (path: string) => Promise<unknown>): Promise<string[]> {
   const { message } = await assertRejects(() => load(path), UserError);
   return message.split("\n").map((line) => line.replace(`${path}: `, ""));
