@@ -1,0 +1,99 @@
+/** What one read returns: a chunk at once, or small ones together; never a byte twice. */
+
+import { assertEquals, assertExists } from "@std/assert";
+import { type Bytes, GATHER_BYTES, type Gathered, GatheringReader, LoopTicks } from "../../../lib/proxy/gather.ts";
+import { bytesOf, turn } from "../../support/fixtures.ts";
+
+/** A body whose chunks arrive when the test sends them, and its reader. */
+function live(): { readonly reader: GatheringReader; readonly source: ReadableByteStreamController } {
+  let source: ReadableByteStreamController | undefined;
+  const body = new ReadableStream({
+    type: "bytes",
+    start: (controller) => void (source = controller),
+  }) as ReadableStream<Bytes>;
+  assertExists(source);
+  return { reader: new GatheringReader(body, new LoopTicks()), source };
+}
+
+async function turns(count: number): Promise<void> {
+  for (let index = 0; index < count; index++) await turn();
+}
+
+function textOf({ bytes }: Gathered): string {
+  return new TextDecoder().decode(bytes);
+}
+
+Deno.test("GatheringReader.read() returns the first chunk at once", async () => {
+  const { reader, source } = live();
+  const read = reader.read();
+  source.enqueue(bytesOf("one"));
+  // No turn of the event loop passes.
+  let text: string | undefined;
+  read.then((gathered) => text = textOf(gathered));
+  for (let microtask = 0; microtask < 20; microtask++) await null;
+  assertEquals(text, "one");
+  await reader.cancel("done");
+});
+
+Deno.test("GatheringReader.read() gathers chunks while each turn brings one, and ends two turns after the last", async () => {
+  const { reader, source } = live();
+  source.enqueue(bytesOf("first"));
+  await reader.read();
+  let gathered: Gathered | undefined;
+  reader.read().then((read) => gathered = read);
+  for (const word of ["a", "b", "c"]) {
+    source.enqueue(bytesOf(word));
+    await turn();
+    assertEquals(gathered, undefined, word);
+  }
+  await turns(3);
+  assertExists(gathered);
+  assertEquals([textOf(gathered), gathered.end], ["abc", undefined]);
+  await reader.cancel("done");
+});
+
+Deno.test("GatheringReader.read() returns no more than its limit and the chunk that exceeds it", async () => {
+  const { reader, source } = live();
+  source.enqueue(bytesOf("first"));
+  await reader.read();
+  const read = reader.read();
+  for (const size of [GATHER_BYTES - 1, 1, 100]) source.enqueue(new Uint8Array(size));
+  assertEquals((await read).bytes.length, GATHER_BYTES + 100);
+  await reader.cancel("done");
+});
+
+Deno.test("GatheringReader.read() returns the end with the last chunk, complete or broken", async () => {
+  for (const error of [undefined, new Error("gone")]) {
+    const { reader, source } = live();
+    source.enqueue(bytesOf("first"));
+    await reader.read();
+    const read = reader.read();
+    source.enqueue(bytesOf("last"));
+    await turn();
+    if (error === undefined) {
+      source.close();
+      source.byobRequest?.respond(0);
+    } else source.error(error);
+    const gathered = await read;
+    assertEquals(textOf(gathered), "last");
+    assertEquals(gathered.end, error === undefined ? { how: "complete" } : { how: "broken", error });
+  }
+});
+
+Deno.test("GatheringReader reads the body once ahead, and not more, while nobody waits for it", async () => {
+  let pulls = 0;
+  const body = new ReadableStream({
+    type: "bytes",
+    pull(controller: ReadableByteStreamController): void {
+      pulls++;
+      controller.enqueue(bytesOf("word"));
+    },
+  }) as ReadableStream<Bytes>;
+  const reader = new GatheringReader(body, new LoopTicks());
+  await reader.read();
+  await reader.read();
+  const before = pulls;
+  await turns(20);
+  assertEquals(pulls - before <= 1, true, `${pulls - before} pulls`);
+  await reader.cancel("done");
+});
