@@ -108,8 +108,6 @@ export interface Observation {
   /** Status that the client got; 499 where it disconnected before there was one. */
   readonly status: number;
   readonly outcome: Outcome;
-  /** The response was a stream of messages. */
-  readonly streamed: boolean;
   /** From arrival to the last byte of the response, or to the failure. */
   readonly durationSeconds: number;
   /** From arrival to the first chunk with output. Streams only. */
@@ -159,15 +157,17 @@ export function emptyReport(): Report {
   };
 }
 
-/** Output tokens, and the seconds that it took to generate them. */
+/** Output tokens and the time that their generation took. The quotient of the two is finite and positive either way. */
 export interface Generation {
   readonly tokens: number;
   readonly seconds: number;
 }
 
 /**
- * The generation of an answer, from the server's figures or, for a stream without them, from the times of its output:
- * the tokens after the first, and the time from the first to the last. `undefined` where no speed can be told.
+ * Returns the generation of a response, as reported by the server. For a stream without reported durations it is
+ * measured: the tokens after the first, and the time from the first output to the last.
+ *
+ * @returns `undefined` if no speed follows from what is known.
  */
 export function generationOf(observation: Observation): Generation | undefined {
   const { report, firstOutputSeconds, lastOutputSeconds } = observation;
@@ -178,35 +178,47 @@ export function generationOf(observation: Observation): Generation | undefined {
     tokens -= 1;
     seconds = lastOutputSeconds - firstOutputSeconds;
   }
-  return tokens > 0 && seconds > 0 ? { tokens, seconds } : undefined;
+  const speed = tokens / seconds;
+  return speed > 0 && Number.isFinite(speed) ? { tokens, seconds } : undefined;
 }
 
-/** What the time of a request can go to, in the order in which it does. */
-export const PHASES = [
-  /** Until a runner was ready: the queue, and loading the model. */
-  "load",
-  /** Waiting for a free slot of a loaded model. */
-  "wait",
-  /** Evaluation of the prompt. */
-  "prompt",
-  /** What of the three before this an API does not tell apart in a stream. */
-  "firstToken",
-  /** Generation of the output. */
-  "output",
-  /** What cannot be told. */
-  "other",
-] as const;
-/** What the time of a request can go to. */
-export type Phase = typeof PHASES[number];
+/**
+ * Returns the time that a request waited for a free slot of a loaded model: what the other reported durations leave of
+ * the total, not less than 0.
+ *
+ * @returns `undefined` if the server did not report enough, as for embeddings and remote models.
+ */
+export function slotWaitSeconds({ report }: Observation): number | undefined {
+  // The prompt evaluation of a fully cached prompt takes no time and is not reported (docs/ollama-api.md 2.3).
+  const { totalSeconds, loadSeconds, promptEvalSeconds = 0, evalSeconds } = report;
+  if (totalSeconds === undefined || loadSeconds === undefined || evalSeconds === undefined) return undefined;
+  return Math.max(0, totalSeconds - loadSeconds - promptEvalSeconds - evalSeconds);
+}
 
-/** What the time of a request went to, in seconds; a phase that it did not have is left out. */
+/** A phase of a request. They are in chronological order. */
+export type Phase =
+  /** Until a runner was ready, including queueing and loading the model. */
+  | "load"
+  /** Waiting for a free slot of a loaded model. */
+  | "wait"
+  /** Prompt evaluation. */
+  | "prompt"
+  /** Up to the first output of a stream, if the API does not report the three phases above. */
+  | "firstToken"
+  /** Generation of the output. */
+  | "output"
+  /** Time that cannot be attributed. */
+  | "other";
+
+/** Returns the time that a request spent in each phase, in seconds. Phases that it did not have are absent. */
 export function phasesOf(observation: Observation): Partial<Record<Phase, number>> {
   const { report, durationSeconds, firstOutputSeconds, lastOutputSeconds } = observation;
-  const { totalSeconds, loadSeconds, promptEvalSeconds: prompt = 0, evalSeconds: output } = report;
+  const { totalSeconds, loadSeconds: load = 0, promptEvalSeconds: prompt = 0, evalSeconds: output } = report;
   if (totalSeconds !== undefined) {
-    const load = loadSeconds ?? 0;
-    const rest = Math.max(0, totalSeconds - load - prompt - (output ?? 0));
-    return output === undefined ? { load, prompt, other: rest } : { load, prompt, wait: rest, output };
+    const reported = { load, prompt, ...output !== undefined && { output } };
+    const wait = slotWaitSeconds(observation);
+    if (wait !== undefined) return { ...reported, wait };
+    return { ...reported, other: Math.max(0, totalSeconds - load - prompt - (output ?? 0)) };
   }
   if (output !== undefined) {
     const rest = Math.max(0, durationSeconds - prompt - output);

@@ -7,12 +7,14 @@
 import {
   type Api,
   APIS,
+  generationOf,
   type Observation,
   type OpenRequest,
   type Operation,
   OPERATIONS,
   OUTCOMES,
   PARSE_ERRORS,
+  slotWaitSeconds,
   UPSTREAM_ERRORS,
 } from "../observation.ts";
 import { ModelLabels } from "./model_labels.ts";
@@ -279,28 +281,16 @@ export class Metrics {
     }
     if (loadSeconds !== undefined) this.#load.observe({ model }, loadSeconds);
     if (promptEvalSeconds !== undefined) this.#promptEval.observe({ model }, promptEvalSeconds);
-    if (evalSeconds === undefined) return;
-    this.#eval.observe({ model }, evalSeconds);
-    if (totalSeconds === undefined || loadSeconds === undefined) return;
-    // A prompt that is cached whole takes no time, and what takes no time is left out (section 2.3 of the API).
-    const wait = totalSeconds - loadSeconds - (promptEvalSeconds ?? 0) - evalSeconds;
-    this.#wait.observe({ model }, Math.max(0, wait));
+    if (evalSeconds !== undefined) this.#eval.observe({ model }, evalSeconds);
+    const wait = slotWaitSeconds(observation);
+    if (wait !== undefined) this.#wait.observe({ model }, wait);
   }
 
-  /** Speed of generation, from the server's figures or, for a stream without them, from the times of its output. */
   #recordSpeed(observation: Observation, model: string, api: Api): void {
-    const { report, firstOutputSeconds, lastOutputSeconds } = observation;
-    let tokens = report.outputTokens ?? 0;
-    let seconds = report.evalSeconds;
-    if (seconds === undefined) {
-      if (firstOutputSeconds === undefined || lastOutputSeconds === undefined) return;
-      tokens -= 1;
-      seconds = lastOutputSeconds - firstOutputSeconds;
-    }
-    const speed = tokens / seconds;
-    // Not where there are no tokens, or no time, or so little of it that the quotient is no number.
-    if (!(speed > 0 && speed < Infinity)) return;
-    this.#tokensPerSecond.observe({ model }, speed);
+    const generation = generationOf(observation);
+    if (generation === undefined) return;
+    const { tokens, seconds } = generation;
+    this.#tokensPerSecond.observe({ model }, tokens / seconds);
     this.#perToken.observe({ model, api }, seconds / tokens);
   }
 

@@ -136,7 +136,6 @@ export class Exchange implements Watcher {
       requestedModel: this.#body?.model,
       status: this.#status,
       outcome: this.#outcome(end, answer),
-      streamed: this.#isStreamed,
       durationSeconds: (endedAt - this.#start) / 1000,
       firstOutputSeconds: this.#sinceStart(answer.firstOutputAt),
       lastOutputSeconds: this.#sinceStart(answer.lastOutputAt),

@@ -40,7 +40,6 @@ export function observationOf(
     requestedModel: undefined,
     status: 200,
     outcome: "ok",
-    streamed: true,
     durationSeconds: 2,
     firstOutputSeconds: undefined,
     lastOutputSeconds: undefined,

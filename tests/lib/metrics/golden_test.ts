@@ -40,7 +40,7 @@ const CHAT = {
   evalSeconds: 0.041,
 } as const;
 const TIMES = { durationSeconds: 0.3, firstOutputSeconds: 0.2, lastOutputSeconds: 0.25 };
-const UNMEASURED = { api: undefined, streamed: false } as const;
+const UNMEASURED = { api: undefined } as const;
 
 /** One of each kind, so that every metric has a series. */
 const OBSERVATIONS: Observation[] = [

@@ -189,7 +189,7 @@ const SPEEDS: [string, Partial<Observation>, Partial<Report>, speed: number | un
   ["one token, long ends", { firstOutputSeconds: 1, lastOutputSeconds: 9 }, { outputTokens: 1 }, undefined],
   ["all output at once", { firstOutputSeconds: 1, lastOutputSeconds: 1 }, { outputTokens: 11 }, undefined],
   ["no token count", { firstOutputSeconds: 1, lastOutputSeconds: 3 }, {}, undefined],
-  ["no times, no durations", { streamed: false }, { outputTokens: 11 }, undefined],
+  ["no times, no durations", {}, { outputTokens: 11 }, undefined],
   ["no tokens", {}, { outputTokens: 0, evalSeconds: 4 }, undefined],
   ["no time", {}, { outputTokens: 10, evalSeconds: 0 }, undefined],
 ];
