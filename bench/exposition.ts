@@ -27,7 +27,7 @@ interface Contender {
 
 /** Measures both, alternating. Returns a section of the report. */
 export async function expositionSection(): Promise<string> {
-  const ours = new MetricRegistry();
+  const ours = new MetricRegistry<void>();
   const theirs = new Registry();
   for (let index = 0; index < HISTOGRAMS; index++) {
     const name = `bench_${index}_seconds`;

@@ -9,8 +9,9 @@ import type { Log } from "./log/log.ts";
 import { logObservations } from "./log/log_observations.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import type { Observe, OpenRequest } from "./observation.ts";
-import { Ollama } from "./ollama/ollama.ts";
+import { Ollama } from "./ollama/probes.ts";
 import { declareProcessMetrics } from "./metrics/process_metrics.ts";
+import { declareServerMetrics } from "./metrics/server_metrics.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { createHandlers, type Guard, type Handlers } from "./web/handlers.ts";
 import { createStatus } from "./status/status.ts";
@@ -58,18 +59,12 @@ export function createExporter(options: ExporterOptions): Exporter {
   const openRequests = new Set<OpenRequest>();
   const metrics = new Metrics({ modelLimit: options.modelLimit, openRequests });
   declareProcessMetrics(metrics.registry, options.version);
+  declareServerMetrics(metrics.registry, metrics.models);
   const internalError = (error: unknown): void => {
     metrics.internalError();
     log.error("Internal error", { error: String(error), stack: error instanceof Error ? error.stack : undefined });
   };
-  const ollama = new Ollama({
-    upstream,
-    fetch,
-    client: pooled,
-    timeoutMs: options.probeTimeoutMs,
-    registry: metrics.registry,
-    models: metrics.models,
-  });
+  const ollama = new Ollama({ upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs });
   const { version } = options;
   const status = createStatus({ version, metricsPath, ollama, openRequests, internalError });
   const proxy = createProxy({

@@ -1,5 +1,5 @@
 /**
- * Ollama's names of models.
+ * Ollama's model names.
  *
  * @module
  */
@@ -12,13 +12,14 @@ const PART = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}$/;
 const HOST = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}$/;
 
 /**
- * The canonical short form of a model's name, as `/api/ps` and `/api/tags` show it: without the default host and
- * namespace, with the tag. `llama3.2` is `llama3.2:latest`, `hf.co/u/Repo-GGUF:Q4_K_M` stays (section 8.4 of the API).
+ * Returns the canonical short form of a model name, as `/api/ps` and `/api/tags` report it: with the tag, without the
+ * default host and namespace (docs/ollama-api.md 8.4). `llama3.2` becomes `llama3.2:latest`;
+ * `hf.co/u/Repo-GGUF:Q4_K_M` is canonical already.
  *
- * @returns `undefined` for what is no name of a model.
+ * @returns `undefined` if the name is not valid.
  */
 export function canonicalModelName(name: string): string | undefined {
-  // A last part `local` only says that the cloud is not meant.
+  // The suffix `local` only rules out the cloud model of that name.
   const full = name.trim().replace(/^[a-z]+:\/\//i, "").replace(/:local$/i, "");
   const slash = full.lastIndexOf("/");
   const [model = "", tag = DEFAULT_TAG, source, ...rest] = full.slice(slash + 1).split(":");
@@ -38,7 +39,7 @@ export function canonicalModelName(name: string): string | undefined {
   return `${prefix}${model}:${tag}${suffix}`;
 }
 
-/** Label value of a request whose model is not known. */
+/** Label of requests whose model is not known. */
 export const UNKNOWN_MODEL = "unknown";
-/** Label value of all models beyond the limit. */
+/** Label of all models over the limit. */
 export const OTHER_MODEL = "other";

@@ -6,18 +6,18 @@
 
 import { canonicalModelName, OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
 
-/** The models that may be label values: a capped set that only answers of the server add to. */
+/** A bounded set of model labels, to which only models that the server has confirmed are added. */
 export class ModelLabels {
   readonly #limit: number;
-  /** By lower-case name, since Ollama matches names without regard to case. */
+  /** By lowercase name: Ollama matches names case-insensitively. */
   readonly #labels = new Map<string, string>();
 
-  /** @param limit Distinct names; those that come later share the label `other`. */
+  /** @param limit Maximum number of labels; further models are labeled `other`. */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** The label of a model that the server has confirmed. */
+  /** Returns the label of a model that the server has confirmed, and adds it if there is room. */
   learn(name: string): string {
     const canonical = canonicalModelName(name);
     if (canonical === undefined) return UNKNOWN_MODEL;
@@ -29,7 +29,7 @@ export class ModelLabels {
     return canonical;
   }
 
-  /** The label of a model that a request names: never a new one. */
+  /** Returns the label of a model that a request names; `unknown` if the server has not confirmed it. */
   label(name: string | undefined): string {
     const canonical = name === undefined ? undefined : canonicalModelName(name);
     return canonical === undefined ? UNKNOWN_MODEL : this.#labels.get(canonical.toLowerCase()) ?? UNKNOWN_MODEL;

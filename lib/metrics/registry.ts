@@ -1,5 +1,5 @@
 /**
- * The registry of one exporter and its two text formats. The only file that imports prom-client.
+ * Metric registry with two exposition formats. The only file that imports prom-client.
  *
  * @module
  */
@@ -7,26 +7,27 @@
 import { setImmediate } from "node:timers";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
-export type { Counter, Gauge, Histogram };
-
-/** The formats in which metrics are exposed: Prometheus text 0.0.4, and OpenMetrics 1.0 with exemplars. */
+/** Content types of the exposition formats: Prometheus text 0.0.4, and OpenMetrics 1.0 with exemplars. */
 export const CONTENT_TYPES = {
   text: Registry.PROMETHEUS_CONTENT_TYPE,
   openMetrics: Registry.OPENMETRICS_CONTENT_TYPE,
 } as const;
-/** A format in which metrics are exposed. */
+/** An exposition format. */
 export type Format = keyof typeof CONTENT_TYPES;
 
-/** Least time, in milliseconds, that an exposition is made of in one go. One metric is never parted. */
+/** Time after which rendering yields to the event loop, in milliseconds. A single metric is rendered in one go. */
 const SLICE_MS = 5;
 
 /** A histogram whose observations may carry exemplars. */
 export interface TracedHistogram<Label extends string> {
-  /** @param traceId Label `trace_id` of the exemplar; without it there is none. */
+  /** @param traceId Label `trace_id` of the exemplar. Without it there is no exemplar. */
   observe(labels: Record<Label, string>, value: number, traceId: string | undefined): void;
 }
 
-/** A metric as it was declared. */
+/** Labels and value of one series of a gauge. */
+export type Sample<Label extends string = string> = readonly [labels: Readonly<Record<Label, string>>, value: number];
+
+/** A declared metric. */
 export interface Declaration {
   readonly name: string;
   readonly type: "counter" | "gauge" | "histogram";
@@ -34,25 +35,32 @@ export interface Declaration {
   readonly labels: readonly string[];
 }
 
-/** Declares metrics and exposes them. */
-export class MetricRegistry {
-  // The format is a property of prom-client's registry, and a scrape of one must not change that of another under way.
+/**
+ * Declares metrics and renders them.
+ *
+ * Counters and histograms accumulate. Gauges hold no values: each exposition computes their samples from the `State` it
+ * is given, so that concurrent expositions cannot mix and a series disappears with what it describes.
+ */
+export class MetricRegistry<State> {
+  // The format is a property of prom-client's registry; two registries allow concurrent expositions in both formats.
   readonly #text = new Registry();
   readonly #openMetrics = new Registry<typeof Registry.OPENMETRICS_CONTENT_TYPE>();
   readonly #registers = [this.#text, this.#openMetrics] as Registry[];
-  /** Counters by the name that they were declared with. */
+  /** Counters by declared name. */
   readonly #counters = new Map<string, Counter & { name: string }>();
+  /** By name, how to compute the samples of a gauge. */
+  readonly #gauges = new Map<string, (state: State) => readonly Sample[]>();
 
   constructor() {
     this.#openMetrics.setContentType(CONTENT_TYPES.openMetrics);
   }
 
-  /** Declares a counter; without labels it begins at 0. */
+  /** Declares a counter. Without labels it starts at 0. */
   counter<Label extends string>(name: string, help: string, ...labelNames: Label[]): Counter<Label> {
     return this.#keep(name, new Counter({ name, help, labelNames, registers: this.#registers }));
   }
 
-  /** Declares a counter whose value is read when it is scraped; it must never fall. */
+  /** Declares a counter that is read at each exposition. Its value must never decrease. */
   readCounter(name: string, help: string, read: () => number): void {
     const registers = this.#registers;
     const counter = new Counter({
@@ -70,22 +78,17 @@ export class MetricRegistry {
   /**
    * Declares a gauge.
    *
-   * @param collect Called before each scrape, to set it.
+   * @param samples Computes all series of one exposition. All gauges are computed at once, before any is rendered.
    */
   gauge<Label extends string>(
     name: string,
     help: string,
     labelNames: Label[],
-    collect: (gauge: Gauge<Label>) => void = () => {},
-  ): Gauge<Label> {
-    const gauge: Gauge<Label> = new Gauge({
-      name,
-      help,
-      labelNames,
-      registers: this.#registers,
-      collect: () => collect(gauge),
-    });
-    return gauge;
+    samples: (state: State) => readonly Sample<Label>[],
+  ): void {
+    // Reserves the name and the position in the output.
+    new Gauge({ name, help, labelNames, registers: this.#registers });
+    this.#gauges.set(name, samples);
   }
 
   /** Declares a histogram. */
@@ -98,7 +101,7 @@ export class MetricRegistry {
     return new Histogram({ name, help, buckets, labelNames, registers: this.#registers });
   }
 
-  /** Declares a histogram whose observations may carry the trace that they belong to, as an exemplar. */
+  /** Declares a histogram whose observations may carry a trace ID as an exemplar. */
   tracedHistogram<Label extends string>(
     name: string,
     help: string,
@@ -107,9 +110,9 @@ export class MetricRegistry {
   ): TracedHistogram<Label> {
     const registers = [this.#openMetrics as unknown as Registry];
     const histogram = new Histogram({ name, help, buckets, labelNames, enableExemplars: true, registers });
-    // prom-client makes such a histogram for OpenMetrics only; as text it is written without exemplars.
+    // prom-client allows exemplars in OpenMetrics registries only. The text format renders the histogram without them.
     this.#text.registerMetric(histogram);
-    // prom-client's types ask for the histogram's own labels in an exemplar.
+    // prom-client's types require the histogram's own labels in an exemplar.
     const observe = histogram.observe.bind(histogram) as (observation: unknown) => void;
     return {
       observe(labels, value, traceId): void {
@@ -118,36 +121,42 @@ export class MetricRegistry {
     };
   }
 
-  /** What has been declared, in the order in which it is exposed. */
+  /** All declared metrics, in output order. */
   get declarations(): Declaration[] {
-    // prom-client's types leave out the names of the labels.
+    // prom-client's types lack the label names.
     const metrics = this.#text.getMetricsAsArray() as unknown as (Declaration & { labelNames: string[] })[];
     return metrics.map(({ name, type, help, labelNames }) => ({ name, type, help, labels: labelNames }));
   }
 
   /**
-   * All metrics in a format, as prom-client's `metrics()` has them, but made in slices: the event loop goes on in
-   * between, so that a scrape of many series holds up no token.
+   * Renders all metrics. The output is that of prom-client's `metrics()`, but rendering yields to the event loop every
+   * few milliseconds, so that a scrape of many series does not delay proxied streams.
+   *
+   * @param state Value from which the gauges are computed.
    */
-  async expose(format: Format): Promise<string> {
-    const registry = format === "text" ? this.#text : this.#openMetrics;
+  async expose(format: Format, state: State): Promise<string> {
+    const samples = new Map([...this.#gauges].map(([name, compute]) => [name, compute(state)]));
     const texts: string[] = [];
-    let sliceBegan = performance.now();
-    for (const { name } of this.declarations) {
-      texts.push(await this.#exposeOne(registry, name));
-      if (performance.now() - sliceBegan < SLICE_MS) continue;
+    let sliceStart = performance.now();
+    for (const declaration of this.declarations) {
+      const { name } = declaration;
+      const gauge = samples.get(name);
+      texts.push(await (gauge === undefined ? this.#renderKept(format, name) : renderGauge(declaration, gauge)));
+      if (performance.now() - sliceStart < SLICE_MS) continue;
       await new Promise((resolve) => setImmediate(resolve));
-      sliceBegan = performance.now();
+      sliceStart = performance.now();
     }
     return format === "text" ? `${texts.join("\n\n")}\n` : `${texts.join("\n")}\n# EOF\n`;
   }
 
-  #exposeOne(registry: { getSingleMetricAsString(name: string): Promise<string> }, name: string): Promise<string> {
-    const counter = registry === this.#openMetrics ? this.#counters.get(name) : undefined;
-    // OpenMetrics names a counter without its suffix, and prom-client puts it behind the name of each series. It reads
-    // the name at once, so that nobody else meets the other one.
+  /** Renders a counter or a histogram. */
+  #renderKept(format: Format, name: string): Promise<string> {
+    if (format === "text") return this.#text.getSingleMetricAsString(name);
+    const counter = this.#counters.get(name);
+    // OpenMetrics names a counter without its suffix, and prom-client appends the suffix to each series. It reads the
+    // name synchronously, so no one else sees the changed name.
     if (counter !== undefined) counter.name = name.replace(/_total$/, "");
-    const text = registry.getSingleMetricAsString(name);
+    const text = this.#openMetrics.getSingleMetricAsString(name);
     if (counter !== undefined) counter.name = name;
     return text;
   }
@@ -156,4 +165,14 @@ export class MetricRegistry {
     this.#counters.set(name, counter as Counter & { name: string });
     return counter;
   }
+}
+
+/** Renders the samples of one exposition, in a registry of their own. Both formats render gauges alike. */
+function renderGauge({ name, help, labels }: Declaration, samples: readonly Sample[]): Promise<string> {
+  const registry = new Registry();
+  const gauge = new Gauge({ name, help, labelNames: labels, registers: [registry] });
+  // Without labels prom-client starts at 0.
+  if (labels.length === 0) gauge.remove();
+  for (const [labels, value] of samples) gauge.set(labels, value);
+  return registry.getSingleMetricAsString(name);
 }

@@ -1,5 +1,5 @@
 /**
- * Every metric of the traffic: declared, recorded, and nothing else.
+ * Metrics of proxied requests: their declarations, and how an observation is recorded.
  *
  * @module
  */
@@ -17,214 +17,230 @@ import {
   slotWaitSeconds,
   UPSTREAM_ERRORS,
 } from "../observation.ts";
+import type { ServerState } from "../ollama/state.ts";
 import { ModelLabels } from "./model_labels.ts";
-import { type Gauge, MetricRegistry } from "./registry.ts";
+import { type Format, MetricRegistry, type Sample } from "./registry.ts";
 
-/** Upper bounds in seconds: from a warm, small model to the longest answers. */
+/** Upper bounds in seconds, from a warm, small model to the longest responses. */
 const DURATION_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
-/** Large models from slow disks load for longer than answers take. */
+/** Loading a large model from a slow disk takes longer than any response. */
 const LOAD_BUCKETS = [...DURATION_BUCKETS, 1200, 1800];
-/** Answers that need no model take milliseconds. */
+/** Responses that need no model take milliseconds. */
 const HTTP_BUCKETS = [0.005, 0.01, 0.025, ...DURATION_BUCKETS];
 const FIRST_TOKEN_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120];
 const PER_TOKEN_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 const TOKENS_PER_SECOND_BUCKETS = [1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000];
-/** 1 to 262144 tokens, in powers of two. */
+/** 1 to 262,144 tokens, in powers of two. */
 const TOKEN_BUCKETS = Array.from({ length: 19 }, (_, exponent) => 2 ** exponent);
 
-/** Methods that Ollama's routes know; any other token is a client's own. */
+/** Values of the `method` label. Clients may send any other token, which is counted as `other`. */
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 /** Options of {@linkcode Metrics}. */
 export interface MetricsOptions {
-  /** Distinct values of the `model` label, beside `unknown` and `other`. */
+  /** Maximum number of values of the `model` label, besides `unknown` and `other`. */
   readonly modelLimit: number;
-  /** The measured requests that have not ended. */
+  /** Measured requests in flight. */
   readonly openRequests: ReadonlySet<OpenRequest>;
 }
 
-/** The metrics of one exporter, in a registry of their own. */
+/** The metrics of one exporter. */
 export class Metrics {
-  readonly registry: MetricRegistry = new MetricRegistry();
-  /** The models that may be label values. */
+  readonly registry: MetricRegistry<ServerState> = new MetricRegistry();
   readonly models: ModelLabels;
   readonly #openRequests: ReadonlySet<OpenRequest>;
-  /** Pairs of model and API that had an open request at some scrape: their gauges go back to 0, they do not vanish. */
-  readonly #openedPairs = new Map<string, { model: string; api: Api }>();
+  /** Label sets with a request in flight at an earlier exposition. Their gauges return to 0 and do not disappear. */
+  readonly #inFlightLabels = new Map<string, { model: string; api: Api }>();
 
   readonly #requests = this.registry.counter(
     "ollama_requests_total",
-    "Requests to the inference APIs that have ended.",
+    "Total number of completed inference requests.",
     "model",
   );
   readonly #promptTokens = this.registry.counter(
     "ollama_tokens_processed_total",
-    "Prompt tokens, those served from the prompt cache included.",
+    "Total number of prompt tokens, including those served from the prompt cache.",
     "model",
   );
-  readonly #outputTokens = this.registry.counter("ollama_tokens_generated_total", "Tokens generated.", "model");
+  readonly #outputTokens = this.registry.counter(
+    "ollama_tokens_generated_total",
+    "Total number of generated tokens.",
+    "model",
+  );
   readonly #response = this.registry.tracedHistogram(
     "ollama_response_seconds",
-    "Duration of complete answers: the server's own figure where it reports one, else the time at the exporter.",
+    "Duration of successful inference requests, as reported by Ollama or else as measured by the exporter.",
     DURATION_BUCKETS,
     "model",
   );
   readonly #load = this.registry.histogram(
     "ollama_load_duration_seconds",
-    "Time until a runner was ready: waiting in the queue and loading the model.",
+    "Time until a runner was ready, including queueing and loading the model.",
     LOAD_BUCKETS,
     "model",
   );
   readonly #promptEval = this.registry.histogram(
     "ollama_prompt_eval_duration_seconds",
-    "Time to evaluate the part of the prompt that was not cached.",
+    "Time spent evaluating the uncached part of the prompt.",
     DURATION_BUCKETS,
     "model",
   );
   readonly #eval = this.registry.histogram(
     "ollama_eval_duration_seconds",
-    "Time to generate the output.",
+    "Time spent generating the output.",
     DURATION_BUCKETS,
     "model",
   );
   readonly #tokensPerSecond = this.registry.histogram(
     "ollama_tokens_per_second",
-    "Tokens generated per second of generation, for each request.",
+    "Generated tokens per second of generation time, per request.",
     TOKENS_PER_SECOND_BUCKETS,
     "model",
   );
 
   readonly #outcomes = this.registry.counter(
     "ollama_request_outcomes_total",
-    "Requests to the inference APIs that have ended, by how they ended.",
+    "Total number of completed inference requests by outcome.",
     "model",
     "api",
     "outcome",
   );
   readonly #firstToken = this.registry.tracedHistogram(
     "ollama_time_to_first_token_seconds",
-    "Streamed answers: from the request's arrival to the first output, thinking and tool calls included.",
+    "Time from the arrival of a request to the first output of its stream, including thinking and tool calls.",
     FIRST_TOKEN_BUCKETS,
     "model",
     "api",
   );
   readonly #perToken = this.registry.histogram(
     "ollama_time_per_output_token_seconds",
-    "Time of generation per token of output.",
+    "Generation time per output token.",
     PER_TOKEN_BUCKETS,
     "model",
     "api",
   );
   readonly #wait = this.registry.histogram(
     "ollama_wait_duration_seconds",
-    "Waiting for a free slot of a loaded model: total less load, prompt evaluation and generation.",
+    "Time spent waiting for a free slot of a loaded model: total minus load, prompt evaluation and generation.",
     DURATION_BUCKETS,
     "model",
   );
   readonly #requestPromptTokens = this.registry.histogram(
     "ollama_request_prompt_tokens",
-    "Prompt tokens of a request.",
+    "Number of prompt tokens per request.",
     TOKEN_BUCKETS,
     "model",
   );
   readonly #requestOutputTokens = this.registry.histogram(
     "ollama_request_generated_tokens",
-    "Tokens generated for a request.",
+    "Number of generated tokens per request.",
     TOKEN_BUCKETS,
     "model",
   );
   readonly #cachedTokens = this.registry.counter(
     "ollama_tokens_cached_total",
-    "Prompt tokens served from the prompt cache, where the server reports them.",
+    "Total number of prompt tokens served from the prompt cache, where Ollama reports them.",
     "model",
   );
   readonly #finishReasons = this.registry.counter(
     "ollama_finish_reasons_total",
-    "Answers by the reason for which the model stopped.",
+    "Total number of responses by finish reason.",
     "model",
     "api",
     "reason",
   );
-  readonly #toolCalls = this.registry.counter("ollama_tool_calls_total", "Tool calls in answers.", "model", "api");
+  readonly #toolCalls = this.registry.counter(
+    "ollama_tool_calls_total",
+    "Total number of tool calls in responses.",
+    "model",
+    "api",
+  );
   readonly #usageMissing = this.registry.counter(
     "ollama_usage_missing_total",
-    "Complete answers without the token counts that the API should have given.",
+    "Total number of successful responses that lack the token counts their API provides.",
     "model",
     "api",
   );
 
   readonly #httpRequests = this.registry.counter(
     "ollama_http_requests_total",
-    "Requests proxied, measured or not.",
+    "Total number of proxied HTTP requests.",
     "route",
     "method",
     "code",
   );
   readonly #httpDuration = this.registry.tracedHistogram(
     "ollama_http_request_duration_seconds",
-    "From a proxied request's arrival to the end of its response.",
+    "Duration of proxied HTTP requests, from their arrival to the end of the response.",
     HTTP_BUCKETS,
     "route",
   );
   readonly #requestBytes = this.registry.counter(
     "ollama_http_request_bytes_total",
-    "Bytes of request bodies.",
+    "Total size of proxied request bodies in bytes.",
     "route",
   );
   readonly #responseBytes = this.registry.counter(
     "ollama_http_response_bytes_total",
-    "Bytes of response bodies.",
+    "Total size of proxied response bodies in bytes.",
     "route",
   );
   readonly #transfers = this.registry.counter(
     "ollama_transfers_total",
-    "Pulls, pushes and creations of models that have ended.",
+    "Total number of completed model transfers.",
     "operation",
     "outcome",
   );
   readonly #transferBytes = this.registry.counter(
     "ollama_transfer_bytes_total",
-    "Bytes moved by pulls, pushes and creations, from their progress messages.",
+    "Total number of bytes moved by model transfers, as reported in their progress messages.",
     "operation",
   );
 
   readonly #parseErrors = this.registry.counter(
     "ollama_exporter_parse_errors_total",
-    "Frames of answers that could not be read. Their bytes were passed on all the same.",
+    "Total number of response messages that could not be parsed; they were forwarded unchanged.",
     "api",
     "reason",
   );
   readonly #upstreamErrors = this.registry.counter(
     "ollama_exporter_upstream_errors_total",
-    "Connections to Ollama that failed.",
+    "Total number of failed connections to Ollama.",
     "reason",
   );
   readonly #internalErrors = this.registry.counter(
     "ollama_exporter_internal_errors_total",
-    "Exceptions in the exporter's own code. No request was harmed by them.",
+    "Total number of internal errors; proxied traffic is unaffected.",
   );
 
   constructor(options: MetricsOptions) {
     this.models = new ModelLabels(options.modelLimit);
     this.#openRequests = options.openRequests;
     this.#declareOpenRequests();
-    this.#initialise();
+    this.#initialize();
   }
 
-  /** Records a request that has ended. */
+  /** Records a completed request. */
   observe(observation: Observation): void {
     this.#recordHttp(observation);
     const { api, operation } = observation;
     if (api !== undefined) this.#recordMeasured(observation, api);
     else if (operation !== undefined) this.#recordTransfer(observation, operation);
-    // An API that is not known may count its tokens all the same.
+    // Responses of other routes may report tokens, too.
     else this.#recordTokens(observation, this.#modelOf(observation));
     this.#recordErrors(observation);
   }
 
-  /** Counts an exception in the exporter's own code. */
+  /** Counts an internal error. */
   internalError(): void {
     this.#internalErrors.inc();
+  }
+
+  /** Renders all metrics, with the given state of the server. */
+  expose(format: Format, state: ServerState): Promise<string> {
+    // Requests in flight are labeled with models that the server lists, even if none has completed yet.
+    for (const { name } of [...state.loaded ?? [], ...state.installed ?? []]) this.models.learn(name);
+    return this.registry.expose(format, state);
   }
 
   #recordHttp(observation: Observation): void {
@@ -253,7 +269,7 @@ export class Metrics {
     if (outcome === "ok" && observation.usageExpected && !isCounted) this.#usageMissing.inc({ model, api });
   }
 
-  /** The answer's model; failing that, the request's, as long as no failed request can make a new label of it. */
+  /** Returns the label of the response's model, or else of the request's. Failed requests never add a label. */
   #modelOf({ report, outcome, requestedModel }: Observation): string {
     if (report.model !== undefined) return this.models.learn(report.model);
     if (outcome === "ok" && requestedModel !== undefined) return this.models.learn(requestedModel);
@@ -307,31 +323,35 @@ export class Metrics {
     if (upstreamError !== undefined) this.#upstreamErrors.inc({ reason: upstreamError });
   }
 
-  /** Gauges that are read off the open requests when they are scraped, so that they cannot drift. */
+  /** Declares gauges that are counted from the requests in flight at each exposition, so that they cannot drift. */
   #declareOpenRequests(): void {
-    this.registry.gauge("ollama_requests_in_flight", "Requests that have not ended.", ["model", "api"], (gauge) => {
-      this.#readOpenRequests(gauge, () => true);
-    });
-    const help = "Requests in flight without a first byte of their answer: queue, load, prompt evaluation.";
-    this.registry.gauge("ollama_requests_waiting", help, ["model", "api"], (gauge) => {
-      this.#readOpenRequests(gauge, (open) => open.waiting);
-    });
+    this.registry.gauge(
+      "ollama_requests_in_flight",
+      "Number of inference requests in flight.",
+      ["model", "api"],
+      () => this.#countOpenRequests(() => true),
+    );
+    this.registry.gauge(
+      "ollama_requests_waiting",
+      "Number of inference requests in flight that are waiting for the first byte of their response.",
+      ["model", "api"],
+      () => this.#countOpenRequests(({ waiting }) => waiting),
+    );
   }
 
-  #readOpenRequests(gauge: Gauge<"model" | "api">, counts: (open: OpenRequest) => boolean): void {
-    const labelled = [...this.#openRequests].map((open) => ({
-      labels: { model: this.models.label(open.model), api: open.api },
-      counted: counts(open),
-    }));
-    for (const { labels } of labelled) this.#openedPairs.set(`${labels.api} ${labels.model}`, labels);
-    for (const labels of this.#openedPairs.values()) gauge.set(labels, 0);
-    for (const { labels, counted } of labelled) {
-      if (counted) gauge.inc(labels);
+  #countOpenRequests(isCounted: (open: OpenRequest) => boolean): Sample<"model" | "api">[] {
+    const counts = new Map<string, number>();
+    for (const open of this.#openRequests) {
+      const labels = { model: this.models.label(open.model), api: open.api };
+      const key = `${labels.api} ${labels.model}`;
+      this.#inFlightLabels.set(key, labels);
+      if (isCounted(open)) counts.set(key, (counts.get(key) ?? 0) + 1);
     }
+    return [...this.#inFlightLabels].map(([key, labels]) => [labels, counts.get(key) ?? 0]);
   }
 
-  /** Label sets that are known from the beginning begin at 0, so that `rate()` sees their first increase. */
-  #initialise(): void {
+  /** Initializes the label sets that are known in advance to 0: `rate()` cannot see the increase of a new series. */
+  #initialize(): void {
     for (const reason of UPSTREAM_ERRORS) this.#upstreamErrors.inc({ reason }, 0);
     for (const reason of PARSE_ERRORS) {
       for (const api of [...APIS, ...OPERATIONS, "other"]) this.#parseErrors.inc({ api, reason }, 0);

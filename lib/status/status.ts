@@ -6,7 +6,8 @@
 
 import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
 import type { Observe, OpenRequest } from "../observation.ts";
-import type { LoadedModel, Ollama, ServerState } from "../ollama/ollama.ts";
+import type { Ollama } from "../ollama/probes.ts";
+import type { LoadedModel, ServerState } from "../ollama/state.ts";
 import { Feed } from "./feed.ts";
 import { History, shownModel } from "./history.ts";
 import { createPage } from "./page.ts";
@@ -76,7 +77,15 @@ export interface PresentModel {
   readonly inFlight: number;
   readonly waiting: number;
   /** `undefined` where it is not in memory, or still on its way there. */
-  readonly loaded: Omit<LoadedModel, "name"> | undefined;
+  readonly loaded: PresentMemory | undefined;
+}
+
+/** What is shown of a loaded model. */
+interface PresentMemory extends Omit<LoadedModel, "name" | "runners"> {
+  /** For example `8.2B`. */
+  readonly parameterSize: string;
+  /** For example `Q4_K_M`. */
+  readonly quantization: string;
 }
 
 /** Makes a status page that nobody looks at yet. */
@@ -92,7 +101,7 @@ export function createStatus(options: StatusOptions): Status {
       { event: "requests", version: () => history.requestsVersion, content: () => history.requests },
     ],
     // Not awaited: what an Ollama that hangs says is shown when it has said it.
-    beforeSending: () => void ollama.refreshOlder(REFRESH_MS).catch(internalError),
+    beforeSending: () => void ollama.refreshIfOlder(REFRESH_MS).catch(internalError),
     internalError,
   });
   return {
@@ -119,7 +128,7 @@ function eventsResponse(request: Pick<Request, "method">, feed: Feed): Response 
 }
 
 function presentOf({ ollama, openRequests }: StatusOptions): Present {
-  const state = isRecent(ollama.state) ? ollama.state : undefined;
+  const state = isRecent(ollama.lastState) ? ollama.lastState : undefined;
   const models = presentModels(openRequests, state?.loaded ?? []);
   return {
     at: Date.now(),
@@ -128,8 +137,8 @@ function presentOf({ ollama, openRequests }: StatusOptions): Present {
     ollama: {
       isUp: state && state.version !== undefined,
       version: state?.version,
-      error: state?.error,
-      installedModels: state?.installedModels,
+      error: state?.probes.version.error,
+      installedModels: state?.installed?.length,
       listsLoaded: state?.loaded !== undefined,
     },
     models: listed(models),
@@ -150,9 +159,11 @@ function presentModels(openRequests: Iterable<OpenRequest>, loaded: readonly Loa
     if (waiting) counts.waiting++;
   }
   const models = new Map<string, PresentModel>();
-  for (const { name, ...memory } of loaded) {
+  for (const { name, runners: [details], ...memory } of loaded) {
     const model = shownModel(name);
-    models.set(model.toLowerCase(), { model, inFlight: 0, waiting: 0, loaded: memory });
+    const { parameterSize = "", quantizationLevel: quantization = "" } = details ?? {};
+    const shown = { ...memory, parameterSize, quantization };
+    models.set(model.toLowerCase(), { model, inFlight: 0, waiting: 0, loaded: shown });
   }
   for (const [name, counts] of spelt) {
     const model = name === UNKNOWN_MODEL ? name : shownModel(name);

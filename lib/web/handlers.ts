@@ -7,7 +7,7 @@
 import { messageOf } from "../errors.ts";
 import { type ClientRequest, contentLength, errorResponse, type Handler } from "../http.ts";
 import type { Metrics } from "../metrics/request_metrics.ts";
-import type { Ollama } from "../ollama/ollama.ts";
+import type { Ollama } from "../ollama/probes.ts";
 import { SETTINGS } from "../settings/settings.ts";
 import { EVENTS_PATH, type Status, STATUS_PATH } from "../status/status.ts";
 import { isAllowed } from "./browser_guard.ts";

@@ -8,7 +8,7 @@ import { accepts, acceptsEncodings } from "@std/http/negotiation";
 import type { ClientRequest } from "../http.ts";
 import { CONTENT_TYPES, type Format } from "../metrics/registry.ts";
 import type { Metrics } from "../metrics/request_metrics.ts";
-import type { Ollama } from "../ollama/ollama.ts";
+import type { Ollama } from "../ollama/probes.ts";
 
 /** Subtracted from the scrape timeout, to leave time for everything but the probes, as in blackbox_exporter. */
 const SCRAPE_MARGIN_MS = 500;
@@ -17,9 +17,9 @@ const MIN_PROBE_MS = 100;
 
 /** Probes Ollama and responds with all metrics. */
 export async function serveMetrics(request: ClientRequest, metrics: Metrics, ollama: Ollama): Promise<Response> {
-  await ollama.refresh(probeLimitMs(request.headers));
+  const state = await ollama.fetchState(probeLimitMs(request.headers));
   const format = formatOf(request);
-  return compressed(request, await metrics.registry.expose(format), {
+  return compressed(request, await metrics.expose(format, state), {
     "content-type": CONTENT_TYPES[format],
     "vary": "accept, accept-encoding",
     "x-content-type-options": "nosniff",

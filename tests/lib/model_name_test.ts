@@ -1,8 +1,7 @@
 import { assertEquals } from "@std/assert";
-import { ModelLabels } from "../../lib/metrics/model_labels.ts";
-import { canonicalModelName, OTHER_MODEL, UNKNOWN_MODEL } from "../../lib/model_name.ts";
+import { canonicalModelName } from "../../lib/model_name.ts";
 
-/** Section 8.4 of the API: what `/api/ps` and `/api/tags` would show. `undefined`: no name of a model. */
+/** Names and what `/api/ps` and `/api/tags` call them (docs/ollama-api.md 8.4); `undefined` for invalid names. */
 const NAMES: Record<string, string | undefined> = {
   "llama3.2": "llama3.2:latest",
   "llama3.2:latest": "llama3.2:latest",
@@ -62,56 +61,14 @@ const NAMES: Record<string, string | undefined> = {
   [":".repeat(100_000)]: undefined,
 };
 
-Deno.test("canonicalModelName() gives the short name with the tag, and nothing for what is no name", () => {
+Deno.test("canonicalModelName() returns the short name with the tag, and undefined for an invalid name", () => {
   for (const [name, canonical] of Object.entries(NAMES)) {
     assertEquals(canonicalModelName(name), canonical, JSON.stringify(name.slice(0, 100)));
   }
 });
 
-Deno.test("canonicalModelName() leaves what it has made as it is", () => {
+Deno.test("canonicalModelName() returns a canonical name unchanged", () => {
   for (const canonical of Object.values(NAMES)) {
     if (canonical !== undefined) assertEquals(canonicalModelName(canonical), canonical);
-  }
-});
-
-Deno.test("ModelLabels gives one label for all spellings of a name: the one that came first", () => {
-  const models = new ModelLabels(1);
-  assertEquals(models.learn("Llama3.2"), "Llama3.2:latest");
-  for (const name of ["llama3.2", "LLAMA3.2:LATEST", "registry.ollama.ai/library/llama3.2:latest", " llama3.2 "]) {
-    assertEquals(models.learn(name), "Llama3.2:latest");
-    assertEquals(models.label(name), "Llama3.2:latest");
-  }
-});
-
-Deno.test("ModelLabels gives no label to a name that only requests have brought", () => {
-  const models = new ModelLabels(2);
-  for (let index = 0; index < 60; index++) assertEquals(models.label(`model-${index}`), UNKNOWN_MODEL);
-  assertEquals(models.label(undefined), UNKNOWN_MODEL);
-  assertEquals(models.learn("model-59"), "model-59:latest");
-  assertEquals(models.label("model-59"), "model-59:latest");
-  assertEquals(models.label("model-58"), UNKNOWN_MODEL);
-});
-
-Deno.test("ModelLabels shares one label among the names over its limit, and keeps those it has", () => {
-  const models = new ModelLabels(2);
-  assertEquals(["a", "b", "c", "d"].map((name) => models.learn(name)), ["a:latest", "b:latest", "other", "other"]);
-  assertEquals(["b", "a", "c"].map((name) => models.learn(name)), ["b:latest", "a:latest", "other"]);
-  assertEquals(models.label("a"), "a:latest");
-});
-
-Deno.test("ModelLabels takes what is no name for unknown, and does not count it", () => {
-  const models = new ModelLabels(1);
-  for (const name of ["", "a b", "a\nb", "x".repeat(81)]) {
-    assertEquals(models.learn(name), UNKNOWN_MODEL);
-    assertEquals(models.label(name), UNKNOWN_MODEL);
-  }
-  assertEquals(models.learn("a"), "a:latest");
-});
-
-Deno.test("ModelLabels keeps models that are called as its own labels are apart from them", () => {
-  const models = new ModelLabels(3);
-  for (const name of [UNKNOWN_MODEL, OTHER_MODEL, "constructor"]) {
-    assertEquals(models.label(name), UNKNOWN_MODEL);
-    assertEquals(models.learn(name), `${name}:latest`);
   }
 });

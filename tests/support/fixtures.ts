@@ -7,6 +7,7 @@
 import { setImmediate } from "node:timers";
 import { type FramingKind, framingKind } from "../../lib/reading/framing.ts";
 import { emptyReport, type Observation, type Report } from "../../lib/observation.ts";
+import type { ServerState } from "../../lib/ollama/state.ts";
 import { type Endpoint, endpointOf } from "../../lib/reading/endpoints.ts";
 
 /** The repository. */
@@ -51,6 +52,19 @@ export function observationOf(
     traceId: undefined,
     ...fields,
     report: reportOf(fields.report ?? {}),
+  };
+}
+
+/** A state of the server with these fields and nothing else, and with successful probes. */
+export function stateOf(fields: Partial<ServerState>): ServerState {
+  const probe = { error: undefined, durationSeconds: 0 };
+  return {
+    at: 0,
+    version: undefined,
+    loaded: undefined,
+    installed: undefined,
+    probes: { version: probe, ps: probe, tags: probe },
+    ...fields,
   };
 }
 

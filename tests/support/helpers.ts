@@ -13,6 +13,7 @@ import { createLog } from "../../lib/log/log.ts";
 import type { Metrics } from "../../lib/metrics/request_metrics.ts";
 import { listenNode } from "../../lib/listen/node_listener.ts";
 import type { Observation, OpenRequest } from "../../lib/observation.ts";
+import type { Ollama } from "../../lib/ollama/probes.ts";
 import type { Script } from "../fake_ollama/mod.ts";
 
 /** Timeout for events that must happen. Long, since machines may be busy; a test that passes never waits for it. */
@@ -95,6 +96,7 @@ export class TestExporter implements AsyncDisposable {
   readonly url: string;
   readonly port: number;
   readonly metrics: Metrics;
+  readonly ollama: Ollama;
   readonly listener: Listener;
   /** One for each completed request, in order of completion. */
   readonly observations: Observation[] = [];
@@ -130,6 +132,7 @@ export class TestExporter implements AsyncDisposable {
       ...changed,
     });
     this.metrics = this.#exporter.metrics;
+    this.ollama = this.#exporter.ollama;
     this.openRequests = this.#exporter.openRequests;
     this.listener = listenWith(this.#counted(this.#exporter.handlers.combined));
     this.port = this.listener.address.port;

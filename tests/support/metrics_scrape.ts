@@ -1,37 +1,38 @@
 /**
- * Records observations and reads what is exposed then.
+ * Records observations and parses the exposition.
  *
  * @module
  */
 
 import { Metrics } from "../../lib/metrics/request_metrics.ts";
 import type { Observation, OpenRequest } from "../../lib/observation.ts";
+import { stateOf } from "./fixtures.ts";
 import { Scrape } from "./helpers.ts";
 
-/** What a test changes about the metrics. */
+/** Options of {@linkcode metricsOf}. */
 export interface Options {
   readonly modelLimit?: number;
   readonly openRequests?: Set<OpenRequest>;
 }
 
-/** Metrics that have these observations. */
+/** Metrics that have recorded the observations. */
 export function metricsOf(observations: readonly Observation[], options: Options = {}): Metrics {
   const metrics = new Metrics({ modelLimit: 200, openRequests: new Set(), ...options });
   for (const observation of observations) metrics.observe(observation);
   return metrics;
 }
 
-/** What is exposed now. */
+/** Exposes the metrics, without a state of the server. */
 export async function scrape(metrics: Metrics): Promise<Scrape> {
-  return new Scrape(await metrics.registry.expose("text"));
+  return new Scrape(await metrics.expose("text", stateOf({})));
 }
 
-/** What is exposed after these observations. */
+/** Records the observations and exposes the metrics. */
 export function scrapeOf(observations: readonly Observation[], options?: Options): Promise<Scrape> {
   return scrape(metricsOf(observations, options));
 }
 
-/** Labels of what is said of the model `llama3.2`. */
+/** Labels of the model `llama3.2`. */
 export const LABELS = { model: "llama3.2:latest" };
-/** The same, where the API is a label too and it was a chat. */
+/** Labels of a chat with the model `llama3.2`. */
 export const API_LABELS = { ...LABELS, api: "chat" };

@@ -1,4 +1,4 @@
-/** The whole of what is exposed: `UPDATE_GOLDEN=1 deno task test` writes it anew, and its diff is the review. */
+/** The complete exposition. `UPDATE_GOLDEN=1 deno task test` rewrites the golden file, whose diff is then reviewed. */
 
 import { assert, assertEquals } from "@std/assert";
 import { createExporter, type Exporter } from "../../../lib/exporter.ts";
@@ -9,7 +9,7 @@ import { observationOf, REPOSITORY } from "../../support/fixtures.ts";
 const GOLDEN = new URL("tests/golden/metrics.txt", REPOSITORY);
 const FIXTURES = new URL("tests/fixtures/", REPOSITORY);
 
-/** An exporter in front of an Ollama that says of itself what the fixtures say. */
+/** Creates an exporter whose Ollama responds with the fixtures, by path. */
 function exporterOf(fixtures: Record<string, string>): Exporter {
   return createExporter({
     upstream: new URL("http://ollama.test:11434"),
@@ -42,7 +42,7 @@ const CHAT = {
 const TIMES = { durationSeconds: 0.3, firstOutputSeconds: 0.2, lastOutputSeconds: 0.25 };
 const UNMEASURED = { api: undefined } as const;
 
-/** One of each kind, so that every metric has a series. */
+/** Observations of each kind, so that every metric has a series. */
 const OBSERVATIONS: Observation[] = [
   observationOf({ ...TIMES, requestBytes: 70, responseBytes: 948, usageExpected: true, report: CHAT }),
   observationOf({ ...TIMES, report: { ...CHAT, finishReason: "tool_calls", toolCalls: 2 } }),
@@ -67,16 +67,16 @@ const OBSERVATIONS: Observation[] = [
 ];
 
 async function expose(exporter: Exporter): Promise<string> {
-  await exporter.ollama.refresh();
+  const state = await exporter.ollama.fetchState();
   const openRequests = exporter.openRequests as Set<OpenRequest>;
   openRequests.add({ api: "chat", model: "llama3.2", waiting: true });
   openRequests.add({ api: "chat", model: "missing", waiting: false });
   for (const observation of OBSERVATIONS) exporter.metrics.observe(observation);
   exporter.metrics.internalError();
-  return await exporter.metrics.registry.expose("text");
+  return await exporter.metrics.expose("text", state);
 }
 
-/** Without what differs from run to run. */
+/** The text with varying values masked. */
 function masked(text: string): string {
   return text
     .replace(/^(process_\w+|ollama_exporter_probe_duration_seconds{.*}) .*$/gm, "$1 0")
@@ -85,7 +85,7 @@ function masked(text: string): string {
 
 const ALL = { "/api/version": "version.json", "/api/ps": "ps.json", "/api/tags": "tags.json" };
 
-/** What is exposed in front of an Ollama. */
+/** Returns the exposition of an exporter whose Ollama responds with the fixtures. */
 async function textOf(fixtures: Record<string, string>): Promise<string> {
   const exporter = exporterOf(fixtures);
   try {
@@ -95,13 +95,13 @@ async function textOf(fixtures: Record<string, string>): Promise<string> {
   }
 }
 
-Deno.test("createExporter() exposes what the golden file has", async () => {
+Deno.test("createExporter() exposes the golden file", async () => {
   const text = masked(await textOf(ALL));
   if (Deno.env.get("UPDATE_GOLDEN") === "1") Deno.writeTextFileSync(GOLDEN, text);
   assertEquals(text, Deno.readTextFileSync(GOLDEN));
 });
 
-Deno.test("createExporter() exposes each series once, and every metric with its help and its type", async () => {
+Deno.test("createExporter() exposes each series once, and every metric with its help and type", async () => {
   for (const fixtures of [ALL, { ...ALL, "/api/ps": "ps_duplicate.json", "/api/tags": "tags_0_40.json" }, {}]) {
     const text = await textOf(fixtures);
     const series = text.split("\n").filter((line) => /^\w/.test(line)).map((line) =>
@@ -117,11 +117,10 @@ Deno.test("createExporter() exposes each series once, and every metric with its 
   }
 });
 
-Deno.test("createExporter() leaves nothing of a server that went away but that it is away", async () => {
+Deno.test("createExporter() exposes nothing about an unreachable server except that it is down", async () => {
   const exporter = exporterOf({});
   try {
-    await exporter.ollama.refresh();
-    const text = await exporter.metrics.registry.expose("text");
+    const text = await exporter.metrics.expose("text", await exporter.ollama.fetchState());
     const samples = text.split("\n").filter((line) => /^ollama_(up|version|loaded|installed)/.test(line));
     assertEquals(samples, ["ollama_up 0"]);
   } finally {
@@ -129,11 +128,11 @@ Deno.test("createExporter() leaves nothing of a server that went away but that i
   }
 });
 
-/** `promtool` of Debian's package `prometheus`, with the arguments that check metrics on standard input. */
+/** Checks metrics on standard input. `promtool` is part of Debian's package `prometheus`. */
 const PROMTOOL = ["promtool", "check", "metrics"] as const;
 
-/** Why promtool cannot be used, if it cannot. In CI it has to be there. */
-function whyNoPromtool(): string | undefined {
+/** Returns why promtool is not available, if so. In CI it must be. */
+function promtoolProblem(): string | undefined {
   try {
     new Deno.Command(PROMTOOL[0], { args: ["--version"], stdout: "null", stderr: "null" }).outputSync();
     return undefined;
@@ -153,14 +152,14 @@ async function promtool(text: string): Promise<{ code: number; findings: string 
   return { code, findings: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
 }
 
-Deno.test("createExporter() exposes metrics with which promtool finds no fault", async () => {
-  const reason = whyNoPromtool();
+Deno.test("createExporter() exposes metrics that pass `promtool check metrics`", async () => {
+  const reason = promtoolProblem();
   if (reason !== undefined) {
-    Deno.stderr.writeSync(new TextEncoder().encode(`Not tested: ${reason}\n`));
+    Deno.stderr.writeSync(new TextEncoder().encode(`Skipped: ${reason}\n`));
     return;
   }
   const faulty = await promtool("# TYPE wrong_name_count counter\nwrong_name_count 1\n");
-  assert(faulty.code !== 0 && faulty.findings !== "", "promtool finds what is faulty");
+  assert(faulty.code !== 0 && faulty.findings !== "", "promtool reports problems");
   for (const fixtures of [ALL, {}]) {
     assertEquals(await promtool(await textOf(fixtures)), { code: 0, findings: "" });
   }

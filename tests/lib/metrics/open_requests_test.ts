@@ -1,13 +1,13 @@
-/** The gauges of open requests, and what odd figures must not do. */
+/** Gauges of requests in flight, and expositions after unusual figures. */
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { type OpenRequest, OUTCOMES } from "../../../lib/observation.ts";
 import { endpointOf } from "../../../lib/reading/endpoints.ts";
 import { answerOf, dialectOf } from "../../support/dialect_reading.ts";
-import { observationOf, random } from "../../support/fixtures.ts";
+import { observationOf, random, stateOf } from "../../support/fixtures.ts";
 import { API_LABELS, LABELS, metricsOf, scrape, scrapeOf } from "../../support/metrics_scrape.ts";
 
-Deno.test("Metrics reads the open requests when it is scraped, and its gauges go back to 0", async () => {
+Deno.test("Metrics.expose() counts the requests in flight, and their gauges return to 0", async () => {
   const openRequests = new Set<OpenRequest>();
   const metrics = metricsOf([observationOf({ report: { model: "llama3.2" } })], { openRequests });
   const values = async (labels: Record<string, string>): Promise<(number | undefined)[]> => {
@@ -31,7 +31,21 @@ Deno.test("Metrics reads the open requests when it is scraped, and its gauges go
   assertEquals(await values({ model: "unknown", api: "chat" }), [0, 0]);
 });
 
-Deno.test("Metrics shows an open request under its model as soon as that is known", async () => {
+Deno.test("Metrics.expose() labels a request in flight with a model that the server lists", async () => {
+  const openRequests = new Set<OpenRequest>([
+    { api: "chat", model: "loaded", waiting: true },
+    { api: "chat", model: "missing", waiting: true },
+  ]);
+  const metrics = metricsOf([], { openRequests });
+  const installed = [{ name: "loaded", sizeBytes: undefined }];
+  const text = await metrics.expose("text", stateOf({ installed }));
+  assertEquals(text.match(/^ollama_requests_in_flight.*$/gm), [
+    'ollama_requests_in_flight{model="loaded:latest",api="chat"} 1',
+    'ollama_requests_in_flight{model="unknown",api="chat"} 1',
+  ]);
+});
+
+Deno.test("Metrics.expose() labels a request in flight with its model as soon as it is known", async () => {
   const open: { -readonly [Key in keyof OpenRequest]: OpenRequest[Key] } = {
     api: "chat",
     model: undefined,
@@ -45,7 +59,7 @@ Deno.test("Metrics shows an open request under its model as soon as that is know
   assertEquals(later.value("ollama_requests_waiting", LABELS), 1);
 });
 
-Deno.test("Metrics never exposes NaN, infinity or a negative number, whatever an upstream says", async () => {
+Deno.test("Metrics.expose() never renders NaN, infinity or a negative number, whatever the upstream reports", async () => {
   const next = random(7);
   const numbers = [0, -0, 1, 26, 1e-300, 5e-324, 1.5, 2 ** 53 - 1, 2 ** 53, 1e308, -1, -1e308, "7", null, {}, []];
   const pick = <T>(values: readonly T[]): T => values[Math.floor(next() * values.length)] as T;
@@ -82,7 +96,7 @@ Deno.test("Metrics never exposes NaN, infinity or a negative number, whatever an
   assert(samples > 300);
 });
 
-Deno.test("Metrics exposes histograms whose buckets add up", async () => {
+Deno.test("Metrics.expose() renders cumulative histogram buckets", async () => {
   const observations = [0.01, 0.3, 5, 50, 5000].map((seconds) =>
     observationOf({ durationSeconds: seconds, report: { model: "llama3.2" } })
   );

@@ -1,16 +1,16 @@
-/** What the exporter says of its own process. */
+/** Metrics of the exporter's own process. */
 
 import { assert, assertEquals } from "@std/assert";
 import { declareProcessMetrics } from "../../../lib/metrics/process_metrics.ts";
 import { MetricRegistry } from "../../../lib/metrics/registry.ts";
 import { Scrape } from "../../support/helpers.ts";
 
-async function scrape(registry: MetricRegistry): Promise<Scrape> {
+async function scrape(registry: MetricRegistry<void>): Promise<Scrape> {
   return new Scrape(await registry.expose("text"));
 }
 
-Deno.test("declareProcessMetrics() tells what the exporter is built of", async () => {
-  const registry = new MetricRegistry();
+Deno.test("declareProcessMetrics() exposes the versions and the platform of the build", async () => {
+  const registry = new MetricRegistry<void>();
   declareProcessMetrics(registry, "1.2.3");
   const { deno, v8 } = Deno.version;
   const { os, arch } = Deno.build;
@@ -18,8 +18,8 @@ Deno.test("declareProcessMetrics() tells what the exporter is built of", async (
   assertEquals((await scrape(registry)).value("ollama_exporter_build_info", labels), 1);
 });
 
-Deno.test("declareProcessMetrics() has the standard metrics of the process, in their units", async () => {
-  const registry = new MetricRegistry();
+Deno.test("declareProcessMetrics() exposes the standard process metrics in their base units", async () => {
+  const registry = new MetricRegistry<void>();
   declareProcessMetrics(registry, "1.2.3");
   const first = await scrape(registry);
   const startedAt = first.value("process_start_time_seconds") ?? NaN;
@@ -30,11 +30,11 @@ Deno.test("declareProcessMetrics() has the standard metrics of the process, in t
   const start = performance.now();
   while (performance.now() < start + 50) Math.sqrt(start);
   const after = (await scrape(registry)).value("process_cpu_seconds_total") ?? NaN;
-  // Not more than the cores of the machine could have worked in the meantime.
-  const most = (performance.now() - start + 1000) / 1000 * navigator.hardwareConcurrency;
+  // At most what all cores could have spent since the first scrape.
+  const limit = (performance.now() - start + 1000) / 1000 * navigator.hardwareConcurrency;
   assert(
-    before > 0 && after > before && after - before < most,
-    `${before} s, then ${after} s, at most ${most} s later`,
+    before > 0 && after > before && after - before < limit,
+    `${before} s, then ${after} s, at most ${limit} s later`,
   );
   assertEquals((await scrape(registry)).value("process_start_time_seconds"), startedAt);
 });

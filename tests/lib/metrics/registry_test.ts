@@ -1,18 +1,19 @@
-/** Metrics as they are declared, set and exposed, in both formats. */
+/** Declarations and expositions of all types of metrics, in both formats. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Declaration, MetricRegistry } from "../../../lib/metrics/registry.ts";
 import { faultsOf } from "../../support/exposition.ts";
+import { TestClock } from "../../support/test_clock.ts";
 
 const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/** The lines about a metric, without the times of exemplars. */
+/** Returns the lines of a metric, without the timestamps of exemplars. */
 function linesOf(text: string, name: string): string[] {
   return text.split("\n").filter((line) => line.includes(name)).map((line) => line.replace(/( # {.*} \S+) \S+$/, "$1"));
 }
 
-Deno.test("MetricRegistry exposes a counter under its name in both formats, again and again", async () => {
-  const registry = new MetricRegistry();
+Deno.test("MetricRegistry.counter() keeps its name in both formats, repeatedly and concurrently", async () => {
+  const registry = new MetricRegistry<void>();
   registry.counter("a_total", "Things.").inc(2);
   registry.counter("b_total", "Others.", "kind").inc({ kind: 'x"\\\n' }, 0);
   const text = ["# HELP a_total Things.", "# TYPE a_total counter", "a_total 2"];
@@ -32,8 +33,8 @@ Deno.test("MetricRegistry exposes a counter under its name in both formats, agai
   assertEquals(both.map((exposition) => linesOf(exposition, "a_total").length), [1, 3, 1]);
 });
 
-Deno.test("MetricRegistry.readCounter() reads at each scrape, in either format", async () => {
-  const registry = new MetricRegistry();
+Deno.test("MetricRegistry.readCounter() reads the value at each exposition, in either format", async () => {
+  const registry = new MetricRegistry<void>();
   let reads = 0;
   registry.readCounter("read_total", "Reads.", () => 10 * ++reads);
   assertEquals(linesOf(await registry.expose("text"), "read_total").at(-1), "read_total 10");
@@ -41,27 +42,37 @@ Deno.test("MetricRegistry.readCounter() reads at each scrape, in either format",
   assertEquals(linesOf(await registry.expose("text"), "read_total").at(-1), "read_total 30");
 });
 
-Deno.test("MetricRegistry.gauge() sets a gauge before each scrape, or exposes what was set", async () => {
-  const registry = new MetricRegistry();
-  let now = 1;
-  registry.gauge("now", "Now.", ["part"], (gauge) => {
-    gauge.reset();
-    gauge.set({ part: `p${now}` }, now);
-  });
-  const kept = registry.gauge("kept", "Kept.", []);
-  assertEquals(linesOf(await registry.expose("text"), "kept").at(-1), "kept 0");
-  kept.set(-1.5);
-  for (now of [1, 2]) {
-    const text = await registry.expose("text");
-    assertEquals(linesOf(text, "now{"), [`now{part="p${now}"} ${now}`]);
-    assertEquals(linesOf(text, "kept").at(-1), "kept -1.5");
+Deno.test("MetricRegistry.gauge() computes its samples from the state of each exposition", async () => {
+  const registry = new MetricRegistry<number>();
+  registry.gauge("now", "Now.", ["part"], (now) => [[{ part: `p${now}` }, now]]);
+  registry.gauge("plain", "Plain.", [], (now) => now === 0 ? [] : [[{}, -now / 2]]);
+  for (const now of [1, 2]) {
+    for (const format of ["text", "openMetrics"] as const) {
+      const text = await registry.expose(format, now);
+      assertEquals(linesOf(text, "now{"), [`now{part="p${now}"} ${now}`]);
+      assertEquals(linesOf(text, "plain").at(-1), `plain ${-now / 2}`);
+      assertEquals(faultsOf(text.replace(/-/g, "")), []);
+    }
   }
-  kept.remove();
-  assertEquals(linesOf(await registry.expose("text"), "kept").at(-1), "# TYPE kept gauge");
+  assertEquals(linesOf(await registry.expose("text", 0), "plain").at(-1), "# TYPE plain gauge");
 });
 
-Deno.test("MetricRegistry.tracedHistogram() has exemplars in OpenMetrics, and only for what has a trace", async () => {
-  const registry = new MetricRegistry();
+Deno.test("MetricRegistry.expose() computes all gauges at one moment", async () => {
+  // Every metric takes a slice of its own.
+  using _clock = new TestClock({ stepMs: 1000 });
+  const registry = new MetricRegistry<void>();
+  let moment = 0;
+  registry.gauge("a", "First.", [], () => [[{}, moment]]);
+  registry.counter("b_total", "Between.");
+  registry.gauge("c", "Last.", [], () => [[{}, moment]]);
+  const exposition = registry.expose("text");
+  moment = 1;
+  const text = await exposition;
+  assertEquals([linesOf(text, "a ").at(-1), linesOf(text, "c ").at(-1)], ["a 0", "c 0"]);
+});
+
+Deno.test("MetricRegistry.tracedHistogram() has exemplars in OpenMetrics, and only for observations with a trace ID", async () => {
+  const registry = new MetricRegistry<void>();
   const traced = registry.tracedHistogram("t_seconds", "Times.", [1, 2], "route");
   traced.observe({ route: "a" }, 0.5, undefined);
   traced.observe({ route: "a" }, 1.5, TRACE_ID);
@@ -85,13 +96,13 @@ Deno.test("MetricRegistry.tracedHistogram() has exemplars in OpenMetrics, and on
   assertEquals(linesOf(await registry.expose("text"), "t_seconds"), lines("", ""));
 });
 
-Deno.test("MetricRegistry.declarations lists what was declared, in its order", async () => {
-  const registry = new MetricRegistry();
+Deno.test("MetricRegistry.declarations lists all metrics in the order of their declaration", async () => {
+  const registry = new MetricRegistry<void>();
   assertEquals(registry.declarations, []);
   registry.tracedHistogram("d_seconds", "Times.", [1], "route");
   registry.counter("a_total", "Things.", "model", "api");
   registry.readCounter("read_total", "Reads.", () => 1);
-  registry.gauge("g", "Gauge.", []);
+  registry.gauge("g", "Gauge.", [], () => []);
   registry.histogram("h_tokens", "Tokens.", [1], "model");
   const expected: Declaration[] = [
     { name: "d_seconds", type: "histogram", help: "Times.", labels: ["route"] },
@@ -105,16 +116,16 @@ Deno.test("MetricRegistry.declarations lists what was declared, in its order", a
   assertEquals(registry.declarations, expected);
 });
 
-Deno.test("MetricRegistry refuses a name twice, and shares nothing with another registry", async () => {
-  const [one, two] = [new MetricRegistry(), new MetricRegistry()];
+Deno.test("MetricRegistry rejects a duplicate name, and shares nothing with other registries", async () => {
+  const [one, two] = [new MetricRegistry<void>(), new MetricRegistry<void>()];
   one.counter("a_total", "Things.").inc(5);
   two.counter("a_total", "Things.");
-  assertThrows(() => one.gauge("a_total", "Again.", []), Error, "a_total");
+  assertThrows(() => one.gauge("a_total", "Again.", [], () => []), Error, "a_total");
   assertEquals(linesOf(await two.expose("text"), "a_total").at(-1), "a_total 0");
 });
 
-Deno.test("MetricRegistry.expose() lets the event loop go on while it exposes many series", async () => {
-  const registry = new MetricRegistry();
+Deno.test("MetricRegistry.expose() yields to the event loop while it renders many series", async () => {
+  const registry = new MetricRegistry<void>();
   for (let index = 0; index < 40; index++) {
     const histogram = registry.histogram(`h${index}`, "Many.", [1, 2, 3, 4, 5, 6, 7, 8, 9], "model");
     for (let model = 0; model < 200; model++) histogram.observe({ model: `m${model}` }, model);

@@ -12,7 +12,7 @@ import {
 import { observationOf } from "../../support/fixtures.ts";
 import { API_LABELS, LABELS, metricsOf, scrape, scrapeOf } from "../../support/metrics_scrape.ts";
 
-/** A chat whose answer has all figures. */
+/** The report of a chat, with all figures. */
 const REPORT = {
   model: "llama3.2",
   finishReason: "stop",
@@ -24,7 +24,7 @@ const REPORT = {
   evalSeconds: 2,
 } as const satisfies Partial<Report>;
 
-/** What must stand in the metrics after one such chat, and nothing else of its model. */
+/** All samples of the model after one such chat. */
 const CHAT_METRICS: [name: string, labels: Record<string, string>, value: number][] = [
   ["ollama_requests_total", LABELS, 1],
   ["ollama_tokens_processed_total", LABELS, 26],
@@ -43,22 +43,22 @@ const CHAT_METRICS: [name: string, labels: Record<string, string>, value: number
   ["ollama_finish_reasons_total", { ...API_LABELS, reason: "stop" }, 1],
 ];
 
-Deno.test("Metrics records the figures of an answer, each once and under its own name", async () => {
+Deno.test("Metrics.observe() records each figure of a response once, under its own name", async () => {
   const scrape = await scrapeOf([observationOf({ report: REPORT })]);
   for (const [name, labels, value] of CHAT_METRICS) assertEquals(scrape.value(name, labels), value, name);
   const names = scrape.text.matchAll(/^(\w+){.*model="llama3.2:latest"/gm);
   const metrics = new Set([...names].map(([, name = ""]) => name.replace(/_(bucket|sum|count)$/, "")));
   const expected = new Set(CHAT_METRICS.map(([name]) => name.replace(/_(sum|count)$/, "")));
-  assertEquals(metrics, expected, "nothing else is said of the model");
+  assertEquals(metrics, expected, "there are no others of the model");
 });
 
-Deno.test("Metrics has no series of a model for figures that the answer does not have", async () => {
+Deno.test("Metrics.observe() adds no series for figures that the response lacks", async () => {
   const scrape = await scrapeOf([observationOf({ report: { model: "llama3.2" }, outcome: "incomplete" })]);
   const names = [...scrape.text.matchAll(/^(\w+){.*model="llama3.2:latest"/gm)].map(([, name]) => name);
   assertEquals(names, ["ollama_requests_total", "ollama_request_outcomes_total"]);
 });
 
-Deno.test("Metrics keeps the original exporter's names, types and its single label", async () => {
+Deno.test("Metrics keeps the names, types and the single label of the original exporter", async () => {
   const { text } = await scrapeOf([observationOf({ report: REPORT })]);
   const counters = ["requests_total", "tokens_processed_total", "tokens_generated_total"];
   const histograms = [
@@ -90,7 +90,7 @@ Deno.test("Metrics has buckets beyond ten seconds and a hundred tokens per secon
   assertEquals(scrape.value("ollama_tokens_per_second_bucket", { ...LABELS, le: "1000" }), 2);
 });
 
-Deno.test("Metrics counts a request once under its outcome, and times those that are ok", async () => {
+Deno.test("Metrics.observe() counts a request once by outcome, and records the duration of successful ones", async () => {
   for (const outcome of OUTCOMES) {
     const scrape = await scrapeOf([observationOf({ outcome, durationSeconds: 7, report: { model: "llama3.2" } })]);
     assertEquals(scrape.value("ollama_requests_total", LABELS), 1, outcome);
@@ -102,33 +102,38 @@ Deno.test("Metrics counts a request once under its outcome, and times those that
   }
 });
 
-Deno.test("Metrics counts the tokens of answers that are not ok too", async () => {
+Deno.test("Metrics.observe() counts the tokens of unsuccessful responses", async () => {
   const scrape = await scrapeOf([observationOf({ outcome: "client_closed", report: REPORT })]);
   assertEquals(scrape.value("ollama_tokens_generated_total", LABELS), 5);
   assertEquals(scrape.value("ollama_eval_duration_seconds_count", LABELS), 1);
 });
 
-/** What a request and its answer named, how it ended, and the label that it gets where `known` was learnt before. */
+/** The request, the model in its response, and the resulting label if only `known` was confirmed before. */
 const MODEL_LABELS: [string, Partial<Observation>, answered: string | undefined, label: string][] = [
-  ["the answer names it", {}, "llama3.2", "llama3.2:latest"],
-  ["the answer and the request differ", { requestedModel: "known" }, "llama3.2", "llama3.2:latest"],
+  ["the response names it", {}, "llama3.2", "llama3.2:latest"],
+  ["the response and the request differ", { requestedModel: "known" }, "llama3.2", "llama3.2:latest"],
   ["a stream that failed", { outcome: "stream_error" }, "llama3.2", "llama3.2:latest"],
-  ["only the request names it, and all went well", { requestedModel: "new" }, undefined, "new:latest"],
+  ["only a successful request names it", { requestedModel: "new" }, undefined, "new:latest"],
   ["only a failed request names it", { requestedModel: "new", outcome: "client_error" }, undefined, "unknown"],
-  ["a client that left names it", { requestedModel: "new", outcome: "client_closed" }, undefined, "unknown"],
   [
-    "a failed request names one that is known",
+    "a request whose client disconnected names it",
+    { requestedModel: "new", outcome: "client_closed" },
+    undefined,
+    "unknown",
+  ],
+  [
+    "a failed request names a confirmed one",
     { requestedModel: "KNOWN", outcome: "client_error" },
     undefined,
     "known:latest",
   ],
   ["an unreachable upstream", { requestedModel: "known", outcome: "upstream_unreachable" }, undefined, "known:latest"],
-  ["nobody names it", {}, undefined, "unknown"],
-  ["the request names nonsense", { requestedModel: "a\nb{}" }, undefined, "unknown"],
-  ["the answer names nonsense", { requestedModel: "known" }, 'a" b', "unknown"],
+  ["neither names it", {}, undefined, "unknown"],
+  ["the request's name is not valid", { requestedModel: "a\nb{}" }, undefined, "unknown"],
+  ["the response's name is not valid", { requestedModel: "known" }, 'a" b', "unknown"],
 ];
 
-Deno.test("Metrics takes the model's label from what Ollama confirmed", async () => {
+Deno.test("Metrics.observe() labels requests with models that Ollama has confirmed", async () => {
   for (const [what, fields, model, label] of MODEL_LABELS) {
     const learnt = observationOf({ report: { model: "known" } });
     const scrape = await scrapeOf([learnt, observationOf({ ...fields, report: { model } })]);
@@ -138,7 +143,7 @@ Deno.test("Metrics takes the model's label from what Ollama confirmed", async ()
   }
 });
 
-Deno.test("Metrics makes no label of 60 models that do not exist", async () => {
+Deno.test("Metrics.observe() adds no labels for 60 models that do not exist", async () => {
   const observations = Array.from(
     { length: 60 },
     (_, index) => observationOf({ requestedModel: `missing-${index}`, status: 404, outcome: "client_error" }),
@@ -148,7 +153,7 @@ Deno.test("Metrics makes no label of 60 models that do not exist", async () => {
   assertEquals(scrape.value("ollama_requests_total", { model: "unknown" }), 60);
 });
 
-Deno.test("Metrics gives all models over the limit one label", async () => {
+Deno.test("Metrics.observe() labels all models over the limit as `other`", async () => {
   const observations = Array.from({ length: 20 }, (_, index) => observationOf({ report: { model: `m${index}` } }));
   const scrape = await scrapeOf([...observations, ...observations], { modelLimit: 3 });
   assertEquals(scrape.labelValues("model"), ["m0:latest", "m1:latest", "m2:latest", "other"]);
@@ -156,25 +161,25 @@ Deno.test("Metrics gives all models over the limit one label", async () => {
   assertEquals(scrape.value("ollama_requests_total", { model: "m0:latest" }), 2);
 });
 
-/** Durations of an answer, and the wait that is left of them. */
+/** Reported durations, and the resulting wait. */
 const WAITS: [string, Partial<Report>, wait: number | undefined][] = [
   ["all durations", { totalSeconds: 10, loadSeconds: 1, promptEvalSeconds: 2, evalSeconds: 3 }, 4],
   ["nothing left", { totalSeconds: 6, loadSeconds: 1, promptEvalSeconds: 2, evalSeconds: 3 }, 0],
   ["parts longer than the whole", { totalSeconds: 1, loadSeconds: 1, promptEvalSeconds: 2, evalSeconds: 3 }, 0],
-  ["a prompt that was cached whole", { totalSeconds: 10, loadSeconds: 1, evalSeconds: 3 }, 6],
-  ["no load", { totalSeconds: 10, promptEvalSeconds: 2, evalSeconds: 3 }, undefined],
+  ["a fully cached prompt", { totalSeconds: 10, loadSeconds: 1, evalSeconds: 3 }, 6],
+  ["no load, as of a remote model", { totalSeconds: 10, promptEvalSeconds: 2, evalSeconds: 3 }, undefined],
   ["no total", { loadSeconds: 1, promptEvalSeconds: 2, evalSeconds: 3 }, undefined],
   ["an embedding", { totalSeconds: 10, loadSeconds: 1 }, undefined],
 ];
 
-Deno.test("Metrics takes for waiting what the other durations leave of the total, at least 0", async () => {
+Deno.test("Metrics.observe() records the slot wait, which is what the other durations leave of the total", async () => {
   for (const [what, report, wait] of WAITS) {
     const scrape = await scrapeOf([observationOf({ report: { model: "llama3.2", ...report } })]);
     assertEquals(scrape.value("ollama_wait_duration_seconds_sum", LABELS), wait, what);
   }
 });
 
-/** What is known of an answer, and its speed in tokens per second. */
+/** Observations, and the resulting speed in tokens per second. */
 const SPEEDS: [string, Partial<Observation>, Partial<Report>, speed: number | undefined][] = [
   ["durations", {}, { outputTokens: 10, evalSeconds: 4 }, 2.5],
   ["durations and times", { firstOutputSeconds: 1, lastOutputSeconds: 2 }, { outputTokens: 10, evalSeconds: 4 }, 2.5],
@@ -194,7 +199,7 @@ const SPEEDS: [string, Partial<Observation>, Partial<Report>, speed: number | un
   ["no time", {}, { outputTokens: 10, evalSeconds: 0 }, undefined],
 ];
 
-Deno.test("Metrics takes the speed from the server's figures, or from the times of a stream's output", async () => {
+Deno.test("Metrics.observe() records the speed that the server reports, or that of a stream's output", async () => {
   for (const [what, fields, report, speed] of SPEEDS) {
     const scrape = await scrapeOf([observationOf({ ...fields, report: { model: "llama3.2", ...report } })]);
     assertEquals(scrape.value("ollama_tokens_per_second_sum", LABELS), speed, what);
@@ -203,7 +208,7 @@ Deno.test("Metrics takes the speed from the server's figures, or from the times 
   }
 });
 
-Deno.test("Metrics gives a speed that is no number to nobody", async () => {
+Deno.test("Metrics.observe() records no infinite speed", async () => {
   const report = { ...REPORT, outputTokens: 2 ** 52, evalSeconds: 1e-309 };
   const scrape = await scrapeOf([observationOf({ report })]);
   assertEquals(scrape.value("ollama_requests_total", LABELS), 1);
@@ -211,14 +216,14 @@ Deno.test("Metrics gives a speed that is no number to nobody", async () => {
   assertEquals(scrape.value("ollama_http_requests_total"), 1);
 });
 
-Deno.test("Metrics records the time to the first token where there is one", async () => {
+Deno.test("Metrics.observe() records the time to first token of streams", async () => {
   const first = await scrapeOf([observationOf({ firstOutputSeconds: 0.25, report: { model: "llama3.2" } })]);
   assertEquals(first.value("ollama_time_to_first_token_seconds_sum", API_LABELS), 0.25);
   const none = await scrapeOf([observationOf({ report: { model: "llama3.2" } })]);
   assertEquals(none.value("ollama_time_to_first_token_seconds_count"), undefined);
 });
 
-/** When usage counts as missing. */
+/** Responses, and whether their usage counts as missing. */
 const USAGE: [string, Partial<Observation>, Partial<Report>, missing: number | undefined][] = [
   ["nothing", { usageExpected: true }, {}, 1],
   ["prompt tokens only", { usageExpected: true }, { promptTokens: 0 }, undefined],
@@ -228,14 +233,14 @@ const USAGE: [string, Partial<Observation>, Partial<Report>, missing: number | u
   ["cached tokens only", { usageExpected: true }, { cachedTokens: 3 }, 1],
 ];
 
-Deno.test("Metrics counts complete answers without the token counts that were expected", async () => {
+Deno.test("Metrics.observe() counts successful responses that lack expected token counts", async () => {
   for (const [what, fields, report, missing] of USAGE) {
     const scrape = await scrapeOf([observationOf({ ...fields, report: { model: "llama3.2", ...report } })]);
     assertEquals(scrape.value("ollama_usage_missing_total", API_LABELS), missing, what);
   }
 });
 
-Deno.test("Metrics tells absent figures from those that are 0", async () => {
+Deno.test("Metrics.observe() distinguishes absent figures from 0", async () => {
   const zero = { model: "llama3.2", promptTokens: 0, cachedTokens: 0, outputTokens: 0, toolCalls: 0, loadSeconds: 0 };
   const [absent, present] = [
     await scrapeOf([observationOf({ report: { model: "llama3.2" } })]),
@@ -253,7 +258,7 @@ Deno.test("Metrics tells absent figures from those that are 0", async () => {
   for (const name of names) assertEquals([absent.value(name), present.value(name)], [undefined, 0], name);
 });
 
-Deno.test("Metrics counts finish reasons and tool calls by model and API", async () => {
+Deno.test("Metrics.observe() counts finish reasons and tool calls by model and API", async () => {
   const observations = FINISH_REASONS.map((finishReason) =>
     observationOf({ api: "openai_chat", report: { model: "llama3.2", finishReason, toolCalls: 2 } })
   );
@@ -265,7 +270,7 @@ Deno.test("Metrics counts finish reasons and tool calls by model and API", async
   assertEquals(scrape.value("ollama_tool_calls_total", labels), 2 * FINISH_REASONS.length);
 });
 
-Deno.test("Metrics counts everything proxied by route, method and status, and its bytes", async () => {
+Deno.test("Metrics.observe() counts all requests by route, method and status, and their bytes", async () => {
   const fields = { api: undefined, route: "/api/tags", method: "GET", status: 200, durationSeconds: 0.5 };
   const scrape = await scrapeOf([
     observationOf({ ...fields, requestBytes: 3, responseBytes: 40 }),
@@ -279,11 +284,11 @@ Deno.test("Metrics counts everything proxied by route, method and status, and it
   assertEquals(scrape.value("ollama_http_request_duration_seconds_sum", route), 2);
   assertEquals(scrape.value("ollama_http_request_bytes_total", route), 7);
   assertEquals(scrape.value("ollama_http_response_bytes_total", route), 42);
-  assertEquals(scrape.value("ollama_requests_total"), undefined, "what is not measured is no request to a model");
+  assertEquals(scrape.value("ollama_requests_total"), undefined, "requests that are not measured do not count");
   assertEquals(scrape.labelValues("model"), []);
 });
 
-Deno.test("Metrics records transfers by operation and outcome, and their bytes", async () => {
+Deno.test("Metrics.observe() counts transfers by operation and outcome, and their bytes", async () => {
   const fields = { api: undefined, route: "/api/pull", operation: "pull" } as const;
   const scrape = await scrapeOf([
     observationOf({ ...fields, report: { transferBytes: 100 } }),
@@ -296,7 +301,7 @@ Deno.test("Metrics records transfers by operation and outcome, and their bytes",
   assertEquals(scrape.value("ollama_requests_total"), undefined);
 });
 
-Deno.test("Metrics counts the tokens of APIs that it does not know, and no requests", async () => {
+Deno.test("Metrics.observe() counts the tokens of unknown APIs, but not their requests", async () => {
   const report = { model: "llama3.2", promptTokens: 3, outputTokens: 4 };
   const scrape = await scrapeOf([observationOf({ api: undefined, route: "other", report })]);
   assertEquals(scrape.value("ollama_tokens_processed_total", LABELS), 3);
@@ -304,7 +309,7 @@ Deno.test("Metrics counts the tokens of APIs that it does not know, and no reque
   assertEquals(scrape.value("ollama_requests_total"), undefined);
 });
 
-Deno.test("Metrics counts parse errors by API or operation, and upstream errors by reason", async () => {
+Deno.test("Metrics.observe() counts parse errors by API or operation, and upstream errors by reason", async () => {
   const parseErrors = { invalid_json: 2, too_long: 1 };
   const scrape = await scrapeOf([
     observationOf({ parseErrors }),
@@ -321,7 +326,7 @@ Deno.test("Metrics counts parse errors by API or operation, and upstream errors 
   assertEquals(scrape.value("ollama_exporter_upstream_errors_total"), 1);
 });
 
-Deno.test("Metrics has every label set that is known from the beginning, at 0", async () => {
+Deno.test("Metrics initializes the label sets that are known in advance to 0", async () => {
   const scrape = await scrapeOf([]);
   for (const reason of UPSTREAM_ERRORS) {
     assertEquals(scrape.value("ollama_exporter_upstream_errors_total", { reason }), 0, reason);
@@ -338,10 +343,10 @@ Deno.test("Metrics has every label set that is known from the beginning, at 0", 
     }
   }
   assertEquals(scrape.value("ollama_exporter_internal_errors_total"), 0);
-  assertEquals(scrape.labelValues("model"), [], "models are not known from the beginning");
+  assertEquals(scrape.labelValues("model"), [], "models are not known in advance");
 });
 
-Deno.test("Metrics.internalError() counts", async () => {
+Deno.test("Metrics.internalError() increments the counter", async () => {
   const metrics = metricsOf([]);
   metrics.internalError();
   metrics.internalError();

@@ -1,187 +1,235 @@
-/** Scrapes of a server that is slow or silent, and several scrapes at once. */
+/** Probes of a server that is slow, silent or broken, and callers that share them. */
 
-import { assert, assertEquals, fail } from "@std/assert";
-import type { RequestInfo } from "../../../lib/http.ts";
-import { Metrics } from "../../../lib/metrics/request_metrics.ts";
-import { createHandlers } from "../../../lib/web/handlers.ts";
-import type { Status } from "../../../lib/status/status.ts";
-import { AskedOllama, hanging, listing } from "../../support/asked_ollama.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ANSWER_LIMIT_CHARACTERS } from "../../../lib/ollama/probes.ts";
+import type { Probe, ServerState } from "../../../lib/ollama/state.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
+import { type Answer, AskedOllama, hanging, listing, PROBES, refusing, saying } from "../../support/asked_ollama.ts";
 import { random, turn } from "../../support/fixtures.ts";
-import { PATIENCE_MS, Scrape, startExporter, until } from "../../support/helpers.ts";
+import { type Scrape, startExporter, until } from "../../support/helpers.ts";
+import { TestClock, TestTimers } from "../../support/test_clock.ts";
 
 const HOUR_MS = 3_600_000;
-/** What a scrape may take beside the time for which it waits on purpose. Machines are busy. */
-const SLACK_SECONDS = 8;
+/** Timeout of probes that are never answered. All others are answered before any timer can fire. */
+const TIMEOUT_MS = 100;
 
-/** A scrape by a scraper that waits no longer than so many seconds, and the seconds that it took. */
-async function timed(url: string, scraperTimeout?: string): Promise<{ scrape: Scrape; seconds: number }> {
-  const headers: HeadersInit = scraperTimeout === undefined
-    ? {}
-    : { "x-prometheus-scrape-timeout-seconds": scraperTimeout };
-  const start = performance.now();
-  const scrape = new Scrape(await (await fetch(`${url}/metrics`, { headers })).text());
-  return { scrape, seconds: (performance.now() - start) / 1000 };
+/** Whether each probe succeeded, in the order of {@linkcode PROBES}. */
+function successes(state: ServerState): boolean[] {
+  return PROBES.map((probe) => state.probes[probe].error === undefined);
 }
 
-/** What the probes of version, ps and tags say of themselves. */
-function successes(scrape: Scrape): (number | undefined)[] {
-  return ["version", "ps", "tags"].map((probe) => scrape.value("ollama_exporter_probe_success", { probe }));
-}
-
-Deno.test("Ollama.refresh() delays a scrape by no more than the probe timeout while /api/ps hangs, and tells the rest", async () => {
-  await using fake = await startFakeOllama({ psProbe: "hang" });
-  await using exporter = startExporter(fake, { probeTimeoutMs: 1000 });
-  const { scrape, seconds } = await timed(exporter.url);
-  assert(seconds >= 0.9 && seconds < 1 + SLACK_SECONDS, `${seconds} s`);
-  assertEquals(successes(scrape), [1, 0, 1]);
-  assertEquals(scrape.value("ollama_up"), 1);
-  assertEquals(scrape.value("ollama_loaded_models"), undefined);
-  assertEquals(scrape.value("ollama_installed_models"), 3);
-  assert((scrape.value("ollama_exporter_probe_duration_seconds", { probe: "ps" }) ?? 0) >= 0.9);
-  // Nobody waits for the answer any more.
-  await fake.waitForAbort(await fake.waitForRequest(({ path }) => path === "/api/ps"));
-});
-
-for (const path of ["/api/version", "/api/ps", "/api/tags"]) {
-  Deno.test(`Ollama.refresh() ends in time when the answer to ${path} stops in its middle`, async () => {
-    await using fake = await startFakeOllama({
-      script: async (request, connection) => {
-        if (request.path !== path) return;
-        await connection.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"version":"0.33.0","models":[');
-        return await connection.sleep(Infinity).then(() => true);
-      },
-    });
-    await using exporter = startExporter(fake, { probeTimeoutMs: 1000 });
-    const { scrape, seconds } = await timed(exporter.url);
-    assert(seconds < 1 + SLACK_SECONDS, `${seconds} s`);
-    assertEquals(successes(scrape).filter((success) => success === 0).length, 1);
-    assertEquals(scrape.value("ollama_up"), path === "/api/version" ? 0 : 1);
-  });
-}
-
-Deno.test("createHandlers() ends probes before the scraper's own timeout, where that is less than the configured one", async () => {
-  await using fake = await startFakeOllama({ psProbe: "hang" });
-  await using exporter = startExporter(fake, { probeTimeoutMs: PATIENCE_MS });
-  // Half a second is left for everything else; the probes have a tenth of a second at least.
-  for (const [scraperTimeout, least] of [["1.2", 0.65], ["0.3", 0.09], ["0.0001", 0.09]] as const) {
-    const { scrape, seconds } = await timed(exporter.url, scraperTimeout);
-    assertEquals(scrape.value("ollama_exporter_probe_success", { probe: "ps" }), 0);
-    const took = scrape.value("ollama_exporter_probe_duration_seconds", { probe: "ps" }) ?? 0;
-    assert(took >= least && seconds < SLACK_SECONDS, `${scraperTimeout}: ${took} s of ${seconds} s`);
-  }
-});
-
-Deno.test("createHandlers() goes by the configured timeout where the scraper's is longer, or none at all", async () => {
-  await using fake = await startFakeOllama({ psProbe: "hang" });
-  await using exporter = startExporter(fake, { probeTimeoutMs: 300 });
-  for (const scraperTimeout of ["10", "soon"]) {
-    const { scrape, seconds } = await timed(exporter.url, scraperTimeout);
-    assertEquals(successes(scrape).at(1), 0, scraperTimeout);
-    const took = scrape.value("ollama_exporter_probe_duration_seconds", { probe: "ps" }) ?? 0;
-    assert(took >= 0.25 && seconds < 0.3 + SLACK_SECONDS, `${scraperTimeout}: ${took} s of ${seconds} s`);
-  }
-});
-
-/** Scrapers' timeouts, and what they leave for the probes in milliseconds. */
-const LIMITS: [string | undefined, number][] = [
-  ["10", 9500],
-  ["1.2", 700],
-  ["0.6", 100],
-  ["0.3", 100],
-  ["0.0001", 100],
-  ["1e9", 1e12 - 500],
-  ...[undefined, "0", "-1", "", "soon", "NaN", "Infinity", "1, 2"].map((text): [string | undefined, number] => [
-    text,
-    Infinity,
-  ]),
-];
-
-Deno.test("createHandlers() leaves half a second of the scraper's timeout for everything but the probes", async () => {
-  using asked = new AskedOllama();
-  const limits: number[] = [];
-  const refresh = asked.ollama.refresh.bind(asked.ollama);
-  asked.ollama.refresh = (limitMs = Infinity) => {
-    limits.push(limitMs);
-    return refresh(limitMs);
-  };
-  const metrics = new Metrics({ modelLimit: 1, openRequests: new Set() });
-  const { admin } = createHandlers({
-    metrics,
-    metricsPath: "/metrics",
-    ollama: asked.ollama,
-    status: {} as Status,
-    proxy: () => fail(),
-    allowedHosts: [],
-    internalError: (error) => fail(String(error)),
-  });
-  for (const [scraperTimeout, limitMs] of LIMITS) {
-    const headers: HeadersInit = scraperTimeout === undefined
-      ? {}
-      : { "X-Prometheus-Scrape-Timeout-Seconds": scraperTimeout };
-    const response = await admin(new Request("http://localhost/metrics", { headers }), {} as RequestInfo);
-    assertEquals([response.status, limits.pop()], [200, limitMs], scraperTimeout);
-  }
-});
-
-Deno.test("Ollama.refresh() asks once for two scrapes at once", async () => {
-  await using fake = await startFakeOllama();
-  await using exporter = startExporter(fake);
-  fake.behaviour.script = async ({ path }) => {
-    if (path === "/api/ps") await until(() => exporter.proxied === 2, "both scrapes have come");
-  };
-  const scrapes = await Promise.all([exporter.scrape(), exporter.scrape()]);
-  assertEquals(fake.requests.map(({ path }) => path).sort(), ["/api/ps", "/api/tags", "/api/version"]);
-  for (const scrape of scrapes) assertEquals(successes(scrape), [1, 1, 1]);
-  fake.behaviour.script = undefined;
-  await exporter.scrape();
-  assertEquals(fake.requestCount, 6);
-});
-
-Deno.test("Ollama.refresh() asks anew for a scrape that cannot wait for the answers under way", async () => {
+/** Answers when the test does, unless the probe is aborted before. Counts the probes that were. */
+function gated(): { answer: Answer; respond: (response: Response) => void; aborted: () => number } {
   const gate = Promise.withResolvers<Response>();
-  using asked = new AskedOllama({ ps: (signal) => Promise.race([gate.promise, hanging(signal)]) });
-  const first = asked.scrape(60_000);
-  assertEquals(successes(await asked.scrape(100)), [1, 0, 1]);
-  assertEquals(asked.asked.length, 6);
-  // One with as much time or more shares them; the first is under way still.
-  const third = asked.scrape(61_000);
-  assertEquals(asked.asked.length, 6);
-  gate.resolve(Response.json({ models: [] }));
-  assertEquals(successes(await first), [1, 1, 1]);
-  assertEquals(successes(await third), [1, 1, 1]);
-  asked.answers.ps = listing();
-  await asked.scrape();
-  assertEquals(asked.asked.length, 9);
+  let aborted = 0;
+  const onAbort = (error: unknown): never => {
+    aborted++;
+    throw error;
+  };
+  return {
+    answer: (signal) => Promise.race([gate.promise, hanging(signal).catch(onAbort)]),
+    respond: (response) => gate.resolve(response),
+    aborted: () => aborted,
+  };
+}
+
+Deno.test("Ollama.fetchState() requests each status endpoint once", async () => {
+  using asked = new AskedOllama({ ps: listing({ name: "m", size: 1 }), tags: listing({ name: "m", size: 2 }) });
+  const state = await asked.ollama.fetchState();
+  assertEquals([state.version, state.loaded?.[0]?.sizeBytes, state.installed], ["0.33.0", 1, [{
+    name: "m",
+    sizeBytes: 2,
+  }]]);
+  assertEquals(successes(state), [true, true, true]);
+  assertEquals(
+    asked.asked.sort(),
+    ["ps", "tags", "version"].map((name) => `http://ollama.test:11434/base/api/${name}`),
+  );
 });
 
-/** What the server says when it is asked for the n-th time: as many models as that says, and `n` wherever it can be. */
+async function* broken(): AsyncGenerator<Uint8Array> {
+  yield new TextEncoder().encode('{"version":"0.33.0","models":[]}');
+  await Promise.resolve();
+  throw new TypeError("error reading a body from connection");
+}
+
+/** Answers that are not valid responses, and the reason that is reported. */
+const FAILURES: Record<string, [Answer, reason: string]> = {
+  "status 500": [saying('{"version":"0.33.0","models":[]}', 500), "unexpected status 500"],
+  "status 404": [saying("404 page not found", 404), "unexpected status 404"],
+  "a redirect": [
+    () => new Response(null, { status: 307, headers: { location: "/" } }),
+    "unexpected status 307",
+  ],
+  "truncated JSON": [saying('{"version":"0.33.0","models":['), ""],
+  "an empty body": [saying(""), ""],
+  "a list": [saying("[]"), "no "],
+  "null": [saying("null"), "no "],
+  "a text": [saying('"0.33.0"'), "no "],
+  "other members": [saying('{"Version":"0.33.0","Models":[]}'), "no "],
+  "members of other types": [saying('{"version":33,"models":{"0":{"name":"m"}}}'), "no "],
+  "an error": [saying('{"error":"unauthorized"}'), "no "],
+  "silence": [hanging, `no response within ${TIMEOUT_MS} ms`],
+  "a refused connection": [refusing, "error sending request: client error (Connect)"],
+  "a body that breaks off": [
+    () => new Response(ReadableStream.from(broken())),
+    "error reading a body from connection",
+  ],
+  "a body over the limit": [
+    saying('{"version":"1","models":[]}'.padEnd(ANSWER_LIMIT_CHARACTERS + 1)),
+    `response exceeds ${ANSWER_LIMIT_CHARACTERS} characters`,
+  ],
+};
+
+/** The value that each probe fetches. */
+function valuesOf(state: ServerState): Record<Probe, unknown> {
+  return { version: state.version, ps: state.loaded, tags: state.installed };
+}
+
+for (const [name, [answer, reason]] of Object.entries(FAILURES)) {
+  for (const failing of PROBES) {
+    Deno.test(`Ollama.fetchState() fails the ${failing} probe, and no other, on ${name}`, async () => {
+      const models = listing({ name: "llama3.2", size: 3000 });
+      using asked = new AskedOllama({ ps: models, tags: models }, { timeoutMs: TIMEOUT_MS });
+      const good = valuesOf(await asked.ollama.fetchState());
+      asked.answers[failing] = answer;
+      const state = await asked.ollama.fetchState();
+      assertEquals(valuesOf(state), { ...good, [failing]: undefined });
+      for (const probe of PROBES.filter((probe) => probe !== failing)) {
+        assertEquals(state.probes[probe].error, undefined, probe);
+      }
+      const { error = "" } = state.probes[failing];
+      assert(error.startsWith(`/api/${failing}: ${reason}`) && !error.includes("\n"), error);
+    });
+  }
+}
+
+Deno.test("Ollama.fetchState() accepts a response as long as the limit", async () => {
+  using asked = new AskedOllama({ version: saying('{"version":"1"}'.padEnd(ANSWER_LIMIT_CHARACTERS)) });
+  assertEquals((await asked.ollama.fetchState()).version, "1");
+});
+
+Deno.test("Ollama.version() returns the version, or throws the reason that there is none", async () => {
+  using asked = new AskedOllama({}, { timeoutMs: TIMEOUT_MS });
+  assertEquals(await asked.ollama.version(), "0.33.0");
+  for (const [answer, reason] of Object.values(FAILURES)) {
+    asked.answers.version = answer;
+    const { message } = await assertRejects(() => asked.ollama.version(), Error);
+    assert(message.startsWith(`/api/version: ${reason}`) && !message.includes("\n"), message);
+  }
+});
+
+Deno.test("Ollama.fetchState() applies a caller's limit to that caller alone", async () => {
+  const version = gated();
+  using asked = new AskedOllama({ version: version.answer }, { timeoutMs: HOUR_MS });
+  const first = asked.ollama.fetchState(1);
+  const second = asked.ollama.fetchState();
+  const third = asked.ollama.fetchState(1);
+  for (const state of await Promise.all([first, third])) {
+    assertEquals(successes(state), [false, true, true]);
+    assertEquals(state.probes.version.error, "/api/version: no response within 1 ms");
+  }
+  version.respond(Response.json({ version: "0.33.0" }));
+  assertEquals(successes(await second), [true, true, true]);
+  assertEquals([asked.asked.length, version.aborted()], [3, 0]);
+});
+
+Deno.test("Ollama.fetchState() cancels the probes when no caller is left, and sends new ones for the next", async () => {
+  const [ps, tags] = [gated(), gated()];
+  using asked = new AskedOllama({ ps: ps.answer, tags: tags.answer }, { timeoutMs: HOUR_MS });
+  const [first, second] = [asked.ollama.fetchState(1), asked.ollama.fetchState(2)];
+  assertEquals(successes(await first), [true, false, false]);
+  assertEquals(successes(await second), [true, false, false]);
+  assertEquals([asked.asked.length, ps.aborted(), tags.aborted()], [3, 1, 1]);
+  asked.answers = { ...asked.answers, ps: listing(), tags: listing() };
+  assertEquals(successes(await asked.ollama.fetchState(HOUR_MS - 1)), [true, true, true]);
+  assertEquals(asked.asked.length, 6);
+});
+
+Deno.test("Ollama.fetchState() fails a probe for all callers when it times out", async () => {
+  using asked = new AskedOllama({ ps: hanging }, { timeoutMs: TIMEOUT_MS });
+  for (const state of await Promise.all([asked.ollama.fetchState(), asked.ollama.fetchState(HOUR_MS)])) {
+    assertEquals(successes(state), [true, false, true]);
+    assertEquals(state.probes.ps.error, `/api/ps: no response within ${TIMEOUT_MS} ms`);
+  }
+  assertEquals(asked.asked.length, 3);
+});
+
+Deno.test("Ollama.fetchState() measures a probe from its request, or from the call whose limit cut it short", async () => {
+  using clock = new TestClock();
+  const ps = gated();
+  using asked = new AskedOllama({ ps: ps.answer }, { timeoutMs: HOUR_MS });
+  const first = asked.ollama.fetchState();
+  await turn();
+  clock.now = 1000;
+  const second = asked.ollama.fetchState(1);
+  clock.now = 1500;
+  const durations = ({ probes }: ServerState): number[] => PROBES.map((probe) => probes[probe].durationSeconds);
+  assertEquals(durations(await second), [0, 0.5, 0]);
+  ps.respond(Response.json({ models: [] }));
+  assertEquals(durations(await first), [0, 1.5, 0]);
+});
+
+Deno.test("Ollama.lastState is the last state that no caller's limit cut short", async () => {
+  using clock = new TestClock();
+  const version = gated();
+  using asked = new AskedOllama({ version: version.answer, tags: saying("") }, { timeoutMs: HOUR_MS });
+  assertEquals(asked.ollama.lastState, undefined);
+  const complete = asked.ollama.fetchState();
+  await asked.ollama.fetchState(1);
+  assertEquals(asked.ollama.lastState, undefined);
+  clock.now = 5000;
+  version.respond(Response.json({ version: "0.33.0" }));
+  const state = await complete;
+  assertEquals([state.at, successes(state)], [5000, [true, true, false]]);
+  assertEquals(asked.ollama.lastState, state);
+  asked.answers.version = hanging;
+  await asked.ollama.fetchState(1);
+  assertEquals(asked.ollama.lastState, state);
+});
+
+Deno.test("Ollama.refreshIfOlder() fetches the state unless the last one is recent", async () => {
+  using clock = new TestClock();
+  using asked = new AskedOllama();
+  for (const [now, requests] of [[0, 3], [1000, 3], [1001, 6], [2001, 6]] as const) {
+    clock.now = now;
+    await asked.ollama.refreshIfOlder(1000);
+    assertEquals(asked.asked.length, requests, `${now} ms`);
+  }
+  asked.answers.version = saying("{}");
+  await asked.ollama.refreshIfOlder(-1);
+  assertEquals(asked.ollama.lastState?.version, undefined);
+  assertEquals(asked.ollama.lastState?.probes.version.error, "/api/version: no version in the response");
+});
+
+/** The server's n-th state: `n` is its version, the number of its models follows from it, and all values are `n`. */
 function momentOf(n: number): { version: string; models: unknown[] } {
   const model = { size: n, size_vram: n, context_length: n, digest: String(n) };
   return { version: String(n), models: Array.from({ length: 1 + n % 4 }, (_, i) => ({ ...model, name: `m${i}` })) };
 }
 
-Deno.test("Ollama.refresh() does not mix what it was told for scrapes at once (seed 7)", async () => {
+Deno.test("Ollama.fetchState() and expose() do not mix the states of concurrent scrapes (seed 7)", async () => {
+  // Every metric takes a slice of its own, so that expositions overlap with each other and with probes.
+  using _clock = new TestClock({ stepMs: 1000 });
   const next = random(7);
-  const turns = async (bound: number) => {
+  const turns = async (bound: number): Promise<void> => {
     for (let left = Math.floor(next() * bound); left > 0; left--) await turn();
   };
-  let times = 0;
+  let rounds = 0;
   const late = async (n: number): Promise<Response> => {
     await turns(4);
     return Response.json(momentOf(n));
   };
   using asked = new AskedOllama({
-    // It is asked first.
-    version: () => late(++times),
-    ps: () => late(times),
-    tags: () => late(times),
+    // The first request of a round.
+    version: () => late(++rounds),
+    ps: () => late(rounds),
+    tags: () => late(rounds),
   }, { timeoutMs: HOUR_MS });
   const scrapes: Promise<Scrape>[] = [];
-  for (let round = 0; round < 400; round++) {
-    // Less time each: none of them shares another's probes.
-    scrapes.push(asked.scrape(HOUR_MS - 1000 * round));
-    await turns(3);
+  for (let count = 0; count < 400; count++) {
+    scrapes.push(asked.scrape());
+    await turns(6);
   }
   for (const scrape of await Promise.all(scrapes)) {
     const [version = ""] = scrape.labelValues("version");
@@ -191,22 +239,57 @@ Deno.test("Ollama.refresh() does not mix what it was told for scrapes at once (s
     assertEquals(values, Array(4 * count).fill(version));
     assertEquals([scrape.value("ollama_loaded_models"), scrape.value("ollama_installed_models")], [count, count]);
   }
-  assertEquals(times, 400);
+  assert(rounds > 50 && rounds < 400, `${rounds} rounds: some scrapes share one, and some overlap with another`);
 });
 
-Deno.test("Ollama.refresh() follows a server that falls ill and gets well", async () => {
+Deno.test("Ollama.fetchState() shares its requests between concurrent scrapes of a real server", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
-  const well = await exporter.scrape();
+  fake.behaviour.script = async ({ path }) => {
+    if (path === "/api/ps") await until(() => exporter.proxied === 2, "both scrapes have come");
+  };
+  const success = ({ text }: Scrape): string[] => text.match(/^ollama_exporter_probe_success{.*$/gm) ?? [];
+  for (const scrape of await Promise.all([exporter.scrape(), exporter.scrape()])) {
+    assertEquals(success(scrape), PROBES.map((probe) => `ollama_exporter_probe_success{probe="${probe}"} 1`));
+  }
+  assertEquals(fake.requests.map(({ path }) => path).sort(), ["/api/ps", "/api/tags", "/api/version"]);
+  fake.behaviour.script = undefined;
+  await exporter.scrape();
+  assertEquals(fake.requestCount, 6);
+});
+
+for (const beginning of ["", 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"version":"0.33.0","models":[']) {
+  Deno.test(`Ollama.fetchState() closes connections that time out after ${beginning.length} bytes`, async () => {
+    using timers = new TestTimers(HOUR_MS);
+    await using fake = await startFakeOllama({
+      script: async (_, connection) => {
+        await connection.write(beginning);
+        return await connection.sleep(Infinity).then(() => true);
+      },
+    });
+    await using exporter = startExporter(fake, { probeTimeoutMs: HOUR_MS });
+    const scrape = exporter.scrape();
+    const paths = PROBES.map((probe) => `/api/${probe}`);
+    const requests = await Promise.all(paths.map((path) => fake.waitForRequest((request) => request.path === path)));
+    timers.fire();
+    for (const request of requests) await fake.waitForAbort(request);
+    assertEquals((await scrape).value("ollama_exporter_probe_success"), 0);
+  });
+}
+
+Deno.test("Ollama.fetchState() follows a server that fails and recovers", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  const before = await exporter.scrape();
   fake.behaviour.versionProbe = { status: 500 };
-  const ill = await exporter.scrape();
-  assertEquals([ill.value("ollama_up"), ill.value("ollama_loaded_models")], [0, 1]);
+  const failed = await exporter.scrape();
+  assertEquals([failed.value("ollama_up"), failed.value("ollama_loaded_models")], [0, 1]);
   fake.behaviour.psProbe = "invalid_json";
   fake.behaviour.tagsProbe = { status: 404, body: "404 page not found" };
-  assertEquals(successes(await exporter.scrape()), [0, 0, 0]);
+  assertEquals((await exporter.scrape()).value("ollama_exporter_probe_success"), 0);
   fake.reset();
-  const back = await exporter.scrape();
-  // A model that is in use expires later and later.
+  const after = await exporter.scrape();
+  // The expiry of a model that is in use keeps increasing.
   const state = ({ text }: Scrape) => text.match(/^ollama_(up|version|installed|loaded_models|loaded_model_[sv]).*$/gm);
-  assertEquals(state(back), state(well));
+  assertEquals(state(after), state(before));
 });

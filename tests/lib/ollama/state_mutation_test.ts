@@ -1,27 +1,28 @@
-/** The server's answers, damaged at random: no exception, no NaN, no series twice, and nothing that stays. */
+/** Randomly damaged status responses: no exception, no NaN, no duplicate series, and no series that outlives them. */
 
 import { assert, assertEquals } from "@std/assert";
-import { AskedOllama, listing, type Question, QUESTIONS, saying } from "../../support/asked_ollama.ts";
+import type { Probe } from "../../../lib/ollama/state.ts";
+import { AskedOllama, listing, PROBES, saying } from "../../support/asked_ollama.ts";
 import { faultsOf } from "../../support/exposition.ts";
 import { REPOSITORY } from "../../support/fixtures.ts";
 import { JsonWriter } from "../../support/random_json.ts";
 
 const ROUNDS = 3000;
 const SEED = 20261122;
-/** Times that a real server may say, and some that it does not. */
+/** Valid and invalid times. */
 const TIMES = ["2318-12-01T10:11:12.3+01:00", "0001-01-01T00:00:00Z", "2026-99-99T00:00:00Z", "275760-09-13T00:00:00Z"];
 
 function fixture(name: string): string {
   return Deno.readTextFileSync(new URL(`tests/fixtures/${name}.json`, REPOSITORY));
 }
 
-const ORIGINALS: Record<Question, string[]> = {
+const ORIGINALS: Record<Probe, string[]> = {
   version: ["version"].map(fixture),
   ps: ["ps", "ps_duplicate", "ps_forever", "ps_no_details", "ps_empty"].map(fixture),
   tags: ["tags", "tags_0_40", "tags_remote"].map(fixture),
 };
 
-/** A value in place of another: of another type, or nearly the same. */
+/** A replacement for a value: of another type, or nearly the same. */
 function replacement(value: unknown, writer: JsonWriter): unknown {
   switch (writer.below(9)) {
     case 0:
@@ -45,7 +46,7 @@ function replacement(value: unknown, writer: JsonWriter): unknown {
   }
 }
 
-/** The value with some of what is in it replaced, doubled or left out. */
+/** The value with some of its parts replaced, repeated or omitted. */
 function damaged(value: unknown, writer: JsonWriter): unknown {
   if (writer.below(12) === 0) return replacement(value, writer);
   if (Array.isArray(value)) {
@@ -56,9 +57,9 @@ function damaged(value: unknown, writer: JsonWriter): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, damaged(member, writer)]));
 }
 
-/** The JSON of a damaged answer, now and then cut off or with a byte changed. */
-function damagedText(question: Question, writer: JsonWriter): string {
-  const text = JSON.stringify(damaged(JSON.parse(writer.pick(ORIGINALS[question])), writer)) ?? "";
+/** The JSON of a damaged response, sometimes truncated or with a character changed. */
+function damagedText(probe: Probe, writer: JsonWriter): string {
+  const text = JSON.stringify(damaged(JSON.parse(writer.pick(ORIGINALS[probe])), writer)) ?? "";
   const at = writer.below(text.length + 1);
   switch (writer.below(10)) {
     case 0:
@@ -70,12 +71,12 @@ function damagedText(question: Question, writer: JsonWriter): string {
   }
 }
 
-/** The text without what differs from run to run. */
+/** The text with varying values masked. */
 function masked(text: string): string {
   return text.replace(/^(ollama_exporter_probe_duration_seconds{.*}) .*$/gm, "$1 0");
 }
 
-Deno.test(`Ollama.refresh() stands ${ROUNDS} rounds of damaged answers (seed ${SEED})`, async () => {
+Deno.test(`Ollama.fetchState() survives ${ROUNDS} rounds of damaged responses (seed ${SEED})`, async () => {
   const good = { version: saying(fixture("version")), ps: saying(fixture("ps")), tags: saying(fixture("tags")) };
   using asked = new AskedOllama(good, { modelLimit: 10 });
   const before = masked((await asked.scrape()).text);
@@ -83,32 +84,33 @@ Deno.test(`Ollama.refresh() stands ${ROUNDS} rounds of damaged answers (seed ${S
   const writer = new JsonWriter(SEED);
   let failed = 0;
   for (let round = 0; round < ROUNDS; round++) {
-    const texts = Object.fromEntries(QUESTIONS.map((question) => [question, damagedText(question, writer)]));
-    for (const question of QUESTIONS) asked.answers[question] = saying(texts[question] ?? "");
+    const texts = Object.fromEntries(PROBES.map((probe) => [probe, damagedText(probe, writer)]));
+    for (const probe of PROBES) asked.answers[probe] = saying(texts[probe] ?? "");
     const scrape = await asked.scrape();
     const what = `round ${round}: ${JSON.stringify(texts)}`;
     assertEquals(faultsOf(scrape.text), [], what);
-    const well = (probe: Question) => scrape.value("ollama_exporter_probe_success", { probe });
-    assertEquals(scrape.value("ollama_up"), well("version"), what);
-    assertEquals(scrape.value("ollama_loaded_models") !== undefined, well("ps") === 1, what);
-    assertEquals(scrape.value("ollama_installed_models") !== undefined, well("tags") === 1, what);
-    assertEquals(scrape.labelValues("version").length, well("version"), what);
-    if (well("ps") === 0) failed++;
+    const isUp = (probe: Probe) => scrape.value("ollama_exporter_probe_success", { probe });
+    assertEquals(scrape.value("ollama_up"), isUp("version"), what);
+    assertEquals(scrape.value("ollama_loaded_models") !== undefined, isUp("ps") === 1, what);
+    assertEquals(scrape.value("ollama_installed_models") !== undefined, isUp("tags") === 1, what);
+    assertEquals(scrape.labelValues("version").length, isUp("version"), what);
+    if (isUp("ps") === 0) failed++;
     if (round % 100 > 0) continue;
-    // Nothing is left of what was.
+    // Nothing of the damaged responses remains.
     asked.answers = { ...good };
     assertEquals(masked((await asked.scrape()).text), before, what);
   }
-  assert(failed > ROUNDS / 20 && failed < ROUNDS / 2, `${failed} answers were no answers at all`);
+  assert(failed > ROUNDS / 20 && failed < ROUNDS / 2, `${failed} responses were not valid lists`);
 });
 
-Deno.test("Ollama.refresh() exposes nothing that is no number, in either format", async () => {
+Deno.test("Ollama.fetchState() accepts no number from which a gauge cannot be set, in either format", async () => {
   const numbers = ["NaN", "-1", "1e999", '"NaN"', "0", "-0", "5e-324", "1.7976931348623157e308", "9007199254740993"];
   for (const number of numbers) {
     const entry = `{"name":"m","size":${number},"size_vram":${number},"context_length":${number}}`;
     using asked = new AskedOllama({ ps: saying(`{"models":[${entry},${entry}]}`), tags: listing() });
-    const { text } = await asked.scrape();
-    const openMetrics = await asked.registry.expose("openMetrics");
-    assertEquals([...faultsOf(text), ...faultsOf(openMetrics)], [], number);
+    const state = await asked.ollama.fetchState();
+    for (const format of ["text", "openMetrics"] as const) {
+      assertEquals(faultsOf(await asked.registry.expose(format, state)), [], number);
+    }
   }
 });

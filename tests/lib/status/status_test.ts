@@ -70,6 +70,7 @@ for (const server of ["deno", "node"] as const) {
       const model = { model: "llama3.2:latest" };
       assertEquals(llama?.loaded?.sizeBytes, scrape.value("ollama_loaded_model_size_bytes", model));
       assertEquals(llama?.loaded?.vramBytes, scrape.value("ollama_loaded_model_vram_bytes", model));
+      assertEquals([llama?.loaded?.parameterSize, llama?.loaded?.quantization], ["3.2B", "Q4_K_M"]);
       assertEquals(llama?.loaded?.contextTokens, scrape.value("ollama_loaded_model_context_tokens", model));
     }
     gate.open();
@@ -132,7 +133,7 @@ Deno.test("The status page is told why Ollama is away, and that it is back", asy
   const { ollama } = await viewer.next("present", ({ ollama }) => ollama.isUp === false);
   assertEquals<unknown>(ollama, {
     isUp: false,
-    error: "/api/version: status 500",
+    error: "/api/version: unexpected status 500",
     installedModels: 3,
     listsLoaded: false,
   });

@@ -144,9 +144,9 @@ Deno.test("createHandlers() serves the health endpoints: ready only while Ollama
   };
   assertEquals(await answer("ready"), [200, "Ready: Ollama 0.40.1 is reachable\n"]);
   const reasons: [FakeOllama["behaviour"]["versionProbe"], string][] = [
-    [{ status: 500, body: '{"error":"x"}' }, "/api/version: status 500"],
-    ["hang", "/api/version: no answer within 1000 ms"],
-    [{ body: "{}" }, "/api/version: no version in the answer"],
+    [{ status: 500, body: '{"error":"x"}' }, "/api/version: unexpected status 500"],
+    ["hang", "/api/version: no response within 1000 ms"],
+    [{ body: "{}" }, "/api/version: no version in the response"],
   ];
   for (const [probe, reason] of reasons) {
     fake.behaviour.versionProbe = probe;

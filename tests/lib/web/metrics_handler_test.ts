@@ -4,8 +4,9 @@ import { assert, assertEquals } from "@std/assert";
 import { CONTENT_TYPES, type Format } from "../../../lib/metrics/registry.ts";
 import { faultsOf } from "../../support/exposition.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
-import { CHAT, startExporter, type TestExporter } from "../../support/helpers.ts";
+import { CHAT, Gate, Scrape, startExporter, type TestExporter, until } from "../../support/helpers.ts";
 import { ask, RawClient, type RawResponse, valuesOf } from "../../support/raw_client.ts";
+import { TestTimers } from "../../support/test_clock.ts";
 
 const PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 
@@ -66,7 +67,7 @@ function formatOf(body: string): Format {
   const isOpenMetrics = body.endsWith("\n# EOF\n");
   // OpenMetrics declares a counter without the suffix of its samples.
   assertEquals(body.includes("# TYPE ollama_requests counter\n"), isOpenMetrics);
-  assertEquals(body.includes("# HELP ollama_requests Requests"), isOpenMetrics);
+  assertEquals(body.includes("# HELP ollama_requests Total"), isOpenMetrics);
   assertEquals(body.includes("# TYPE ollama_requests_total counter\n"), !isOpenMetrics);
   assertEquals(body.includes("# TYPE process_cpu_seconds counter\n"), isOpenMetrics);
   assert(body.includes('\nollama_requests_total{model="llama3.2:latest"} 1\n'), body);
@@ -178,4 +179,69 @@ Deno.test("serveMetrics() responds to HEAD with the headers of GET and no body",
       assertEquals(valuesOf(head, name), valuesOf(get, name), name);
     }
   }
+});
+
+/** Values of the scrape timeout header, and the limit of the probes in milliseconds. */
+const SCRAPE_TIMEOUTS: [string | undefined, number][] = [
+  ["10", 9500],
+  ["1.2", 700],
+  ["0.6", 100],
+  ["0.3", 100],
+  ["0.0001", 100],
+  ["1e9", 1e12 - 500],
+  ...[undefined, "0", "-1", "", "soon", "NaN", "Infinity", "1, 2"].map((text): [string | undefined, number] => [
+    text,
+    Infinity,
+  ]),
+];
+
+/** The header with which Prometheus announces its scrape timeout. */
+function scrapeTimeout(seconds: string | undefined): Record<string, string> {
+  return seconds === undefined ? {} : { "X-Prometheus-Scrape-Timeout-Seconds": seconds };
+}
+
+Deno.test("serveMetrics() reserves half a second of the scrape timeout, and gives the rest to the probes", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  const limits: (number | undefined)[] = [];
+  const fetchState = exporter.ollama.fetchState.bind(exporter.ollama);
+  exporter.ollama.fetchState = (limitMs) => {
+    limits.push(limitMs);
+    return fetchState();
+  };
+  for (const [seconds, limitMs] of SCRAPE_TIMEOUTS) {
+    const response = await fetch(`${exporter.url}/metrics`, { headers: scrapeTimeout(seconds) });
+    await response.body?.cancel();
+    assertEquals([response.status, limits.pop()], [200, limitMs], seconds);
+  }
+});
+
+Deno.test("serveMetrics() does not apply a short scrape timeout to concurrent scrapes", async () => {
+  using gate = new Gate();
+  await using fake = await startFakeOllama({
+    script: async ({ path }) => {
+      if (path === "/api/version") await gate.opened;
+    },
+  });
+  await using exporter = startExporter(fake);
+  const up = async (seconds: string | undefined): Promise<number | undefined> => {
+    const response = await fetch(`${exporter.url}/metrics`, { headers: scrapeTimeout(seconds) });
+    return new Scrape(await response.text()).value("ollama_up");
+  };
+  let calls = 0;
+  const fetchState = exporter.ollama.fetchState.bind(exporter.ollama);
+  exporter.ollama.fetchState = (limitMs) => {
+    calls++;
+    return fetchState(limitMs);
+  };
+  using timers = new TestTimers(125);
+  const short = up("0.625");
+  await until(() => fake.requestCount === 3, "the server is being probed");
+  const patient = up(undefined);
+  await until(() => calls === 2, "both scrapes wait");
+  timers.fire();
+  assertEquals(await short, 0);
+  gate.open();
+  assertEquals(await patient, 1);
+  assertEquals(fake.requestCount, 3);
 });

@@ -1,0 +1,175 @@
+/**
+ * Probes of the status endpoints of Ollama (docs/ollama-api.md 6.1 to 6.3).
+ *
+ * @module
+ */
+
+import { describe } from "../errors.ts";
+import type { Fetch } from "../http.ts";
+import {
+  parseInstalled,
+  parseLoaded,
+  parseVersion,
+  type Probe,
+  type ProbeResult,
+  type ProbeResults,
+  type ServerState,
+  serverState,
+} from "./state.ts";
+
+/** Maximum length of a response, in characters. Long lists of models have a few hundred thousand. */
+export const ANSWER_LIMIT_CHARACTERS = 16 * 1024 * 1024;
+
+const MILLISECONDS_PER_SECOND = 1000;
+
+const PATHS = { version: "/api/version", ps: "/api/ps", tags: "/api/tags" } as const satisfies Record<Probe, string>;
+
+/** Options of {@linkcode Ollama}. */
+export interface OllamaOptions {
+  /** Base URL of Ollama, with a path if it has one. */
+  readonly upstream: URL;
+  readonly fetch: Fetch;
+  readonly client: Deno.HttpClient;
+  /** Timeout of each probe, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** The probes in flight, shared by all callers that wait for them. */
+interface Round {
+  /** Results of the probes that have ended. */
+  readonly results: { -readonly [Name in Probe]?: ProbeResults[Name] };
+  /** Resolves when all probes have ended. */
+  readonly ended: Promise<unknown>;
+  /** Cancels the probes. */
+  readonly controller: AbortController;
+  callers: number;
+}
+
+/** Fetches the state of an Ollama server. */
+export class Ollama {
+  readonly #options: OllamaOptions;
+  #round: Round | undefined;
+  #lastState: ServerState | undefined;
+
+  constructor(options: OllamaOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Fetches the version of the server.
+   *
+   * @throws {Error} If there is no valid response within the timeout. The message is one line.
+   */
+  async version(): Promise<string> {
+    const { answer, error } = await this.#probe(PATHS.version, parseVersion, new AbortController());
+    if (answer === undefined) throw new Error(error);
+    return answer;
+  }
+
+  /**
+   * Probes the server, or joins the probes in flight. A probe that takes longer than the limit has failed in the
+   * returned state only; it is canceled when no other caller waits for it.
+   *
+   * @param limitMs Maximum time to wait, in milliseconds. Default: the timeout of the probes.
+   */
+  async fetchState(limitMs = Infinity): Promise<ServerState> {
+    const startedAt = performance.now();
+    const round = this.#round ??= this.#startRound();
+    round.callers++;
+    const hasEnded = await this.#endsWithin(limitMs, round);
+    round.callers--;
+    if (round.callers === 0) {
+      this.#round = undefined;
+      if (!hasEnded) round.controller.abort();
+    }
+    const cutShort = (name: Probe): ProbeResult<never> => ({
+      answer: undefined,
+      error: `${PATHS[name]}: no response within ${limitMs} ms`,
+      durationSeconds: secondsSince(startedAt),
+    });
+    const unanswered = { version: cutShort("version"), ps: cutShort("ps"), tags: cutShort("tags") };
+    const state = serverState({ ...unanswered, ...round.results }, performance.now());
+    if (hasEnded) this.#lastState = state;
+    return state;
+  }
+
+  /** The last state in which no probe was cut short by a caller's limit; `undefined` before the first. */
+  get lastState(): ServerState | undefined {
+    return this.#lastState;
+  }
+
+  /** Fetches the state if {@linkcode Ollama.lastState} is older than `maxAgeMs`, in milliseconds. */
+  async refreshIfOlder(maxAgeMs: number): Promise<void> {
+    const last = this.#lastState;
+    if (last === undefined || performance.now() - last.at > maxAgeMs) await this.fetchState();
+  }
+
+  #startRound(): Round {
+    const controller = new AbortController();
+    const results: Round["results"] = {};
+    const ended = Promise.all([
+      this.#probe(PATHS.version, parseVersion, controller).then((result) => results.version = result),
+      this.#probe(PATHS.ps, parseLoaded, controller).then((result) => results.ps = result),
+      this.#probe(PATHS.tags, parseInstalled, controller).then((result) => results.tags = result),
+    ]);
+    return { results, ended, controller, callers: 0 };
+  }
+
+  /** Waits until the probes have ended, but not longer than the limit. Returns whether they have. */
+  async #endsWithin(limitMs: number, { ended }: Round): Promise<boolean> {
+    const limit = Promise.withResolvers<false>();
+    // No probe takes longer than its timeout, and a timer cannot have every limit.
+    const timer = limitMs < this.#options.timeoutMs ? setTimeout(() => limit.resolve(false), limitMs) : undefined;
+    const hasEnded = await Promise.race([ended.then(() => true), limit.promise]);
+    clearTimeout(timer);
+    return hasEnded;
+  }
+
+  async #probe<Answer>(
+    path: string,
+    parse: (json: unknown) => Answer,
+    controller: AbortController,
+  ): Promise<ProbeResult<Answer>> {
+    const { timeoutMs } = this.#options;
+    const startedAt = performance.now();
+    const timer = setTimeout(() => controller.abort(), timeoutMs);
+    let answer: Answer | undefined;
+    let error: string | undefined;
+    try {
+      answer = parse(JSON.parse(await this.#get(path, controller.signal)));
+    } catch (thrown) {
+      error = `${path}: ${controller.signal.aborted ? `no response within ${timeoutMs} ms` : describe(thrown)}`;
+    }
+    clearTimeout(timer);
+    return { answer, error, durationSeconds: secondsSince(startedAt) };
+  }
+
+  async #get(path: string, signal: AbortSignal): Promise<string> {
+    const { upstream, fetch, client } = this.#options;
+    const response = await fetch(upstream.href.replace(/\/$/, "") + path, {
+      headers: { "accept-encoding": "identity" },
+      redirect: "manual",
+      signal,
+      client,
+    });
+    const text = await readText(response);
+    if (!response.ok) throw new Error(`unexpected status ${response.status}`);
+    return text;
+  }
+}
+
+async function readText(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.length > ANSWER_LIMIT_CHARACTERS) {
+      throw new Error(`response exceeds ${ANSWER_LIMIT_CHARACTERS} characters`);
+    }
+  }
+  return text + decoder.decode();
+}
+
+function secondsSince(startedAt: number): number {
+  return (performance.now() - startedAt) / MILLISECONDS_PER_SECOND;
+}
