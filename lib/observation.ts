@@ -157,7 +157,7 @@ export function emptyReport(): Report {
   };
 }
 
-/** Output tokens and the time that their generation took. The quotient of the two is finite and positive either way. */
+/** Output tokens and the time that their generation took. Both quotients of the two are finite and positive. */
 export interface Generation {
   readonly tokens: number;
   readonly seconds: number;
@@ -195,7 +195,7 @@ export function slotWaitSeconds({ report }: Observation): number | undefined {
   return Math.max(0, totalSeconds - loadSeconds - promptEvalSeconds - evalSeconds);
 }
 
-/** A phase of a request. They are in chronological order. */
+/** A phase of a request, in chronological order. */
 export type Phase =
   /** Until a runner was ready, including queueing and loading the model. */
   | "load"

@@ -19,7 +19,7 @@ export type Format = keyof typeof CONTENT_TYPES;
 const SLICE_MS = 5;
 
 /** A histogram whose observations may carry exemplars. */
-export interface TracedHistogram<Label extends string> {
+interface TracedHistogram<Label extends string> {
   /** @param traceId Label `trace_id` of the exemplar. Without it there is no exemplar. */
   observe(labels: Record<Label, string>, value: number, traceId: string | undefined): void;
 }

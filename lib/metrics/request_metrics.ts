@@ -37,7 +37,7 @@ const TOKEN_BUCKETS = Array.from({ length: 19 }, (_, exponent) => 2 ** exponent)
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 /** Options of {@linkcode Metrics}. */
-export interface MetricsOptions {
+interface MetricsOptions {
   /** Maximum number of values of the `model` label, besides `unknown` and `other`. */
   readonly modelLimit: number;
   /** Measured requests in flight. */

@@ -25,7 +25,7 @@ const MILLISECONDS_PER_SECOND = 1000;
 const PATHS = { version: "/api/version", ps: "/api/ps", tags: "/api/tags" } as const satisfies Record<Probe, string>;
 
 /** Options of {@linkcode Ollama}. */
-export interface OllamaOptions {
+interface OllamaOptions {
   /** Base URL of Ollama, with a path if it has one. */
   readonly upstream: URL;
   readonly fetch: Fetch;

@@ -23,7 +23,7 @@ export interface ServerState {
 }
 
 /** Success and duration of a probe. */
-export interface ProbeStatus {
+interface ProbeStatus {
   /** Reason of the failure, on one line; `undefined` if the probe succeeded. */
   readonly error: string | undefined;
   /** From the request to the end of the response, to its failure, or to the timeout. */

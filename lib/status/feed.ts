@@ -1,53 +1,53 @@
 /**
- * Sends what changes to those who look, once a second, as server-sent events. Where nobody looks nothing happens: there
- * is no timer and nothing is serialised.
+ * Sends changes to the viewers of the status page as server-sent events, once a second. Without viewers there is no
+ * timer, and nothing is serialized.
  *
  * @module
  */
 
 import { type ServerSentEventMessage, ServerSentEventStream } from "@std/http/server-sent-event-stream";
 
-/** How many may look at a time: every second costs some work and some kilobytes for each of them. */
+/** Maximum number of viewers: each costs some work and some kilobytes per second. */
 export const VIEWER_LIMIT = 8;
 
-const DEFAULT_SEND_MS = 1000;
+const DEFAULT_INTERVAL_MS = 1000;
 const DEFAULT_STALLED_MS = 30_000;
 
-/** Something that viewers are sent whenever it has changed. */
+/** A part of the page that is sent whenever it has changed. */
 export interface Part {
   /** Name of its events. */
   readonly event: string;
-  /** Another value whenever the content is another one. */
+  /** Changes whenever the content changes. */
   version(): string | number;
-  /** What is sent, as JSON. */
+  /** Content of the event, serialized as JSON. */
   content(): unknown;
 }
 
 /** Options of {@linkcode Feed}. */
 export interface FeedOptions {
   readonly parts: readonly Part[];
-  /** Called before each sending, so also: never where nobody looks. */
-  readonly beforeSending: () => void;
-  /** Called with an exception of our own code; viewers miss that sending. */
+  /** Called before each send, hence never without viewers. */
+  readonly beforeSend: () => void;
+  /** Called with an exception in the exporter's own code. Viewers miss that send. */
   readonly internalError: (error: unknown) => void;
-  /** How often is sent, in milliseconds. Default: 1000. */
-  readonly sendMs?: number;
-  /** A viewer that takes nothing for as long as this is gone without a farewell, in milliseconds. Default: 30,000. */
-  readonly stalledMs?: number;
+  /** Interval between sends, in milliseconds. Default: 1000. */
+  readonly intervalMs?: number;
+  /** Time after which a viewer that reads nothing is disconnected, in milliseconds. Default: 30,000. */
+  readonly stallTimeoutMs?: number;
 }
 
 type Controller = ReadableStreamDefaultController<ServerSentEventMessage>;
 
-/** One who looks. */
+/** An open page. */
 interface Viewer {
   readonly controller: Controller;
-  /** The version of each part that was sent last. */
+  /** Version of each part that was sent last. */
   readonly sent: Map<Part, string | number>;
-  /** Since when it has taken nothing, by `performance.now()`; `undefined` for one that keeps up. */
+  /** Time since which it has read nothing, as of `performance.now()`; `undefined` if it keeps up. */
   stalledAt: number | undefined;
 }
 
-/** The viewers, and the clock that runs while there is one. */
+/** Sends the parts of the page to all viewers. */
 export class Feed {
   readonly #options: FeedOptions;
   readonly #viewers = new Set<Viewer>();
@@ -57,12 +57,12 @@ export class Feed {
     this.#options = options;
   }
 
-  /** How many look at the moment. */
+  /** Number of viewers. */
   get viewers(): number {
     return this.#viewers.size;
   }
 
-  /** A stream of events for one more viewer, which begins with all parts; `undefined` if there are enough of them. */
+  /** Adds a viewer. Returns its stream of events, which starts with all parts; `undefined` at the maximum number. */
   open(): ReadableStream<Uint8Array> | undefined {
     if (this.#viewers.size >= VIEWER_LIMIT) return undefined;
     let viewer: Viewer | undefined;
@@ -70,16 +70,19 @@ export class Feed {
       start: (controller) => {
         viewer = { controller, sent: new Map(), stalledAt: undefined };
         this.#viewers.add(viewer);
-        this.#timer ??= setInterval(() => this.#shieldedSend(this.#viewers), this.#options.sendMs ?? DEFAULT_SEND_MS);
-        this.#shieldedSend([viewer]);
+        this.#timer ??= setInterval(
+          () => this.#sendSafely(this.#viewers),
+          this.#options.intervalMs ?? DEFAULT_INTERVAL_MS,
+        );
+        this.#sendSafely([viewer]);
       },
       cancel: () => this.#remove(viewer),
-      // Room for one sending; what a slow viewer does not take is left out and not kept.
+      // Room for one send. A slow viewer misses sends; they are not queued.
     }, { highWaterMark: this.#options.parts.length });
     return events.pipeThrough(new ServerSentEventStream());
   }
 
-  /** Ends the streams of all viewers, which otherwise have no end. */
+  /** Ends the streams of all viewers. They do not end by themselves. */
   end(): void {
     for (const viewer of this.#viewers) {
       viewer.controller.close();
@@ -87,8 +90,8 @@ export class Feed {
     }
   }
 
-  /** An exception in a timer would end the process, and with it all that is proxied. */
-  #shieldedSend(viewers: Iterable<Viewer>): void {
+  /** Sends, and reports an exception: in a timer it would end the process and all proxied streams. */
+  #sendSafely(viewers: Iterable<Viewer>): void {
     try {
       this.#send(viewers);
     } catch (error) {
@@ -96,31 +99,32 @@ export class Feed {
     }
   }
 
-  /** Each part is serialised at most once, and only if somebody needs it. */
+  /** Sends the parts that have changed. Each is serialized at most once, and only if a viewer needs it. */
   #send(viewers: Iterable<Viewer>): void {
-    this.#options.beforeSending();
+    this.#options.beforeSend();
     const ready = [...viewers].filter((viewer) => this.#isReady(viewer));
     for (const part of this.#options.parts) {
       const version = part.version();
-      const waiting = ready.filter(({ sent }) => sent.get(part) !== version);
-      if (waiting.length === 0) continue;
+      const outdated = ready.filter(({ sent }) => sent.get(part) !== version);
+      if (outdated.length === 0) continue;
       const message = { event: part.event, data: JSON.stringify(part.content()) };
-      for (const { controller, sent } of waiting) {
+      for (const { controller, sent } of outdated) {
         controller.enqueue(message);
         sent.set(part, version);
       }
     }
   }
 
-  /** Whether a viewer has taken what it was sent; one that has not for too long is given up. */
+  /** Returns whether a viewer has read everything it was sent. One that has not for too long is disconnected. */
   #isReady(viewer: Viewer): boolean {
     if (viewer.controller.desiredSize === this.#options.parts.length) {
       viewer.stalledAt = undefined;
       return true;
     }
     viewer.stalledAt ??= performance.now();
-    if (performance.now() - viewer.stalledAt > (this.#options.stalledMs ?? DEFAULT_STALLED_MS)) {
-      viewer.controller.error(new Error("The viewer takes nothing any more"));
+    const timeoutMs = this.#options.stallTimeoutMs ?? DEFAULT_STALLED_MS;
+    if (performance.now() - viewer.stalledAt > timeoutMs) {
+      viewer.controller.error(new Error(`Viewer stalled: nothing read for ${timeoutMs} ms`));
       this.#remove(viewer);
     }
     return false;

@@ -1,9 +1,9 @@
 /**
- * The last minutes of the traffic, for the status page: a second consumer of the observations that the metrics are made
- * of. Everything stands where it happened in time, and nothing of a request is known before it has ended.
+ * The last minutes of traffic, for the status page. Consumes the same observations as the metrics, so that a request
+ * counts when it has completed; its tokens and times are placed where they occurred.
  *
- * A ring of slots, each of a few seconds, and the last requests. It has no timer: slots are made when something is put
- * into them, and what a viewer is shown is put together when it is asked for.
+ * A ring of slots of a few seconds each, and the last requests. There is no timer: slots are created by what is added
+ * to them, and plots are computed on request.
  *
  * @module
  */
@@ -13,49 +13,49 @@ import { generationOf, type Observation, type Outcome, type Phase, phasesOf } fr
 
 /** Length of a slot, in milliseconds. */
 export const SLOT_MS = 5000;
-/** Slots that are kept: five minutes. */
+/** Number of slots; together five minutes. */
 export const SLOTS = 60;
-/** Requests that are kept. */
+/** Maximum number of requests that are listed. */
 export const LAST_REQUESTS = 30;
-/** Values of one kind that a slot keeps; where more come, those that are kept are drawn by lot. */
+/** Maximum number of values of one kind per slot. Of more values a random sample is kept. */
 export const SAMPLES = 32;
-/** Values that a present median is made of. */
+/** Minimum number of values for current quantiles, if there are as many. */
 const RECENT_SAMPLES = 100;
-/** Time over which present rates are taken, in milliseconds. */
+/** Window of current rates, in milliseconds. */
 const RATE_MS = 60_000;
-/** Longest name of a model that is shown, in characters. */
+/** Maximum length of an invalid model name, in characters. */
 export const NAME_LIMIT_CHARACTERS = 100;
 
 const MILLISECONDS_PER_SECOND = 1000;
 
 /** Median and 95th percentile. */
-export interface Quantiles {
+interface Quantiles {
   readonly median: number;
   readonly p95: number;
 }
 
-/** A value for each slot, from the oldest to the newest that is complete; `null` where a slot has none. */
-export interface Series {
+/** A value for each complete slot, oldest first; `null` for slots without values. */
+interface Series {
   readonly median: readonly (number | null)[];
   readonly p95: readonly (number | null)[];
 }
 
-/** What the plots and sums of the page show. */
+/** Data of the plots and totals. */
 export interface Plots {
-  /** Begin of the oldest slot, in milliseconds of the Unix epoch. */
+  /** Start of the oldest slot, in milliseconds since the Unix epoch. */
   readonly from: number;
   readonly slotMs: number;
-  /** Tokens a second. */
+  /** Tokens per second. */
   readonly promptTokens: readonly number[];
   readonly outputTokens: readonly number[];
   /** Seconds. */
   readonly firstToken: Series;
   readonly perToken: Series;
   readonly now: {
-    /** Tokens a second, over the last minute. */
+    /** Tokens per second, averaged over the last minute. */
     readonly promptTokens: number;
     readonly outputTokens: number;
-    /** Seconds, of the last values; absent where there is none. */
+    /** Seconds, of the last `of` values; `undefined` without values. */
     readonly firstToken: Quantiles & { readonly of: number } | undefined;
     readonly perToken: Quantiles & { readonly of: number } | undefined;
   };
@@ -63,17 +63,17 @@ export interface Plots {
   readonly total: { readonly promptTokens: number; readonly outputTokens: number };
   /** Requests by outcome. */
   readonly outcomes: Readonly<Partial<Record<Outcome, number>>>;
-  /** Seconds of all requests by what they went to. */
+  /** Seconds of all requests by phase. */
   readonly phases: Readonly<Partial<Record<Phase, number>>>;
 }
 
-/** A request that has ended. Absent is what is not known. */
+/** A completed request. Unknown figures are `undefined`. */
 export interface EndedRequest {
   /** Counted from 1. */
   readonly id: number;
-  /** When it came, in milliseconds of the Unix epoch. */
+  /** Time of its arrival, in milliseconds since the Unix epoch. */
   readonly startedAt: number;
-  /** Its API or its operation; the route for an API that is not known. */
+  /** API or operation; the route if it has neither. */
   readonly api: string;
   readonly model: string | undefined;
   readonly status: number;
@@ -85,27 +85,27 @@ export interface EndedRequest {
   readonly firstTokenSeconds: number | undefined;
 }
 
-/** How a model's name is shown: in its canonical form, and what is no name as it is spelt, up to a limit. */
-export function shownModel(name: string): string {
+/** Returns the canonical form of a model name. An invalid name is returned as it is, shortened to the limit. */
+export function displayName(name: string): string {
   return canonicalModelName(name) ?? name.slice(0, NAME_LIMIT_CHARACTERS);
 }
 
-/** The last minutes of the traffic. */
+/** The last minutes of traffic. */
 export class History {
   readonly #now: () => number;
   readonly #ring: (Slot | undefined)[] = new Array(SLOTS).fill(undefined);
   readonly #requests: EndedRequest[] = [];
   #count = 0;
 
-  /** @param now The time, in milliseconds of the Unix epoch. */
+  /** @param now Returns the time, in milliseconds since the Unix epoch. */
   constructor(now: () => number = Date.now) {
     this.#now = now;
   }
 
-  /** Takes in a request that has ended. */
+  /** Adds a completed request. */
   observe(observation: Observation): void {
     const { api, operation, report } = observation;
-    // As in the metrics: an API that is not known may count its tokens all the same.
+    // As in the metrics: responses of other routes may report tokens, too.
     if (api === undefined && operation === undefined && report.model === undefined) return;
     this.#count++;
     this.#requests.unshift(endedRequest(observation, this.#count));
@@ -114,27 +114,27 @@ export class History {
     if (api !== undefined) this.#addMeasured(observation);
   }
 
-  /** Changes with what {@linkcode History.plots} returns. */
+  /** Changes whenever the result of {@linkcode History.plots} does. */
   get plotsVersion(): string {
     return `${this.#count} ${this.#newest()}`;
   }
 
-  /** Changes with {@linkcode History.requests}. */
+  /** Changes whenever {@linkcode History.requests} does. */
   get requestsVersion(): number {
     return this.#count;
   }
 
-  /** The last requests, the newest first. */
+  /** The last requests, newest first. */
   get requests(): readonly EndedRequest[] {
     return this.#requests;
   }
 
-  /** What the plots and sums show at this moment. */
+  /** Computes the data of the plots and totals. */
   plots(): Plots {
     const newest = this.#newest();
     const numbers = Array.from({ length: SLOTS }, (_, index) => newest - SLOTS + 1 + index);
     const slots = numbers.map((number) => this.#slot(number));
-    // The newest is not complete, so its rates would be too low.
+    // The newest slot is not complete: its rates would be too low.
     const complete = slots.slice(0, -1);
     const rates = (tokens: (slot: Slot) => number): number[] =>
       complete.map((slot) => rounded(slot === undefined ? 0 : tokens(slot) * MILLISECONDS_PER_SECOND / SLOT_MS));
@@ -162,7 +162,7 @@ export class History {
     };
   }
 
-  /** Prompt tokens stand where the first output did, output tokens over the time of their generation. */
+  /** Adds prompt tokens at the first output, and output tokens over the time of their generation. */
   #addTokens(observation: Observation): void {
     const { startedAt, durationSeconds, firstOutputSeconds, report } = observation;
     const first = firstOutputSeconds ?? durationSeconds - (report.evalSeconds ?? 0);
@@ -187,15 +187,15 @@ export class History {
     this.#slotAt(startedAt + firstOutputSeconds * MILLISECONDS_PER_SECOND)?.firstToken.add(firstOutputSeconds);
   }
 
-  /** Adds output tokens to all slots that their generation touched, to each its share. */
+  /** Distributes output tokens over the slots in which they were generated. */
   #spread(fromMs: number, toMs: number, tokens: number): void {
     const lengthMs = Math.max(1, toMs - fromMs);
     const first = Math.max(slotNumber(fromMs), this.#newest() - SLOTS + 1);
     for (let number = first; number <= slotNumber(fromMs + lengthMs); number++) {
       const slot = this.#slotOf(number);
       if (slot === undefined) return;
-      const touchedMs = Math.min(fromMs + lengthMs, (number + 1) * SLOT_MS) - Math.max(fromMs, number * SLOT_MS);
-      slot.outputTokens += tokens * touchedMs / lengthMs;
+      const overlapMs = Math.min(fromMs + lengthMs, (number + 1) * SLOT_MS) - Math.max(fromMs, number * SLOT_MS);
+      slot.outputTokens += tokens * overlapMs / lengthMs;
     }
   }
 
@@ -207,10 +207,10 @@ export class History {
     return this.#slotOf(slotNumber(ms));
   }
 
-  /** The slot of this number, made where it is not there; `undefined` for one that is no longer kept. */
+  /** Returns the slot with this number, created if needed; `undefined` if it is too old to be kept. */
   #slotOf(wanted: number): Slot | undefined {
     const newest = this.#newest();
-    // Durations are measured by another clock than the time of day, so an end may lie a little ahead of it.
+    // Durations are measured with a monotonic clock, so an end may be slightly ahead of the wall clock.
     const number = Math.min(wanted, newest);
     if (number <= newest - SLOTS) return undefined;
     return this.#slot(number) ?? (this.#ring[number % SLOTS] = new Slot(number));
@@ -222,9 +222,9 @@ export class History {
   }
 }
 
-/** What happened in some seconds. */
+/** Traffic of a few seconds. */
 class Slot {
-  /** Counted from the Unix epoch. */
+  /** Number of slots since the Unix epoch. */
   readonly number: number;
   readonly firstToken = new Sample();
   readonly perToken = new Sample();
@@ -238,7 +238,7 @@ class Slot {
   }
 }
 
-/** Some values, sorted, of all that were added: each has the same chance to be among them. */
+/** A bounded, uniform random sample of the values added, in ascending order. */
 class Sample {
   readonly values: number[] = [];
   #count = 0;
@@ -266,7 +266,7 @@ function endedRequest(observation: Observation, id: number): EndedRequest {
     id,
     startedAt: observation.startedAt,
     api: api ?? operation ?? route,
-    model: model === undefined ? undefined : shownModel(model),
+    model: model === undefined ? undefined : displayName(model),
     status: observation.status,
     outcome: observation.outcome,
     durationSeconds: rounded(observation.durationSeconds),
@@ -277,7 +277,7 @@ function endedRequest(observation: Observation, id: number): EndedRequest {
   };
 }
 
-/** By the nearest rank, so that each is a value that was measured. */
+/** Returns a quantile by the nearest-rank method, which yields only values that were measured. */
 function quantile(sorted: readonly number[], share: number): number | undefined {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
 }
@@ -295,7 +295,7 @@ function series(samples: readonly (Sample | undefined)[]): Series {
   };
 }
 
-/** Quantiles of the newest values, as many as a present median is made of. */
+/** Returns quantiles of the newest values, over as many slots as needed for {@linkcode RECENT_SAMPLES} of them. */
 function recentQuantiles(samples: readonly (Sample | undefined)[]): Quantiles & { of: number } | undefined {
   const values: number[] = [];
   for (const sample of samples.toReversed()) {
@@ -315,7 +315,7 @@ function total(slots: readonly (Slot | undefined)[], tokens: (slot: Slot) => num
   return Math.round(slots.reduce((sum, slot) => sum + (slot === undefined ? 0 : tokens(slot)), 0));
 }
 
-/** Six digits, so that what is sent is short. */
+/** Rounds to six digits, to keep events short. */
 function rounded(value: number): number {
   return Number(value.toPrecision(6));
 }

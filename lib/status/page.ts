@@ -1,7 +1,7 @@
 /**
- * The document of the status page: one file with its style and its script in it, which asks for nothing but its events.
+ * The HTML document of the status page: a single file with inline style and script, which requests only its events.
  *
- * Style and script are allowed by their hashes, so that nothing else that might get into the page is run.
+ * The content security policy allows style and script by their hashes and nothing else.
  *
  * @module
  */
@@ -15,17 +15,17 @@ import plot from "./page/plot.js" with { type: "text" };
 import units from "./page/units.js" with { type: "text" };
 import view from "./page/view.js" with { type: "text" };
 
-/** The script's modules, each behind those that it needs. */
+/** Modules of the script, each after its dependencies. */
 const MODULES = [units, dom, plot, view, link, main];
 
 /** Options of {@linkcode createPage}. */
-export interface PageOptions {
+interface PageOptions {
   /** Version of the exporter. */
   readonly version: string;
   readonly metricsPath: string;
 }
 
-/** Makes what answers with the page. It is put together once, when it is first asked for. */
+/** Creates a function that responds with the page. It is composed once, at the first request. */
 export function createPage(options: PageOptions): () => Promise<Response> {
   let page: Promise<{ html: string; headers: Record<string, string> }> | undefined;
   return async () => {
@@ -49,7 +49,7 @@ async function compose(options: PageOptions): Promise<{ html: string; headers: R
     "style-src": await hash(style),
     "script-src": await hash(script),
     "connect-src": "'self'",
-    // The icon is in the page, too.
+    // For the inline icon.
     "img-src": "data:",
     "base-uri": "'none'",
     "form-action": "'none'",
@@ -70,7 +70,7 @@ async function compose(options: PageOptions): Promise<{ html: string; headers: R
   };
 }
 
-/** All modules of the script stand in one scope, so nothing has to be imported. */
+/** Strips imports and exports: the modules are concatenated into one scope. */
 function withoutModuleSyntax(module: string): string {
   return module.replace(/^import [^;]*;\n/gm, "").replace(/^export /gm, "");
 }

@@ -1,5 +1,5 @@
 /**
- * The status page: what it shows, put together from the history of the traffic, the open requests and Ollama's answers.
+ * The status page and its events, composed of the traffic history, the open requests and the state of Ollama.
  *
  * @module
  */
@@ -8,75 +8,75 @@ import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
 import type { Observe, OpenRequest } from "../observation.ts";
 import type { Ollama } from "../ollama/probes.ts";
 import type { LoadedModel, ServerState } from "../ollama/state.ts";
-import { Feed } from "./feed.ts";
-import { History, shownModel } from "./history.ts";
+import { Feed, VIEWER_LIMIT } from "./feed.ts";
+import { displayName, History } from "./history.ts";
 import { createPage } from "./page.ts";
 
 /** Path of the page. */
 export const STATUS_PATH = "/-/";
-/** Path of the events that the page follows; the page knows it by its last part. */
+/** Path of the page's events. The page refers to it by its last segment. */
 export const EVENTS_PATH = "/-/events";
 
-/** With a viewer Ollama is asked how it is, unless that was done by a scrape within this time, in milliseconds. */
+/** While there are viewers, the state of Ollama is fetched whenever it is older than this, in milliseconds. */
 export const REFRESH_MS = 3000;
 
-/** What Ollama said longer ago than this is not shown any more, in milliseconds. */
+/** Maximum age of a state of Ollama that is shown, in milliseconds. */
 export const STATE_LIMIT_MS = 15_000;
 
-/** Models that are listed; what the others have open is added up in one more. */
+/** Maximum number of listed models. One more row sums up the others. */
 export const MODEL_ROWS = 50;
 
 /** Options of {@linkcode createStatus}. */
-export interface StatusOptions {
+interface StatusOptions {
   /** Version of the exporter. */
   readonly version: string;
   readonly metricsPath: string;
   readonly ollama: Ollama;
-  /** The measured requests that have not ended. */
+  /** Measured requests in flight. */
   readonly openRequests: ReadonlySet<OpenRequest>;
-  /** Called with an exception of our own code. */
+  /** Called with an exception in the exporter's own code. */
   readonly internalError: (error: unknown) => void;
 }
 
 /** The status page of one exporter. */
 export interface Status {
-  /** Takes in observations. */
+  /** Adds an observation to the history. */
   readonly observe: Observe;
-  /** Answers with the page. */
+  /** Responds with the page. */
   page(): Promise<Response>;
-  /** Answers with what the page follows. */
+  /** Responds with the page's stream of events. */
   events(request: Pick<Request, "method">): Response;
-  /** Ends the answers that have no end of their own, so that a listener can shut down. */
+  /** Ends the streams of events, which do not end by themselves, so that a listener can shut down. */
   endEvents(): void;
 }
 
-/** What is so at this moment; a part of the page. */
+/** Content of the event `present`: the current state. */
 export interface Present {
-  /** In milliseconds of the Unix epoch. */
+  /** Time of the event, in milliseconds since the Unix epoch. */
   readonly at: number;
   readonly inFlight: number;
-  /** Those of them without a first byte of their answer. */
+  /** Requests in flight that are waiting for the first byte of their response. */
   readonly waiting: number;
   readonly ollama: {
-    /** `undefined` while it is being asked. */
+    /** `undefined` if there is no recent state. */
     readonly isUp: boolean | undefined;
     readonly version: string | undefined;
-    /** Why it is not up. */
+    /** Reason for which it is not up. */
     readonly error: string | undefined;
     readonly installedModels: number | undefined;
-    /** Whether it said which models are loaded. */
+    /** Whether it is known which models are loaded. */
     readonly listsLoaded: boolean;
   };
-  /** Models that are loaded or asked, by name. */
+  /** Models that are loaded or have requests in flight, by name. */
   readonly models: readonly PresentModel[];
 }
 
-/** A model that is loaded or asked. */
-export interface PresentModel {
+/** A model that is loaded or has requests in flight. */
+interface PresentModel {
   readonly model: string;
   readonly inFlight: number;
   readonly waiting: number;
-  /** `undefined` where it is not in memory, or still on its way there. */
+  /** `undefined` if it is not in memory, or still loading. */
   readonly loaded: PresentMemory | undefined;
 }
 
@@ -88,20 +88,20 @@ interface PresentMemory extends Omit<LoadedModel, "name" | "runners"> {
   readonly quantization: string;
 }
 
-/** Makes a status page that nobody looks at yet. */
+/** Creates a status page without viewers. */
 export function createStatus(options: StatusOptions): Status {
   const { ollama, internalError } = options;
   const history = new History();
   const page = createPage(options);
   const feed = new Feed({
     parts: [
-      // The time is in it, so it is another one each time.
+      // Contains the time, so it changes with every send.
       { event: "present", version: () => performance.now(), content: () => presentOf(options) },
       { event: "plots", version: () => history.plotsVersion, content: () => history.plots() },
       { event: "requests", version: () => history.requestsVersion, content: () => history.requests },
     ],
-    // Not awaited: what an Ollama that hangs says is shown when it has said it.
-    beforeSending: () => void ollama.refreshIfOlder(REFRESH_MS).catch(internalError),
+    // Not awaited: an Ollama that hangs must not delay the events.
+    beforeSend: () => void ollama.refreshIfOlder(REFRESH_MS).catch(internalError),
     internalError,
   });
   return {
@@ -121,7 +121,7 @@ function eventsResponse(request: Pick<Request, "method">, feed: Feed): Response 
   if (request.method === "HEAD") return new Response(null, { headers });
   const events = feed.open();
   if (events !== undefined) return new Response(events, { headers });
-  return new Response("Too many viewers: this page is open as often as the exporter serves it.\n", {
+  return new Response(`Too many viewers: at most ${VIEWER_LIMIT} status pages can be open\n`, {
     status: 503,
     headers: { ...headers, "content-type": "text/plain; charset=utf-8" },
   });
@@ -150,23 +150,27 @@ function isRecent(state: ServerState | undefined): boolean {
 }
 
 function presentModels(openRequests: Iterable<OpenRequest>, loaded: readonly LoadedModel[]): PresentModel[] {
-  // By the names as they are spelt first: they are few, the requests may be thousands.
-  const spelt = new Map<string, { inFlight: number; waiting: number }>();
+  // Counts by name as spelled first: there are few names, but possibly thousands of requests.
+  const byName = new Map<string, { inFlight: number; waiting: number }>();
   for (const { model = UNKNOWN_MODEL, waiting } of openRequests) {
-    let counts = spelt.get(model);
-    if (counts === undefined) spelt.set(model, counts = { inFlight: 0, waiting: 0 });
+    let counts = byName.get(model);
+    if (counts === undefined) byName.set(model, counts = { inFlight: 0, waiting: 0 });
     counts.inFlight++;
     if (waiting) counts.waiting++;
   }
   const models = new Map<string, PresentModel>();
   for (const { name, runners: [details], ...memory } of loaded) {
-    const model = shownModel(name);
+    const model = displayName(name);
     const { parameterSize = "", quantizationLevel: quantization = "" } = details ?? {};
-    const shown = { ...memory, parameterSize, quantization };
-    models.set(model.toLowerCase(), { model, inFlight: 0, waiting: 0, loaded: shown });
+    models.set(model.toLowerCase(), {
+      model,
+      inFlight: 0,
+      waiting: 0,
+      loaded: { ...memory, parameterSize, quantization },
+    });
   }
-  for (const [name, counts] of spelt) {
-    const model = name === UNKNOWN_MODEL ? name : shownModel(name);
+  for (const [name, counts] of byName) {
+    const model = name === UNKNOWN_MODEL ? name : displayName(name);
     const key = model.toLowerCase();
     models.set(key, merged(models.get(key) ?? { model, inFlight: 0, waiting: 0, loaded: undefined }, counts));
   }
@@ -179,7 +183,7 @@ function merged(model: PresentModel, { inFlight, waiting }: Counts): PresentMode
   return { ...model, inFlight: model.inFlight + inFlight, waiting: model.waiting + waiting };
 }
 
-/** By name, so that rows keep their places; where there are too many, the busy and the loaded ones stay. */
+/** Lists models by name, for a stable order. If there are too many, busy and loaded ones are preferred. */
 function listed(models: readonly PresentModel[]): PresentModel[] {
   const weight = ({ inFlight, loaded }: PresentModel): number => inFlight + (loaded === undefined ? 0 : 0.5);
   const byWeight = models.toSorted((a, b) => weight(b) - weight(a));

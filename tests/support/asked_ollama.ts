@@ -38,7 +38,7 @@ export function refusing(): Promise<Response> {
 }
 
 /** Options of {@linkcode AskedOllama}. */
-export interface AskedOptions {
+interface AskedOptions {
   readonly modelLimit?: number;
   readonly timeoutMs?: number;
 }

@@ -246,7 +246,7 @@ Deno.test("Ollama.fetchState() shares its requests between concurrent scrapes of
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   fake.behaviour.script = async ({ path }) => {
-    if (path === "/api/ps") await until(() => exporter.proxied === 2, "both scrapes have come");
+    if (path === "/api/ps") await until(() => exporter.proxied === 2, "both scrapes have arrived");
   };
   const success = ({ text }: Scrape): string[] => text.match(/^ollama_exporter_probe_success{.*$/gm) ?? [];
   for (const scrape of await Promise.all([exporter.scrape(), exporter.scrape()])) {

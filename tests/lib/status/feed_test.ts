@@ -1,16 +1,16 @@
-/** Who looks is sent what has changed, and where nobody looks nothing is done. */
+/** Viewers are sent what has changed; without viewers nothing is done. */
 
 import { assert, assertEquals, assertRejects, fail } from "@std/assert";
 import { Feed, type FeedOptions, type Part, VIEWER_LIMIT } from "../../../lib/status/feed.ts";
 import { delay, until } from "../../support/helpers.ts";
 
-const SEND_MS = 5;
+const INTERVAL_MS = 5;
 
-/** A part whose version a test sets, and which counts how often it was serialised. */
+/** A part whose version a test sets, and which counts how often it is serialized. */
 class TestPart implements Part {
   readonly event: string;
   value = 1;
-  serialised = 0;
+  serialized = 0;
 
   constructor(event: string) {
     this.event = event;
@@ -21,12 +21,12 @@ class TestPart implements Part {
   }
 
   content(): unknown {
-    this.serialised++;
+    this.serialized++;
     return { value: this.value };
   }
 }
 
-/** Reads events as text; the stream is cancelled at the end of the block. */
+/** Reads events as text. The stream is canceled at the end of the block. */
 class Viewer implements AsyncDisposable {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
 
@@ -45,21 +45,21 @@ class Viewer implements AsyncDisposable {
   }
 }
 
-/** A feed that sends often, and what it called. */
+/** A feed with a short interval, and the callbacks it has called. */
 function testFeed(options: Partial<FeedOptions> = {}): { feed: Feed; parts: TestPart[]; calls: string[] } {
   const parts = [new TestPart("fast"), new TestPart("slow")];
   const calls: string[] = [];
   const feed = new Feed({
     parts,
-    beforeSending: () => void calls.push("beforeSending"),
+    beforeSend: () => void calls.push("beforeSend"),
     internalError: (error) => void calls.push(String(error)),
-    sendMs: SEND_MS,
+    intervalMs: INTERVAL_MS,
     ...options,
   });
   return { feed, parts, calls };
 }
 
-Deno.test("Feed sends all parts to a new viewer, and then those that have changed", async () => {
+Deno.test("Feed sends all parts to a new viewer, then those that have changed", async () => {
   const { feed, parts: [fast] } = testFeed();
   await using viewer = new Viewer(feed);
   assertEquals(await viewer.next(), 'event:fast\ndata:{"value":1}\n\n');
@@ -67,54 +67,54 @@ Deno.test("Feed sends all parts to a new viewer, and then those that have change
   (fast ?? fail()).value = 2;
   assertEquals(await viewer.next(), 'event:fast\ndata:{"value":2}\n\n');
   (fast ?? fail()).value = 3;
-  assertEquals(await viewer.next(), 'event:fast\ndata:{"value":3}\n\n', "and not the other one, which is the same");
+  assertEquals(await viewer.next(), 'event:fast\ndata:{"value":3}\n\n', "the other one has not changed");
 });
 
-Deno.test("Feed serialises a part once, however many look", async () => {
+Deno.test("Feed serializes a part once for all viewers", async () => {
   const { feed, parts: [fast, slow] } = testFeed();
   await using first = new Viewer(feed);
   await using second = new Viewer(feed);
   await using third = new Viewer(feed);
   const viewers = [first, second, third];
   for (const viewer of viewers) for (const _ of [1, 2]) await viewer.next();
-  const before = [fast?.serialised, slow?.serialised];
-  assertEquals(before, [3, 3], "each viewer's first sending is its own");
+  const before = [fast?.serialized, slow?.serialized];
+  assertEquals(before, [3, 3], "each viewer has a first send of its own");
   (fast ?? fail()).value = 2;
   for (const viewer of viewers) assertEquals(await viewer.next(), 'event:fast\ndata:{"value":2}\n\n');
-  assertEquals([fast?.serialised, slow?.serialised], [4, 3]);
+  assertEquals([fast?.serialized, slow?.serialized], [4, 3]);
 });
 
-Deno.test("Feed does nothing while nobody looks, neither before nor after somebody does", async () => {
+Deno.test("Feed does nothing without viewers, before the first and after the last", async () => {
   const { feed, parts: [fast], calls } = testFeed();
   const part = fast ?? fail();
   part.value++;
-  await delay(5 * SEND_MS);
-  assertEquals([calls, part.serialised], [[], 0]);
+  await delay(5 * INTERVAL_MS);
+  assertEquals([calls, part.serialized], [[], 0]);
   {
     await using viewer = new Viewer(feed);
     await viewer.next();
-    await until(() => calls.length > 3, "it sends while somebody looks");
+    await until(() => calls.length > 3, "it sends while there is a viewer");
   }
-  await until(() => feed.viewers === 0, "it has left");
-  const before = [calls.length, part.serialised];
+  await until(() => feed.viewers === 0, "it has disconnected");
+  const before = [calls.length, part.serialized];
   part.value++;
-  await delay(5 * SEND_MS);
-  assertEquals([calls.length, part.serialised], before);
-  // The test itself would fail if a timer ran on.
+  await delay(5 * INTERVAL_MS);
+  assertEquals([calls.length, part.serialized], before);
+  // A timer that is still running would fail the test.
 });
 
-Deno.test("Feed has a limit of viewers, and room again when one leaves", async () => {
+Deno.test("Feed limits the number of viewers, and accepts another when one disconnects", async () => {
   const { feed } = testFeed();
   const streams = Array.from({ length: VIEWER_LIMIT }, () => feed.open() ?? fail("There is room"));
   assertEquals(feed.open(), undefined);
   await streams[0]?.cancel();
-  await until(() => feed.viewers === VIEWER_LIMIT - 1, "a viewer has left");
+  await until(() => feed.viewers === VIEWER_LIMIT - 1, "a viewer has disconnected");
   await (feed.open() ?? fail("There is room again")).cancel();
   for (const stream of streams.slice(1)) await stream.cancel();
-  await until(() => feed.viewers === 0, "all have left");
+  await until(() => feed.viewers === 0, "all have disconnected");
 });
 
-Deno.test("Feed keeps nothing for a viewer that does not read, and sends it the present when it reads again", async () => {
+Deno.test("Feed queues nothing for a viewer that does not read, and sends it the current content later", async () => {
   const { feed, parts: [fast], calls } = testFeed();
   const part = fast ?? fail();
   await using viewer = new Viewer(feed);
@@ -130,27 +130,30 @@ Deno.test("Feed keeps nothing for a viewer that does not read, and sends it the 
   assert(kept.length <= 5, `${kept.length} events were kept`);
 });
 
-Deno.test("Feed gives up a viewer that takes nothing for too long", async () => {
-  const { feed } = testFeed({ stalledMs: 4 * SEND_MS, parts: [1, 2, 3, 4, 5].map((n) => new TestPart(String(n))) });
+Deno.test("Feed disconnects a viewer that reads nothing for too long", async () => {
+  const { feed } = testFeed({
+    stallTimeoutMs: 4 * INTERVAL_MS,
+    parts: [1, 2, 3, 4, 5].map((n) => new TestPart(String(n))),
+  });
   const stream = feed.open() ?? fail();
-  await until(() => feed.viewers === 0, "the viewer is given up");
+  await until(() => feed.viewers === 0, "the viewer is disconnected");
   await assertRejects(async () => {
     for await (const _ of stream);
-  }, "takes nothing");
+  }, "Viewer stalled");
 });
 
-Deno.test("Feed ends all streams on demand", async () => {
+Deno.test("Feed.end() ends all streams", async () => {
   const { feed } = testFeed();
   const viewers = [new Viewer(feed), new Viewer(feed)];
   feed.end();
   assertEquals(feed.viewers, 0);
   for (const viewer of viewers) {
-    for (const _ of [1, 2]) assert(await viewer.next() !== undefined, "what was sent before comes first");
+    for (const _ of [1, 2]) assert(await viewer.next() !== undefined, "earlier events come first");
     assertEquals(await viewer.next(), undefined);
   }
 });
 
-Deno.test("Feed survives an exception of a part, and goes on sending", async () => {
+Deno.test("Feed reports an exception of a part and keeps sending", async () => {
   const { feed, parts: [fast], calls } = testFeed();
   const part = fast ?? fail();
   const { content } = part;

@@ -1,13 +1,13 @@
-/** The last minutes of the traffic, on a clock that the tests turn. */
+/** The last minutes of traffic, on a clock that the tests set. */
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { Observation, Report } from "../../../lib/observation.ts";
 import {
+  displayName,
   History,
   LAST_REQUESTS,
   NAME_LIMIT_CHARACTERS,
   SAMPLES,
-  shownModel,
   SLOT_MS,
   SLOTS,
 } from "../../../lib/status/history.ts";
@@ -15,10 +15,10 @@ import { observationOf, random } from "../../support/fixtures.ts";
 
 /** A slot in seconds. */
 const SLOT = SLOT_MS / 1000;
-/** The begin of a slot. */
+/** Start of a slot. */
 const START = Math.floor(Date.UTC(2026, 10, 22) / SLOT_MS) * SLOT_MS;
 
-/** A history at a time that can be set. */
+/** A history with a clock that can be set. */
 class TestHistory extends History {
   readonly clock: { now: number };
 
@@ -28,13 +28,13 @@ class TestHistory extends History {
     this.clock = clock;
   }
 
-  /** Takes in a request that ends now. */
+  /** Adds a request that completes now. */
   ends(fields: Partial<Omit<Observation, "report">> & { report?: Partial<Report> }): void {
     const { durationSeconds = 1 } = fields;
     this.observe(observationOf({ startedAt: this.clock.now - durationSeconds * 1000, durationSeconds, ...fields }));
   }
 
-  /** Time goes on by this many slots. */
+  /** Advances the clock by this many slots. */
   passes(slots: number): void {
     this.clock.now += slots * SLOT_MS;
   }
@@ -49,7 +49,7 @@ function tokensIn(rates: readonly number[]): number {
   return sum(rates) * SLOT_MS / 1000;
 }
 
-Deno.test("History spreads output tokens over the time of their generation", () => {
+Deno.test("History distributes output tokens over the time of their generation", () => {
   const history = new TestHistory();
   history.passes(10);
   const report = { outputTokens: 80 * SLOT, promptTokens: 30 * SLOT };
@@ -61,7 +61,7 @@ Deno.test("History spreads output tokens over the time of their generation", () 
   assertEquals(tokensIn(outputTokens), 80 * SLOT);
 });
 
-Deno.test("History spreads tokens of an answer in one piece by the server's figures", () => {
+Deno.test("History distributes the tokens of a response that is not streamed by the reported durations", () => {
   const history = new TestHistory();
   history.passes(10);
   history.ends({ durationSeconds: 3 * SLOT, report: { outputTokens: 20 * SLOT, evalSeconds: 2 * SLOT } });
@@ -69,7 +69,7 @@ Deno.test("History spreads tokens of an answer in one piece by the server's figu
   assertEquals(history.plots().outputTokens.slice(-4), [0, 10, 10, 0]);
 });
 
-Deno.test("History keeps all tokens, wherever slots begin and end", () => {
+Deno.test("History counts all tokens, however they lie across slots", () => {
   const history = new TestHistory();
   history.passes(20);
   const next = random(1);
@@ -88,7 +88,7 @@ Deno.test("History keeps all tokens, wherever slots begin and end", () => {
   assertAlmostEquals(tokensIn(history.plots().outputTokens), expected, 0.5);
 });
 
-Deno.test("History forgets what is older than its slots, and holds no more than them", () => {
+Deno.test("History drops what is older than its slots", () => {
   const history = new TestHistory();
   history.clock.now = START + 1000;
   history.ends({ report: { outputTokens: 5, promptTokens: 7, evalSeconds: 0.5 } });
@@ -101,7 +101,7 @@ Deno.test("History forgets what is older than its slots, and holds no more than 
   assertEquals(from, history.clock.now - (SLOTS - 1) * SLOT_MS);
 });
 
-Deno.test("History takes in what began before its slots, as far as it lies in them", () => {
+Deno.test("History counts a request that began before its slots for the part within them", () => {
   const history = new TestHistory();
   const minutes = SLOTS * SLOT_MS / 1000;
   history.ends({
@@ -115,7 +115,7 @@ Deno.test("History takes in what began before its slots, as far as it lies in th
   assertEquals([total.promptTokens, outcomes], [0, { ok: 1 }]);
 });
 
-Deno.test("History puts an end that lies ahead of the clock into the present", () => {
+Deno.test("History counts an end ahead of the clock in the newest slot", () => {
   const history = new TestHistory();
   history.clock.now = START + SLOT_MS - 1;
   // 500 ms by the time of day, 1 s by the clock that measures durations.
@@ -126,7 +126,7 @@ Deno.test("History puts an end that lies ahead of the clock into the present", (
   assertEquals([total, outcomes], [{ promptTokens: 3, outputTokens: 9 }, { ok: 1 }]);
 });
 
-Deno.test("History has the quantiles of each slot, and those of the last values", () => {
+Deno.test("History computes the quantiles of each slot and of the last values", () => {
   const history = new TestHistory();
   for (let milliseconds = 1; milliseconds <= 20; milliseconds++) {
     history.ends({ firstOutputSeconds: milliseconds / 1000, lastOutputSeconds: 1 });
@@ -140,7 +140,7 @@ Deno.test("History has the quantiles of each slot, and those of the last values"
   assertEquals(now.perToken, undefined);
 });
 
-Deno.test("History draws by lot where a slot has more values than it keeps", () => {
+Deno.test("History keeps a random sample of a slot with too many values", () => {
   const history = new TestHistory();
   history.clock.now = START + 1000;
   for (let count = 0; count < 100 * SAMPLES; count++) history.ends({ firstOutputSeconds: count, lastOutputSeconds: 1 });
@@ -150,7 +150,7 @@ Deno.test("History draws by lot where a slot has more values than it keeps", () 
   assert(middle > 0.1 && middle < 0.9, `the median of what is kept lies in the middle, not at ${middle}`);
 });
 
-Deno.test("History adds up outcomes and what time went to, of measured requests only", () => {
+Deno.test("History sums up outcomes and phases of measured requests only", () => {
   const history = new TestHistory();
   history.ends({ outcome: "client_error", durationSeconds: 0.25 });
   history.ends({ report: { totalSeconds: 4, loadSeconds: 1, evalSeconds: 2 } });
@@ -161,7 +161,7 @@ Deno.test("History adds up outcomes and what time went to, of measured requests 
   assertEquals(phases, { other: 0.25, load: 1, prompt: 0, wait: 1, output: 2 });
 });
 
-Deno.test("History lists the last requests, the newest first, and transfers among them", () => {
+Deno.test("History lists the last requests, transfers included, newest first", () => {
   const history = new TestHistory();
   const { requestsVersion } = history;
   history.ends({ api: undefined, route: "/api/tags" });
@@ -191,7 +191,7 @@ Deno.test("History lists the last requests, the newest first, and transfers amon
   });
 });
 
-Deno.test("History is bounded, whatever comes", () => {
+Deno.test("History is bounded, whatever is observed", () => {
   const history = new TestHistory();
   const next = random(2);
   for (let count = 0; count < 20_000; count++) {
@@ -205,11 +205,11 @@ Deno.test("History is bounded, whatever comes", () => {
   assert(JSON.stringify(history.requests).length < 20_000);
 });
 
-Deno.test("History has another version whenever it has another content", () => {
+Deno.test("History changes its version whenever its content changes", () => {
   const history = new TestHistory();
   const versions = new Set([history.plotsVersion]);
   history.clock.now += SLOT_MS - 1;
-  assertEquals(versions.has(history.plotsVersion), true, "the same slot, and nothing has come");
+  assertEquals(versions.has(history.plotsVersion), true, "the same slot, and nothing was observed");
   history.clock.now += 1;
   versions.add(history.plotsVersion);
   history.ends({});
@@ -217,8 +217,8 @@ Deno.test("History has another version whenever it has another content", () => {
   assertEquals(versions.size, 3);
 });
 
-Deno.test("shownModel() shows what is no name as it is spelt, up to a limit", () => {
-  assertEquals(shownModel("registry.ollama.ai/library/llama3.2"), "llama3.2:latest");
-  assertEquals(shownModel("<img src=x>"), "<img src=x>");
-  assertEquals(shownModel("<".repeat(5000)).length, NAME_LIMIT_CHARACTERS);
+Deno.test("displayName() returns an invalid name as it is, shortened to the limit", () => {
+  assertEquals(displayName("registry.ollama.ai/library/llama3.2"), "llama3.2:latest");
+  assertEquals(displayName("<img src=x>"), "<img src=x>");
+  assertEquals(displayName("<".repeat(5000)).length, NAME_LIMIT_CHARACTERS);
 });

@@ -1,4 +1,4 @@
-/** What the status page is sent, over real sockets, beside what the metrics say. */
+/** Events of the status page over real sockets, compared with the metrics. */
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { createExporter, type Exporter, type ExporterOptions } from "../../../lib/exporter.ts";
@@ -6,19 +6,20 @@ import type { RequestInfo } from "../../../lib/http.ts";
 import { listen } from "../../../lib/listen/deno_listener.ts";
 import { createLog } from "../../../lib/log/log.ts";
 import { OUTCOMES } from "../../../lib/observation.ts";
-import { MODEL_ROWS } from "../../../lib/status/status.ts";
+import { MODEL_ROWS, REFRESH_MS, STATE_LIMIT_MS } from "../../../lib/status/status.ts";
 import { VIEWER_LIMIT } from "../../../lib/status/feed.ts";
 import { apiRequests } from "../../support/api_requests.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
 import { ANY_PORT, CHAT, Gate, GENERATE, startExporter, startExporterOn, until } from "../../support/helpers.ts";
 import { StatusViewer } from "../../support/status_client.ts";
+import { TestClock } from "../../support/test_clock.ts";
 
 const INFO: RequestInfo = {
   remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 1 },
   completed: Promise.resolve(),
 };
 
-/** An exporter whose handlers a test calls. */
+/** An exporter without listeners. */
 class BareExporter implements Disposable {
   readonly exporter: Exporter;
 
@@ -43,7 +44,7 @@ class BareExporter implements Disposable {
 }
 
 for (const server of ["deno", "node"] as const) {
-  Deno.test(`The status page is sent open requests and loaded models by model, on the ${server} listener`, async () => {
+  Deno.test(`Status events show open requests and loaded models by model, over ${server}`, async () => {
     await using fake = await startFakeOllama();
     using gate = new Gate();
     fake.behaviour.script = async (request) => {
@@ -55,7 +56,7 @@ for (const server of ["deno", "node"] as const) {
     const { signal } = controller;
     const waiting = exporter.post("/api/generate", { ...GENERATE, model: "qwen3" }, { signal }).catch(() => {});
     const answered = await exporter.post("/api/chat", CHAT, { signal });
-    await until(() => exporter.openRequests.size === 2, "both are open");
+    await until(() => exporter.openRequests.size === 2, "both are in flight");
     {
       await using viewer = await StatusViewer.open(exporter.url);
       assertEquals(viewer.response.headers.get("content-type"), "text/event-stream");
@@ -79,7 +80,7 @@ for (const server of ["deno", "node"] as const) {
   });
 }
 
-Deno.test("The figures of the status page are those of the metrics, for all APIs", async () => {
+Deno.test("Status events have the same figures as the metrics, for all APIs", async () => {
   await using fake = await startFakeOllama({ release: "0.40", tokenDelayMs: 2, promptTokens: 31 });
   await using exporter = startExporter(fake);
   await using viewer = await StatusViewer.open(exporter.url);
@@ -121,14 +122,14 @@ Deno.test("The figures of the status page are those of the metrics, for all APIs
   }
 });
 
-Deno.test("The status page is told why Ollama is away, and that it is back", async () => {
+Deno.test("Status events show why Ollama is down, and that it is up again", async () => {
   await using fake = await startFakeOllama({ versionProbe: { status: 500 }, psProbe: "invalid_json" });
   await using exporter = startExporter(fake);
   await using viewer = await StatusViewer.open(exporter.url);
   assertEquals<unknown>(
     (await viewer.next("present")).ollama,
     { listsLoaded: false },
-    "nothing is said before it has answered",
+    "there is no state before the first response",
   );
   const { ollama } = await viewer.next("present", ({ ollama }) => ollama.isUp === false);
   assertEquals<unknown>(ollama, {
@@ -141,42 +142,44 @@ Deno.test("The status page is told why Ollama is away, and that it is back", asy
   await viewer.next("present", ({ ollama }) => ollama.isUp === true);
 });
 
-Deno.test("Ollama is asked for viewers only while there is one, and no more often than is needed", async () => {
+Deno.test("createStatus() probes Ollama only while there are viewers, and not more often than needed", async () => {
+  using clock = new TestClock();
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   await (await exporter.post("/api/chat", CHAT)).text();
-  const asked = (): number => fake.requests.filter(({ path }) => path === "/api/ps").length;
-  assertEquals(asked(), 0);
+  const probes = (): number => fake.requests.filter(({ path }) => path === "/api/ps").length;
+  assertEquals(probes(), 0);
   await exporter.scrape();
+  const scraped = exporter.ollama.lastState;
   {
     await using first = await StatusViewer.open(exporter.url);
     await using second = await StatusViewer.open(exporter.url);
     for (const viewer of [first, second]) assertEquals((await viewer.next("present")).ollama.version, "0.33.0");
-    assertEquals(asked(), 1, "the scrape's answers are used");
-    await until(() => asked() === 2, "it is asked again after a while");
+    clock.now = REFRESH_MS;
+    await first.next("present");
+    assertEquals(probes(), 1, "the state is that of the scrape");
+    clock.now = REFRESH_MS + 1;
+    await until(() => exporter.ollama.lastState !== scraped, "the state is fetched again");
+    assertEquals(probes(), 2);
   }
   await exporter.scrape();
-  assertEquals(asked(), 3, "a scrape always asks");
+  assertEquals(probes(), 3, "a scrape always probes");
 });
 
-Deno.test("What Ollama said long ago is not shown as if it were so now", async () => {
+Deno.test("Status events do not show an outdated state of Ollama", async () => {
+  using clock = new TestClock();
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   await exporter.scrape();
   fake.behaviour.versionProbe = "hang";
-  const { now } = performance;
-  try {
-    performance.now = () => now.call(performance) + 60_000;
-    await using viewer = await StatusViewer.open(exporter.url);
-    const { ollama } = await viewer.next("present");
-    assertEquals<unknown>(ollama, { listsLoaded: false });
-  } finally {
-    performance.now = now;
-    fake.behaviour.versionProbe = "normal";
-  }
+  clock.now = STATE_LIMIT_MS;
+  await using viewer = await StatusViewer.open(exporter.url);
+  const { ollama } = await viewer.next("present");
+  assertEquals<unknown>(ollama, { listsLoaded: false });
+  fake.behaviour.versionProbe = "normal";
 });
 
-Deno.test("A model that names markup is sent as it is spelt, and rows have a limit", async () => {
+Deno.test("Status events contain an invalid model name as it is, and limit the number of models", async () => {
   const name = "<img src=x onerror=alert(1)>";
   const models = Array.from({ length: MODEL_ROWS + 5 }, (_, index) => ({
     name: index === 0 ? name : `m${index}:latest`,
@@ -204,7 +207,7 @@ Deno.test("A model that names markup is sent as it is spelt, and rows have a lim
   assertEquals<unknown>(present.models.at(-1), { model: "other", inFlight: 0, waiting: 0 });
 });
 
-Deno.test("The status page has a limit of viewers, and says so", async () => {
+Deno.test("Status.events() responds with 503 at the maximum number of viewers", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   const viewers = await Promise.all(Array.from({ length: VIEWER_LIMIT }, () => StatusViewer.open(exporter.url)));
@@ -212,16 +215,16 @@ Deno.test("The status page has a limit of viewers, and says so", async () => {
   assertEquals([refused.status, refused.headers.get("content-type")], [503, "text/plain; charset=utf-8"]);
   assert((await refused.text()).startsWith("Too many viewers"));
   const head = await fetch(`${exporter.url}/-/events`, { method: "HEAD" });
-  assertEquals([head.status, await head.text()], [200, ""], "HEAD is no viewer");
+  assertEquals([head.status, await head.text()], [200, ""], "HEAD does not add a viewer");
   for (const viewer of viewers) await viewer[Symbol.asyncDispose]();
   await until(async () => {
     const response = await fetch(`${exporter.url}/-/events`);
     await response.body?.cancel();
     return response.ok;
-  }, "there is room again");
+  }, "another viewer is accepted");
 });
 
-Deno.test("The status page and its events are guarded as all own paths", async () => {
+Deno.test("The status page and its events are guarded like all admin endpoints", async () => {
   using bare = new BareExporter("http://127.0.0.1:1", {
     guard: (request) => request.headers.has("authorization") ? undefined : new Response("No.\n", { status: 401 }),
   });
@@ -241,7 +244,7 @@ Deno.test("The status page and its events are guarded as all own paths", async (
   }
 });
 
-Deno.test("The status page is on the listener of the own paths only, where there is one", async () => {
+Deno.test("The status page is served with the admin endpoints only", async () => {
   await using fake = await startFakeOllama();
   using bare = new BareExporter(fake.url);
   const { admin, proxy } = bare.exporter.handlers;
@@ -249,7 +252,7 @@ Deno.test("The status page is on the listener of the own paths only, where there
     const request = (): Request => new Request(`http://127.0.0.1${path}`);
     const [here, there] = [await admin(request(), INFO), await proxy(request(), INFO)];
     assertEquals([here.status, there.status], [200, 404]);
-    assertEquals(await there.text(), "404 page not found", "it is Ollama that does not know it");
+    assertEquals(await there.text(), "404 page not found", "the response comes from Ollama");
     await here.body?.cancel();
   }
 });
@@ -263,7 +266,7 @@ Deno.test("endViewers() ends the events, so that a listener can shut down", asyn
   let isDown = false;
   const down = listener.shutdown().then(() => isDown = true);
   await viewer.next("present");
-  assertEquals(isDown, false, "it waits for open answers");
+  assertEquals(isDown, false, "it waits for open responses");
   bare.exporter.endViewers();
   await viewer.end();
   await down;
