@@ -5,6 +5,7 @@
  * @module
  */
 
+import { messageOf } from "../lib/errors.ts";
 import type { WebServer } from "../lib/settings/settings.ts";
 import { type FakeOllama, type Script, startFakeOllama } from "../tests/fake_ollama/mod.ts";
 import { latin1, latin1Bytes } from "../tests/fake_ollama/wire.ts";
@@ -149,7 +150,7 @@ class Run {
       else clients.drop();
     } catch (error) {
       clients.drop();
-      this.#problem(plan, error instanceof Error ? error.message : String(error));
+      this.#problem(plan, messageOf(error));
     }
   }
 

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { messageOf } from "../lib/errors.ts";
 import { random as randomFrom } from "../tests/support/fixtures.ts";
 import { type Case, casesOf } from "./cases.ts";
 import { type Child, output, stopAll } from "./child.ts";
@@ -103,7 +104,7 @@ async function runAll(
       for (const [proxy, start] of shuffled(fitting(benchCase, proxies, options), random)) {
         note(`${rep}/${options.reps} ${benchCase.name} ${proxy}`);
         const figures = await measure(benchCase, start, stage).catch((error) => {
-          throw new Error(`${benchCase.name} ${proxy}: ${error instanceof Error ? error.message : error}`);
+          throw new Error(`${benchCase.name} ${proxy}: ${messageOf(error)}`);
         });
         runs.push({ caseName: benchCase.name, proxy, rep, figures });
       }
@@ -173,7 +174,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 try {
   await main();
 } catch (error) {
-  note(error instanceof Error ? error.message : String(error));
+  note(messageOf(error));
   Deno.exitCode = EXIT_FAILURE;
 }
 await stopAll();

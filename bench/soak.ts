@@ -5,6 +5,7 @@
  * @module
  */
 
+import { messageOf } from "../lib/errors.ts";
 import type { WebServer } from "../lib/settings/settings.ts";
 import { stopAll } from "./child.ts";
 import { writeLine } from "./job.ts";
@@ -85,7 +86,7 @@ export async function runSoak(cases: readonly SoakCase[], note: (text: string) =
       for (const server of soakCase.servers) {
         note(`${soakCase.name} ${server}`);
         const result = runCase(soakCase, server, port).catch((error) => {
-          throw new Error(`${soakCase.name} ${server}: ${error instanceof Error ? error.message : error}`);
+          throw new Error(`${soakCase.name} ${server}: ${messageOf(error)}`);
         });
         results.push(await result);
       }
@@ -105,7 +106,7 @@ async function runCase(soakCase: SoakCase, server: WebServer, upstreamPort: numb
   try {
     remark = await Promise.race([soakCase.run(trial), late.promise]);
   } catch (error) {
-    trial.problem(error instanceof Error ? error.message : String(error));
+    trial.problem(messageOf(error));
   } finally {
     clearTimeout(timer);
   }
@@ -171,7 +172,7 @@ if (import.meta.main) {
   try {
     await main();
   } catch (error) {
-    writeLine(Deno.stderr, error instanceof Error ? error.message : String(error));
+    writeLine(Deno.stderr, messageOf(error));
     Deno.exitCode = EXIT_FAILURE;
   }
   await stopAll();

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { messageOf } from "../lib/errors.ts";
 import type { WebServer } from "../lib/settings/settings.ts";
 import { OUTCOMES } from "../lib/observation.ts";
 import { delay, Scrape } from "../tests/support/helpers.ts";
@@ -95,7 +96,7 @@ export class Trial implements AsyncDisposable {
     } catch (error) {
       client.disconnect();
       const [line] = exchange.request.split("\r\n", 1);
-      this.problem(`${line}: ${error instanceof Error ? error.message : error}`);
+      this.problem(`${line}: ${messageOf(error)}`);
     }
   }
 

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { messageOf } from "../lib/errors.ts";
 /** Packages, locked by tools/lint_deploy.lock and imported dynamically, so only runs of this tool fetch them. */
 const PACKAGES = {
   /** Linter for GitHub workflows, as WebAssembly. */
@@ -63,7 +64,7 @@ async function lintManifests(path: string): Promise<string[]> {
       const models = await import(`${isOperator ? PACKAGES.operator : PACKAGES.kubernetes}/${apiVersion}`);
       new models[kind](manifest).validate();
     } catch (error) {
-      findings.push(`${path}: ${kind}: ${error instanceof Error ? error.message : error}`);
+      findings.push(`${path}: ${kind}: ${messageOf(error)}`);
     }
   }
   return findings;

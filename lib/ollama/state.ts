@@ -4,6 +4,8 @@
  * @module
  */
 
+import { valueAt } from "../json.ts";
+
 /** Maximum length of a text taken from a response, in characters. */
 export const LABEL_LIMIT_CHARACTERS = 128;
 
@@ -98,7 +100,7 @@ function statusOf({ error, durationSeconds }: ProbeStatus): ProbeStatus {
 
 /** Parses a response of `/api/version`. */
 export function parseVersion(json: unknown): string {
-  const version = text(field(json, "version"));
+  const version = text(valueAt(json, "version"));
   if (version === "") throw new Error("no version in the response");
   return version;
 }
@@ -107,10 +109,10 @@ export function parseVersion(json: unknown): string {
 export function parseLoaded(json: unknown): LoadedModel[] {
   return [...entriesByName(json)].map(([name, entries]) => ({
     name,
-    sizeBytes: sum(entries.map((entry) => quantity(field(entry, "size")))),
-    vramBytes: sum(entries.map((entry) => quantity(field(entry, "size_vram")))),
-    contextTokens: max(entries.map((entry) => quantity(field(entry, "context_length")))),
-    expiresAtSeconds: max(entries.map((entry) => timestamp(field(entry, "expires_at")))),
+    sizeBytes: sum(entries.map((entry) => quantity(valueAt(entry, "size")))),
+    vramBytes: sum(entries.map((entry) => quantity(valueAt(entry, "size_vram")))),
+    contextTokens: max(entries.map((entry) => quantity(valueAt(entry, "context_length")))),
+    expiresAtSeconds: max(entries.map((entry) => timestamp(valueAt(entry, "expires_at")))),
     runners: entries.map(modelDetails),
   }));
 }
@@ -119,18 +121,18 @@ export function parseLoaded(json: unknown): LoadedModel[] {
 export function parseInstalled(json: unknown): InstalledModel[] {
   return [...entriesByName(json)].map(([name, entries]) => ({
     name,
-    sizeBytes: sum(entries.map((entry) => quantity(field(entry, "size")))),
+    sizeBytes: sum(entries.map((entry) => quantity(valueAt(entry, "size")))),
   }));
 }
 
 /** Groups the listed models by name. The server lists a model once for each of its runners (docs/ollama-api.md 10). */
 function entriesByName(json: unknown): Map<string, unknown[]> {
   // Go marshals an empty list as null.
-  const list = field(json, "models") === null ? [] : field(json, "models");
+  const list = valueAt(json, "models") === null ? [] : valueAt(json, "models");
   if (!Array.isArray(list)) throw new Error("no list of models in the response");
   const models = new Map<string, unknown[]>();
   for (const entry of list) {
-    const name = field(entry, "name") ?? field(entry, "model");
+    const name = valueAt(entry, "name") ?? valueAt(entry, "model");
     if (typeof name !== "string" || name === "") continue;
     const entries = models.get(name);
     if (entries === undefined) models.set(name, [entry]);
@@ -140,18 +142,14 @@ function entriesByName(json: unknown): Map<string, unknown[]> {
 }
 
 function modelDetails(entry: unknown): ModelDetails {
-  const details = field(entry, "details");
+  const details = valueAt(entry, "details");
   return {
-    digest: text(field(entry, "digest")),
-    family: text(field(details, "family")),
-    format: text(field(details, "format")),
-    parameterSize: text(field(details, "parameter_size")),
-    quantizationLevel: text(field(details, "quantization_level")),
+    digest: text(valueAt(entry, "digest")),
+    family: text(valueAt(details, "family")),
+    format: text(valueAt(details, "format")),
+    parameterSize: text(valueAt(details, "parameter_size")),
+    quantizationLevel: text(valueAt(details, "quantization_level")),
   };
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }
 
 /** Returns the text, shortened to the limit, or `""` if the value is not a text. */

@@ -7,20 +7,17 @@
  * @module
  */
 
+import { valueAt } from "../json.ts";
+
 const NANOSECONDS_PER_SECOND = 1e9;
 const MILLISECONDS_PER_SECOND = 1e3;
 
 /** Reads one field of a message. `undefined`: the message does not have it. `NaN`: its value is not a usable number. */
 export type FieldReader<T> = (message: unknown) => T | undefined;
 
-/** The value at a path; `undefined` where there is none. */
+/** The value at a path; `undefined` where there is none, and for `null`. */
 export function at(message: unknown, path: readonly string[]): unknown {
-  let value = message;
-  for (const key of path) {
-    if (typeof value !== "object" || value === null) return undefined;
-    value = (value as Record<string, unknown>)[key];
-  }
-  return value ?? undefined;
+  return valueAt(message, ...path) ?? undefined;
 }
 
 function first(paths: readonly string[]): FieldReader<unknown> {

@@ -70,7 +70,7 @@ export function createFraming(kind: FramingKind, hasVectors = false): Framing {
   return kind === "json" ? new BodyFraming(hasVectors) : new StreamFraming(kind);
 }
 
-const NOTHING: Framed = { text: "", hasSkipped: false, oversized: 0 };
+const NO_MESSAGES: Framed = { text: "", hasSkipped: false, oversized: 0 };
 
 /** A body that is one JSON value. */
 class BodyFraming implements Framing {
@@ -83,16 +83,16 @@ class BodyFraming implements Framing {
   }
 
   push(bytes: Uint8Array): Framed {
-    if (this.#isOversized) return NOTHING;
+    if (this.#isOversized) return NO_MESSAGES;
     for (const part of this.#vectors?.push(bytes) ?? [bytes]) this.#held.add(part);
-    if (this.#held.bytes <= MESSAGE_LIMIT_BYTES) return NOTHING;
+    if (this.#held.bytes <= MESSAGE_LIMIT_BYTES) return NO_MESSAGES;
     this.#isOversized = true;
     this.#held.clear();
-    return { ...NOTHING, oversized: 1 };
+    return { ...NO_MESSAGES, oversized: 1 };
   }
 
   end(): Framed {
-    return { ...NOTHING, text: new TextDecoder().decode(this.#held.take()) };
+    return { ...NO_MESSAGES, text: new TextDecoder().decode(this.#held.take()) };
   }
 
   split(text: string): Promise<string[]> {
@@ -114,13 +114,13 @@ class StreamFraming implements Framing {
   }
 
   push(bytes: Uint8Array, unless?: ByteSearch): Framed {
-    let framed = NOTHING;
+    let framed = NO_MESSAGES;
     for (const part of this.#splitter.push(bytes)) framed = this.#add(part, framed, unless);
     return framed;
   }
 
   end(): Framed {
-    return { ...NOTHING, text: this.#decoder.decode(this.#splitter.end()) };
+    return { ...NO_MESSAGES, text: this.#decoder.decode(this.#splitter.end()) };
   }
 
   async split(text: string): Promise<string[]> {
