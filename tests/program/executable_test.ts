@@ -68,8 +68,8 @@ testExecutable("reports all invalid settings and does not start", async (executa
   const env = { LISTEN_ADDRESS: "nowhere", MODEL_LABEL_LIMIT: "-1", NO_COLOR: "1" };
   const { code, stderr } = await run(executable, [], { env });
   assertEquals(code, 1);
-  assertStringIncludes(stderr, 'LISTEN_ADDRESS is "nowhere"');
-  assertStringIncludes(stderr, 'MODEL_LABEL_LIMIT is "-1"');
+  assertStringIncludes(stderr, 'LISTEN_ADDRESS: expected `host:port`, `:port` or `[::]:port`, got "nowhere"');
+  assertStringIncludes(stderr, 'MODEL_LABEL_LIMIT: expected an integer from 1 to 10000, got "-1"');
 });
 
 /** Returns a URL where nothing listens. */

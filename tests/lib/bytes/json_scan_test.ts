@@ -134,13 +134,11 @@ Deno.test("scanObject() goes as deep as an object is nested, without recursion",
   assertEquals(scan(text)?.members.map(({ key }) => key), ["a", "b"]);
 });
 
-Deno.test("scanObject() takes a time that grows with the length only, whatever the strings are made of", () => {
+Deno.test("scanObject() gets through long strings: in time quadratic in their length it would not end", () => {
   const millions = 4_000_000;
   for (const filling of ["\\\\", '\\"', "\\n", "x", "é"]) {
     const text = `{"a":"${filling.repeat(millions / filling.length)}","b":1}`;
-    const start = performance.now();
     assertEquals(scan(text)?.members.map(({ key }) => key), ["a", "b"]);
-    assert(performance.now() - start < 2000, `It took ${performance.now() - start} ms for "${filling}"`);
   }
 });
 
