@@ -6,7 +6,7 @@ import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { CHAT, startExporter, until } from "../support/helpers.ts";
 import { ask } from "../support/raw_client.ts";
 
-Deno.test("createExporter() gives an observation to its observers, the metrics and the log", async () => {
+Deno.test("createExporter() passes an observation to observers, metrics and log", async () => {
   await using fake = await startFakeOllama();
   const observed: Observation[] = [];
   await using exporter = startExporter(fake, { observe: (observation) => observed.push(observation) });
@@ -19,7 +19,7 @@ Deno.test("createExporter() gives an observation to its observers, the metrics a
   assertStringIncludes(lines[0] ?? "", "route=/api/chat model=llama3.2 status=200 outcome=ok");
 });
 
-Deno.test("createExporter() keeps an observer that throws away from the other observers and from the client", async () => {
+Deno.test("createExporter() keeps what an observer throws from other observers and the client", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake, {
     failsInside: true,
@@ -43,7 +43,7 @@ Deno.test("createExporter() keeps an observer that throws away from the other ob
   assertStringIncludes(error, 'level=ERROR msg="Internal error" error="Error: The observer is broken" stack=');
 });
 
-Deno.test("createExporter() names models of requests as Ollama's own lists do", async () => {
+Deno.test("createExporter() labels requests with model names as Ollama lists them", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   assertEquals((await exporter.scrape()).value("ollama_loaded_models"), 1);
@@ -66,7 +66,7 @@ Deno.test("createExporter() keeps exporters apart from each other", async () => 
   assertEquals((await two.scrape()).value("ollama_requests_total"), undefined);
 });
 
-Deno.test("createExporter() leaves no connection to Ollama open when it is closed", async () => {
+Deno.test("createExporter() closes its connections to Ollama", async () => {
   await using fake = await startFakeOllama();
   {
     await using exporter = startExporter(fake);

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { ByteSearch } from "../../../lib/bytes/byte_search.ts";
 import { bytesOf, random } from "../../support/fixtures.ts";
 
-Deno.test("ByteSearch finds each of its needles at every place, and alone", () => {
+Deno.test("ByteSearch finds each needle at every position", () => {
   const words = ['"done":true', '"error"', "x", '"tool_calls"'];
   for (const needles of [words, ...words.map((word) => [word])]) {
     const search = new ByteSearch(...needles);
@@ -17,7 +17,7 @@ Deno.test("ByteSearch finds each of its needles at every place, and alone", () =
   }
 });
 
-Deno.test("ByteSearch finds nothing where no needle is whole", () => {
+Deno.test("ByteSearch finds no partial needle", () => {
   const search = new ByteSearch('"done":true', '"error"');
   const texts = [
     "",
@@ -33,7 +33,7 @@ Deno.test("ByteSearch finds nothing where no needle is whole", () => {
   for (const text of texts) assertEquals(search.in(bytesOf(text)), false, text);
 });
 
-Deno.test("ByteSearch looks at the bytes it is given and at no others of their buffer", () => {
+Deno.test("ByteSearch reads no bytes of the buffer outside the array", () => {
   const search = new ByteSearch("needle");
   const bytes = bytesOf("..needle..");
   assertEquals(search.in(bytes.subarray(2, 8)), true);
@@ -60,7 +60,7 @@ Deno.test("ByteSearch finds what includes() finds, in random texts of few letter
   assertEquals(found > 2000 && found < 18_000, true, `${found} of 20000 were found: the test must see both`);
 });
 
-Deno.test("ByteSearch takes a needle of 255 bytes", () => {
+Deno.test("ByteSearch accepts a needle of 255 bytes", () => {
   const needle = "n".repeat(254) + "!";
   const search = new ByteSearch(needle);
   assertEquals(search.in(bytesOf(`${"n".repeat(1000)}!`)), true);

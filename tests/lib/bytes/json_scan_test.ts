@@ -39,7 +39,7 @@ Deno.test("scanObject() finds the members that JSON.parse finds, in random objec
   }
 });
 
-Deno.test("scanObject() tells where key and value stand", () => {
+Deno.test("scanObject() returns the positions of keys and values", () => {
   const text = ' \n{ "a" : 1 ,"Bé":\t{"x":[]}, "c":"}" \r\n}';
   const members = scan(text)?.members ?? [];
   assertEquals(members.map(({ key }) => key), ["a", "bé", "c"]);
@@ -49,7 +49,7 @@ Deno.test("scanObject() tells where key and value stand", () => {
   assertEquals(values, ["1", '{"x":[]}', '"}"']);
 });
 
-Deno.test("scanObject() begins at the index that it is given", () => {
+Deno.test("scanObject() starts at the given index", () => {
   const text = 'data: {"a":1}\n\n';
   assertEquals(scan(text), undefined);
   assertEquals(scan(text, 5)?.start, 6);
@@ -58,7 +58,7 @@ Deno.test("scanObject() begins at the index that it is given", () => {
   assertEquals(scan(text, 1000), undefined);
 });
 
-Deno.test("scanObject() finds no object in one that is cut, wherever it is cut", () => {
+Deno.test("scanObject() finds no object in one that is cut anywhere", () => {
   for (let seed = 1; seed <= 40; seed++) {
     const bytes = bytesOf(new JsonWriter(seed).object(3));
     for (let end = 0; end < bytes.length; end++) assertEquals(scanObject(bytes.subarray(0, end)), undefined);
@@ -66,7 +66,7 @@ Deno.test("scanObject() finds no object in one that is cut, wherever it is cut",
   }
 });
 
-Deno.test("scanObject() finds no object in what is none", () => {
+Deno.test("scanObject() finds no object where there is none", () => {
   const texts = [
     "",
     " ",
@@ -99,7 +99,7 @@ Deno.test("scanObject() finds no object in what is none", () => {
   for (const text of texts) assertEquals(scan(text), undefined, text);
 });
 
-Deno.test("scanObject() ends, and throws nothing, on random bytes", () => {
+Deno.test("scanObject() ends without throwing on random bytes", () => {
   const next = random(1);
   for (let round = 0; round < 2000; round++) {
     const length = Math.floor(next() * 60);
@@ -110,16 +110,16 @@ Deno.test("scanObject() ends, and throws nothing, on random bytes", () => {
   }
 });
 
-Deno.test("scanObject() gives keys in lower case, folded as Go folds them", () => {
+Deno.test("scanObject() returns keys in lower case, folded as Go does", () => {
   const text = '{"Model":1,"STREAM":2,"\\u004dODEL":3,"ſtream":4,"to\u212aens":5}';
   assertEquals(scan(text)?.members.map(({ key }) => key), ["model", "stream", "model", "stream", "tokens"]);
 });
 
-Deno.test("scanObject() keeps members whose key comes twice, in their order", () => {
+Deno.test("scanObject() returns members with a repeated key, in order", () => {
   assertEquals(membersOf('{"a":1,"b":2,"A":3,"a":null}'), [["a", 1], ["b", 2], ["a", 3], ["a", null]]);
 });
 
-Deno.test("scanObject() knows the keys that are asked for also where each letter is escaped, but no long ones", () => {
+Deno.test("scanObject() decodes escaped keys, but none over the limit", () => {
   const escaped = [..."stream_options"].map((char) => "\\u00" + char.charCodeAt(0).toString(16)).join("");
   assertEquals(membersOf(`{"${escaped}":1,"b":2}`), [["stream_options", 1], ["b", 2]]);
   // The quotes count.
@@ -128,7 +128,7 @@ Deno.test("scanObject() knows the keys that are asked for also where each letter
   assertEquals(membersOf(`{"${longest}x":1,"b":2}`), [["", 1], ["b", 2]]);
 });
 
-Deno.test("scanObject() goes as deep as an object is nested, without recursion", () => {
+Deno.test("scanObject() accepts any nesting depth, without recursion", () => {
   const depth = 200_000;
   const text = `{"a":${"[".repeat(depth)}${"]".repeat(depth)},"b":${'{"c":'.repeat(depth)}1${"}".repeat(depth)}}`;
   assertEquals(scan(text)?.members.map(({ key }) => key), ["a", "b"]);
@@ -142,7 +142,7 @@ Deno.test("scanObject() gets through long strings: in time quadratic in their le
   }
 });
 
-Deno.test("valueOf() decodes a value, and is undefined for what is no JSON", () => {
+Deno.test("valueOf() parses a value, and returns undefined for what is not JSON", () => {
   const text = '{"a":"\\u00e9","b":tru,"c":1:2,"d":"a\nb","e":[1}}';
   assertEquals(membersOf(text), [["a", "é"], ["b", undefined], ["c", undefined], ["d", undefined], ["e", undefined]]);
 });

@@ -82,7 +82,7 @@ const TEXTS: Record<string, { separator: Separator; text: string }> = {
 };
 
 for (const [name, { separator, text }] of Object.entries(TEXTS)) {
-  Deno.test(`MessageSplitter cuts ${name} in the same places at every chunk size and wherever they are cut in two`, () => {
+  Deno.test(`MessageSplitter splits ${name} at the same places at every chunk size`, () => {
     const bytes = bytesOf(text);
     const { messages, rest } = messagesIn(separator, text);
     const compare = (chunks: Iterable<Uint8Array>, how: string) => {
@@ -98,7 +98,7 @@ for (const [name, { separator, text }] of Object.entries(TEXTS)) {
   });
 }
 
-Deno.test("MessageSplitter gives a message as soon as its end is there, and several at once", () => {
+Deno.test("MessageSplitter returns a message as soon as it is whole, and several at once", () => {
   const sink = new Collector();
   const splitter = new MessageSplitter("line", LIMIT_BYTES);
   const steps = [["a", 0], ["b\n", 1], ["c\nd\ne", 2], ["", 2], ["\n", 3]] as const;
@@ -110,7 +110,7 @@ Deno.test("MessageSplitter gives a message as soon as its end is there, and seve
   assertEquals(splitter.end().length, 0);
 });
 
-Deno.test("MessageSplitter passes a message over the limit as it comes, and goes on behind it", () => {
+Deno.test("MessageSplitter returns a message over the limit in parts, and reads on after it", () => {
   const long = "x".repeat(LIMIT_BYTES + 1);
   const found = cut("line", ["a\n", long, "yy", `z\nb\n`, "c\n"]);
   assertEquals(found.longs, [long, "yy", "z\n"]);
@@ -118,7 +118,7 @@ Deno.test("MessageSplitter passes a message over the limit as it comes, and goes
   assertEquals(found.begun, 1);
 });
 
-Deno.test("MessageSplitter holds as many bytes as the limit says, and not one more", () => {
+Deno.test("MessageSplitter holds exactly as many bytes as the limit", () => {
   assertEquals(cut("line", ["x".repeat(LIMIT_BYTES), "\n"]).begun, 0);
   assertEquals(cut("line", ["x".repeat(LIMIT_BYTES - 1), "x", "\n"]).begun, 0);
   assertEquals(cut("line", ["x".repeat(LIMIT_BYTES), "x", "\n"]).begun, 1);
@@ -126,7 +126,7 @@ Deno.test("MessageSplitter holds as many bytes as the limit says, and not one mo
   assertEquals(cut("line", ["x".repeat(LIMIT_BYTES * 2) + "\n"]).begun, 0);
 });
 
-Deno.test("MessageSplitter tells of each long message once, also of one behind the other", () => {
+Deno.test("MessageSplitter marks the start of each oversized message once", () => {
   const long = "x".repeat(LIMIT_BYTES);
   const found = cut("blank_line", [`${long}1`, `${long}\n`, `\n${long}2`, "\r\n\r", "\nb\n", "\n"]);
   assertEquals(found.begun, 2);
@@ -134,13 +134,13 @@ Deno.test("MessageSplitter tells of each long message once, also of one behind t
   assertEquals(found.wholes, ["b\n\n"]);
 });
 
-Deno.test("MessageSplitter gives nothing twice where a stream ends in a long message", () => {
+Deno.test("MessageSplitter returns nothing twice if a stream ends in an oversized message", () => {
   const long = "x".repeat(LIMIT_BYTES * 2);
   const found = cut("line", [long, long]);
   assertEquals([found.longs.join(""), found.wholes, found.rest], [long + long, [], ""]);
 });
 
-Deno.test("MessageSplitter gives all bytes of random streams once and in order, and never more than the limit is held", () => {
+Deno.test("MessageSplitter returns all bytes of random streams once and in order", () => {
   for (let seed = 1; seed <= 500; seed++) {
     const next = random(seed);
     const below = (bound: number) => Math.floor(next() * bound);
@@ -152,7 +152,7 @@ Deno.test("MessageSplitter gives all bytes of random streams once and in order, 
   }
 });
 
-Deno.test("MessageSplitter.push() looks at each byte once, however small the chunks of a message are", () => {
+Deno.test("MessageSplitter.push() reads each byte a constant number of times, however small the chunks are", () => {
   const splitter = new MessageSplitter("blank_line", 8 * 1024 * 1024);
   let looked = 0;
   /** Counts the bytes that are searched or copied. */

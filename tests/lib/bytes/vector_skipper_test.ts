@@ -27,7 +27,7 @@ const CASES: readonly (readonly [text: string, left: string])[] = [
   ["", ""],
 ];
 
-Deno.test("VectorSkipper empties the arrays of numbers and leaves all else, at every chunk size", () => {
+Deno.test("VectorSkipper empties arrays of numbers and nothing else, at every chunk size", () => {
   for (const [text, expected] of CASES) {
     for (let size = 1; size <= text.length + 1; size++) assertEquals(left(text, size), expected, `${size}: ${text}`);
   }

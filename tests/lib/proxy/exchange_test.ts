@@ -118,7 +118,7 @@ for (const [name, expected, run] of COURSES) {
   });
 }
 
-Deno.test("Exchange has status 499 until there is another, and waits until then", () => {
+Deno.test("Exchange has status 499, and is waiting, until there is a response", () => {
   const course = new Course();
   const [open] = course.openRequests;
   assertEquals([open?.waiting, open?.model, open?.api], [true, undefined, "chat"]);
@@ -130,7 +130,7 @@ Deno.test("Exchange has status 499 until there is another, and waits until then"
   assertEquals(left.observations[0]?.status, CLIENT_CLOSED_REQUEST);
 });
 
-Deno.test("Exchange enters no request that is not measured among the open ones", async () => {
+Deno.test("Exchange adds only measured requests to the open ones", async () => {
   const course = new Course(endpointOf("GET", "/api/tags"));
   assertEquals(course.openRequests.size, 0);
   course.answer(JSON_TYPE);
@@ -150,7 +150,7 @@ Deno.test("Exchange counts bytes that were forwarded, not those received", async
 });
 
 for (const contentType of [NDJSON, JSON_TYPE]) {
-  Deno.test(`Exchange survives a dialect that throws (${contentType})`, async () => {
+  Deno.test(`Exchange reports what a dialect throws, and observes the request (${contentType})`, async () => {
     const course = new Course({
       ...endpointOf("POST", "/api/chat"),
       dialect: {
@@ -179,7 +179,7 @@ Deno.test("Exchange reports what the consumer of its observation throws", async 
   assertEquals(course.errors.map(String), ["Error: consumer"]);
 });
 
-Deno.test("an exception in an observer stops no byte, is logged once and counted", async () => {
+Deno.test("Exchange forwards all bytes when an observer throws, which is logged and counted once", async () => {
   await using fake = await startFakeOllama();
   let calls = 0;
   const fail = (): void => {

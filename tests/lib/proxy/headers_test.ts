@@ -5,7 +5,7 @@ import { requestHeaders, responseHeaders } from "../../../lib/proxy/headers.ts";
 
 const CLIENT: Deno.NetAddr = { transport: "tcp", hostname: "192.0.2.7", port: 40_000 };
 
-Deno.test("requestHeaders() forwards what is about the message, and sets what fetch() would set itself", () => {
+Deno.test("requestHeaders() drops hop-by-hop headers, and sets what fetch() would set", () => {
   const incoming = new Headers({
     "accept": "text/event-stream",
     "accept-encoding": "gzip, br",

@@ -29,7 +29,7 @@ function freePort(): number {
   return listener.addr.port;
 }
 
-Deno.test("createProxy() answers 502 in the shape of the API while Ollama is away", async () => {
+Deno.test("createProxy() returns 502 in the shape of the API while Ollama is down", async () => {
   await using exporter = startExporter({ url: `http://127.0.0.1:${freePort()}` });
   const message = "ollama-exporter: Connection to Ollama failed";
   const openai = { error: { message, type: "api_error", param: null, code: null } };
@@ -81,7 +81,7 @@ const NO_ANSWERS: [string, FakeOllamaOptions, UpstreamError][] = [
 ];
 
 for (const [name, behaviour, reason] of NO_ANSWERS) {
-  Deno.test(`createProxy() answers 502 when the upstream ${name}`, async () => {
+  Deno.test(`createProxy() returns 502 when the upstream ${name}`, async () => {
     await using fake = await startFakeOllama(behaviour);
     await using exporter = startExporter(fake);
     const response = await ask(exporter.port, "POST /api/chat", [], JSON.stringify(CHAT));
@@ -131,7 +131,7 @@ for (const [name, line, behaviour] of BREAKS) {
   });
 }
 
-Deno.test("createProxy() relays an error that the upstream answers a stream with", async () => {
+Deno.test("createProxy() forwards an error response to a streamed request", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   let requests = 0;
@@ -156,7 +156,7 @@ Deno.test("createProxy() relays an error that the upstream answers a stream with
   assertEquals(metrics.value("ollama_http_requests_total", { code: "404" }), 4);
 });
 
-Deno.test("createProxy() leaves it to Ollama to refuse a body that is no JSON", async () => {
+Deno.test("createProxy() lets Ollama reject a body that is not JSON", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   for (const body of ["", "not json", '{"model":"llama3.2"', "[1,2]", "\xff\xfe", '{"model":{}}', "null"]) {
@@ -168,7 +168,7 @@ Deno.test("createProxy() leaves it to Ollama to refuse a body that is no JSON", 
   }
 });
 
-Deno.test("60 requests for 60 models that do not exist add no model label value", async () => {
+Deno.test("createProxy() adds no model label for 60 requests that name 60 unknown models", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   const before = (await exporter.scrape()).labelValues("model");
@@ -186,7 +186,7 @@ Deno.test("60 requests for 60 models that do not exist add no model label value"
   assert(!metrics.text.includes("nope-"));
 });
 
-Deno.test("createProxy() does not repeat a POST whose connection dies, and uses none twice for POST", async () => {
+Deno.test("createProxy() does not repeat a POST whose connection dies, nor reuse a connection for POST", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   for (let i = 0; i < 3; i++) await (await exporter.post("/api/chat", CHAT)).text();
@@ -204,7 +204,7 @@ Deno.test("createProxy() does not repeat a POST whose connection dies, and uses 
   }
 });
 
-Deno.test("createProxy() uses a connection again for GET, and repeats a GET whose used connection has died", async () => {
+Deno.test("createProxy() reuses connections for GET, and repeats a GET whose reused connection has died", async () => {
   await using fake = await startFakeOllama();
   await using exporter = startExporter(fake);
   assertEquals((await ask(exporter.port, "GET /api/tags")).status, 200);
@@ -253,7 +253,7 @@ Deno.test("createProxy() reads no faster from Ollama than the client reads from 
 });
 
 for (const framing of ["Content-Length: 268435456", "Transfer-Encoding: chunked"]) {
-  Deno.test(`createProxy() takes an upload no faster than Ollama reads it (${framing})`, async () => {
+  Deno.test(`createProxy() reads an upload no faster than Ollama does (${framing})`, async () => {
     await using fake = await startFakeOllama();
     using reading = new Gate();
     fake.behaviour.script = async (_, connection) => {
@@ -280,7 +280,7 @@ for (const framing of ["Content-Length: 268435456", "Transfer-Encoding: chunked"
   });
 }
 
-Deno.test("createProxy() calls an exception of its own code what it is, and not a client that has left", async () => {
+Deno.test("createProxy() tells an exception of its own from a client's disconnect", async () => {
   await using fake = await startFakeOllama();
   const handler = Promise.withResolvers<Handler>();
   const options = { openaiStreamUsage: true, failsInside: true };

@@ -100,7 +100,7 @@ async function textOf({ body }: RequestBody): Promise<string> {
   return await new Response(body).text();
 }
 
-Deno.test("RequestBodies asks for usage in a body of known length, which goes on with another length", async () => {
+Deno.test("RequestBodies requests usage in a body with a length, which gets another length", async () => {
   const outgoing = await bodies().read(whole(STREAMED), endpointAt());
   assert(outgoing.body instanceof Uint8Array);
   assertEquals(await textOf(outgoing), ASKED);
@@ -110,7 +110,7 @@ Deno.test("RequestBodies asks for usage in a body of known length, which goes on
   assertEquals(outgoing.model, "llama3.2");
 });
 
-Deno.test("RequestBodies asks for usage in a body that comes in chunks, which goes on in chunks", async () => {
+Deno.test("RequestBodies requests usage in a chunked body, which stays chunked", async () => {
   const outgoing = await bodies().read(
     chunked(STREAMED.slice(0, 5), STREAMED.slice(5)),
     endpointAt(),
@@ -134,7 +134,7 @@ const UNASKED: Record<string, { body?: string; path?: string; asks?: boolean; mo
 };
 
 for (const [name, { body = STREAMED, path, asks = true, model }] of Object.entries(UNASKED)) {
-  Deno.test(`RequestBodies leaves a body alone ${name}, and reads its model`, async () => {
+  Deno.test(`RequestBodies forwards a body unchanged ${name}, and reads its model`, async () => {
     for (const request of [whole(body), chunked(...body)]) {
       const outgoing = await bodies(asks).read(request, endpointAt(path));
       assertEquals(await textOf(outgoing), body);
@@ -162,7 +162,7 @@ function assertUnread({ body, hasRequestedUsage, heldBytes }: RequestBody, { hea
 }
 
 for (const [name, { request, path }] of Object.entries(UNREAD)) {
-  Deno.test(`RequestBodies passes a body ${name} on as it comes`, async () => {
+  Deno.test(`RequestBodies streams a body ${name}, unread`, async () => {
     const client = request();
     const outgoing = await bodies().read(client, endpointAt(path));
     const sent = assertUnread(outgoing, client);
@@ -176,20 +176,20 @@ for (const [name, { request, path }] of Object.entries(UNREAD)) {
   });
 }
 
-Deno.test("RequestBodies makes no body of a request that has none", async () => {
+Deno.test("RequestBodies returns no body for a request that has none", async () => {
   const none = { ...whole(""), body: null };
   assertEquals((await bodies().read(none, endpointAt())).body, null);
   // Deno.serve gives a body to a POST that announces none.
   assertEquals((await bodies().read(uploadOf([], {}).request, endpointAt())).body, null);
 });
 
-Deno.test("RequestBodies reads a body that is as long as the limit", async () => {
+Deno.test("RequestBodies reads a body at the limit", async () => {
   const body = bytesOf(STREAMED.replace("}", `,"x":"${"x".repeat(READ_LIMIT_BYTES - STREAMED.length - 7)}"}`));
   assertEquals(body.length, READ_LIMIT_BYTES);
   assert((await bodies().read(whole(body), endpointAt())).hasRequestedUsage);
 });
 
-Deno.test("RequestBodies passes a body in chunks on as it comes where it need not be changed", async () => {
+Deno.test("RequestBodies streams a chunked body that need not be changed", async () => {
   const { request, send } = uploadOf([bytesOf('{"model":')], { "transfer-encoding": "chunked" }, true);
   const outgoing = await bodies().read(request, endpointAt("/api/chat"));
   const { body } = outgoing;
@@ -202,7 +202,7 @@ Deno.test("RequestBodies passes a body in chunks on as it comes where it need no
   await reader.cancel();
 });
 
-Deno.test("RequestBodies gives up on a body in chunks that is over the limit, and loses no byte of it", async () => {
+Deno.test("RequestBodies streams a chunked body that turns out to be over the limit, and loses no byte", async () => {
   function* chunks(): Generator<Uint8Array<ArrayBuffer>> {
     yield bytesOf(STREAMED.replace("}", ',"x":"'));
     for (let index = 0; index < 40; index++) yield new Uint8Array(MEBIBYTE / 2).fill(97 + index % 26);
@@ -218,7 +218,7 @@ Deno.test("RequestBodies gives up on a body in chunks that is over the limit, an
   assertEquals(outgoing.bytes, sent.length);
 });
 
-Deno.test("RequestBodies holds bodies up to a limit for all of them, until their answers begin", async () => {
+Deno.test("RequestBodies limits what is held of all bodies until their responses begin", async () => {
   const reader = bodies();
   const room = STREAMED.replace("}", `,"x":"${"x".repeat(READ_LIMIT_BYTES - 100)}"}`);
   const held: RequestBody[] = [];
@@ -236,7 +236,7 @@ Deno.test("RequestBodies holds bodies up to a limit for all of them, until their
   assert(await asks());
 });
 
-Deno.test("RequestBodies counts bodies as held while they come, so that many slow ones cannot fill the memory", async () => {
+Deno.test("RequestBodies counts bodies as held while they arrive", async () => {
   const reader = bodies();
   const slow = () => uploadOf([], { "content-length": String(READ_LIMIT_BYTES) }, true);
   const uploads = Array.from({ length: HELD_LIMIT_BYTES / READ_LIMIT_BYTES - 1 }, slow);
@@ -250,7 +250,7 @@ Deno.test("RequestBodies counts bodies as held while they come, so that many slo
   assert((await reader.read(whole(STREAMED), endpointAt())).hasRequestedUsage);
 });
 
-Deno.test("RequestBodies rejects where the client leaves before its body is complete, and holds nothing then", async () => {
+Deno.test("RequestBodies rejects when the client disconnects within its body, and holds nothing of it", async () => {
   const reader = bodies();
   for (let round = 0; round < HELD_LIMIT_BYTES / READ_LIMIT_BYTES + 1; round++) {
     for (const headers of [{ "content-length": String(READ_LIMIT_BYTES) }, { "transfer-encoding": "chunked" }]) {
@@ -270,7 +270,7 @@ function padded(length: number): string {
   return before.padEnd(length - after.length, "x") + after;
 }
 
-Deno.test("RequestBodies reads a body in chunks that is as long as the limit, and no longer one", async () => {
+Deno.test("RequestBodies reads a chunked body at the limit, but none above", async () => {
   for (const excess of [0, 1]) {
     const body = padded(READ_LIMIT_BYTES + excess);
     assertEquals((await bodies().read(chunked(body), endpointAt())).hasRequestedUsage, excess === 0);
@@ -280,7 +280,7 @@ Deno.test("RequestBodies reads a body in chunks that is as long as the limit, an
   }
 });
 
-Deno.test("RequestBodies holds as much as the limit says, and not a byte more", async () => {
+Deno.test("RequestBodies holds exactly as many bytes as the limit", async () => {
   const isRead = async (request: ClientRequest, heldBytes: number): Promise<boolean> => {
     const reader = bodies();
     const lengths = Array(HELD_LIMIT_BYTES / READ_LIMIT_BYTES).fill(READ_LIMIT_BYTES);

@@ -49,14 +49,14 @@ async function textOf(reader: ReadableStreamDefaultReader<Bytes>): Promise<strin
   return done ? "done" : new TextDecoder().decode(value);
 }
 
-Deno.test("receive() gives a body that is there as bytes, and leaves its connection free", async () => {
+Deno.test("receive() returns the bytes of a body that is there, and frees its connection", async () => {
   const body = new Body();
   body.send("whole");
   assertEquals(await receive(body.stream, 5), bytesOf("whole"));
   assertEquals(body.cancelled, "without a reason");
 });
 
-Deno.test("receive() gives an empty body as bytes", async () => {
+Deno.test("receive() returns an empty body as bytes", async () => {
   const body = new Body();
   assertEquals(await receive(body.stream, 0), new Uint8Array(0));
   assertEquals(body.cancelled, "without a reason");
@@ -70,7 +70,7 @@ Deno.test("receive() waits a turn of the event loop for a body", async () => {
   assertEquals(await received, bytesOf("whole"));
 });
 
-Deno.test("receive() gives a stream of a body that does not come, or of which a part comes", async () => {
+Deno.test("receive() returns a stream of a body that is not there as a whole", async () => {
   for (const parts of [["whole"], ["wh", "ole"], ["w", "h", "o", "l", "e"]]) {
     for (const isThere of [false, true]) {
       const body = new Body();
@@ -90,7 +90,7 @@ Deno.test("receive() gives a stream of a body that does not come, or of which a 
   }
 });
 
-Deno.test("receive() gives a stream that breaks off where the body does, behind what came", async () => {
+Deno.test("receive() returns a stream that breaks off where the body does", async () => {
   for (const sent of ["", "wh"]) {
     const body = new Body();
     if (sent !== "") body.send(sent);
@@ -101,14 +101,14 @@ Deno.test("receive() gives a stream that breaks off where the body does, behind 
   }
 });
 
-Deno.test("receive() gives a stream of a body that has broken off", async () => {
+Deno.test("receive() returns a stream of a body that is broken already", async () => {
   const body = new Body();
   const received = receive(body.stream, 5);
   body.breakOff();
   await assertRejects(async () => (await streamOf(received)).read(), Error, "gone");
 });
 
-Deno.test("receive() cancels the body when its stream is cancelled, also while it waits", async () => {
+Deno.test("receive() cancels the body when its stream is cancelled, even while it waits", async () => {
   for (const waits of [false, true]) {
     const body = new Body();
     const reader = await streamOf(receive(body.stream, 5));

@@ -154,7 +154,7 @@ function assertSpliced(before: Uint8Array, after: Uint8Array): void {
   assert(before.length - start - end <= LONGEST_OUT && after.length - start - end <= LONGEST_IN);
 }
 
-Deno.test("parseRequest() asks in random bodies such that nothing but the asking differs", () => {
+Deno.test("parseRequest() changes nothing else in random bodies", () => {
   for (let seed = 1; seed <= SEEDS; seed++) {
     const writer = new JsonWriter(seed);
     const [before, after] = writer.pick(OPTIONS);
@@ -175,14 +175,14 @@ Deno.test("parseRequest() asks in random bodies such that nothing but the asking
   }
 });
 
-Deno.test("parseRequest() leaves the bytes that it is given alone", () => {
+Deno.test("parseRequest() does not change its argument", () => {
   const bytes = bytesOf('{"stream":true,"stream_options":{"include_usage":false}}');
   const copy = bytes.slice();
   assert(parseRequest(bytes, true).withUsage !== undefined);
   assertEquals(bytes, copy);
 });
 
-Deno.test("parseRequest() passes bytes on that are no UTF-8", () => {
+Deno.test("parseRequest() keeps bytes that are not UTF-8", () => {
   const [before, after] = [bytesOf('{"stream":true,"a":"'), bytesOf('"}')];
   const { withUsage: asking } = parseRequest(Uint8Array.from([...before, 0xff, 0xc3, 0x28, ...after]), true);
   assertEquals(asking, Uint8Array.from([...bytesOf(`{${ASKED},"stream":true,"a":"`), 0xff, 0xc3, 0x28, ...after]));

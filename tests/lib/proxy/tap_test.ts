@@ -102,7 +102,7 @@ function pieces(bytes: Bytes, seed: number, most: number): Bytes[] {
 }
 
 for (const kind of ["bytes", "plain"] as const) {
-  Deno.test(`tap() passes every byte and shows it to the watcher (${kind})`, async () => {
+  Deno.test(`tap() forwards every byte and shows it to the watcher (${kind})`, async () => {
     const bytes = new Uint8Array(40_000).map((_, index) => (index * 31) >> 4);
     for (const [seed, most] of [[1, 1], [2, 70], [3, 1000], [4, READ_BYTES], [5, 100_000]] as const) {
       const parts = pieces(most === 1 ? bytes.slice(0, 300) : bytes, seed, most);
@@ -116,7 +116,7 @@ for (const kind of ["bytes", "plain"] as const) {
     }
   });
 
-  Deno.test(`tap() passes the first chunk at once, and asks for no more until it is asked (${kind})`, async () => {
+  Deno.test(`tap() forwards the first chunk at once, and reads no more until it is read (${kind})`, async () => {
     const source = new Source(["one", "two"].map(bytesOf));
     const witness = new Witness();
     const reader = tap(source[kind](), witness).getReader();
@@ -130,7 +130,7 @@ for (const kind of ["bytes", "plain"] as const) {
     assertEquals(witness.events, ["chunk 3", "chunk 3", "complete"]);
   });
 
-  Deno.test(`tap() gathers small chunks that come without a pause, and no more than its limit (${kind})`, async () => {
+  Deno.test(`tap() gathers small chunks without a pause between them, up to a limit (${kind})`, async () => {
     const chunks = Array.from({ length: 100 }, (_, index) => new Uint8Array(100).fill(index));
     const reader = tap(new Source(chunks.map((chunk) => chunk.slice()))[kind](), new Witness()).getReader();
     const sizes: number[] = [];
@@ -145,7 +145,7 @@ for (const kind of ["bytes", "plain"] as const) {
     assert(Math.max(...sizes) < GATHER_BYTES + 2 * 100, `${sizes}`);
   });
 
-  Deno.test(`tap() holds little for a reader that does not read (${kind})`, async () => {
+  Deno.test(`tap() reads one buffer ahead of a reader that does not read (${kind})`, async () => {
     const source = new Source(Array.from({ length: 1000 }, () => new Uint8Array(READ_BYTES)));
     const reader = tap(source[kind](), new Witness()).getReader();
     await reader.read();
@@ -155,7 +155,7 @@ for (const kind of ["bytes", "plain"] as const) {
     assert(source.pulls <= 4, `${source.pulls}`);
   });
 
-  Deno.test(`tap() breaks off when its source does, with the same error and after what came (${kind})`, async () => {
+  Deno.test(`tap() breaks off when its source does, with the same error (${kind})`, async () => {
     const error = new Error("gone");
     const witness = new Witness();
     const reader = tap(new Source([bytesOf("half")], error)[kind](), witness).getReader();
@@ -164,7 +164,7 @@ for (const kind of ["bytes", "plain"] as const) {
     assertEquals(witness.events, ["chunk 4", "broken: Error: gone"]);
   });
 
-  Deno.test(`tap() cancels its source when its reader leaves, and says so once (${kind})`, async () => {
+  Deno.test(`tap() cancels its source when its reader cancels, and reports it once (${kind})`, async () => {
     const source = new Source([bytesOf("one"), bytesOf("two")]);
     const witness = new Witness();
     const reader = tap(source[kind](), witness).getReader();
@@ -175,7 +175,7 @@ for (const kind of ["bytes", "plain"] as const) {
   });
 }
 
-Deno.test("tap() says nothing more when its reader leaves while a read is pending", async () => {
+Deno.test("tap() reports nothing more when its reader cancels during a read", async () => {
   const { body, source } = live();
   const witness = new Witness();
   const reader = tap(body, witness).getReader();
@@ -203,7 +203,7 @@ function live(): { readonly body: ReadableStream<Bytes>; readonly source: Readab
   return { body, source };
 }
 
-Deno.test("tap() gives away no buffer that it uses again", async () => {
+Deno.test("tap() forwards no buffer that it reuses", async () => {
   const { body, source } = live();
   const reader = tap(body, new Witness()).getReader();
   const got: Bytes[] = [];
@@ -218,7 +218,7 @@ Deno.test("tap() gives away no buffer that it uses again", async () => {
   await reader.cancel();
 });
 
-Deno.test("tap() passes on what it gathered as soon as nothing more comes, whatever the other taps do", async () => {
+Deno.test("tap() forwards what it gathered when nothing more arrives, whatever other taps do", async () => {
   const streams = Array.from({ length: 20 }, live);
   const readers = streams.map(({ body }) => tap(body, new Witness()).getReader());
   for (let round = 0; round < 5; round++) {
@@ -233,7 +233,7 @@ Deno.test("tap() passes on what it gathered as soon as nothing more comes, whate
   await Promise.all(readers.map((reader) => reader.cancel()));
 });
 
-Deno.test("tap() ends both sides when an exception of ours comes between, and the other taps go on", async () => {
+Deno.test("tap() ends both sides on an exception of ours, and other taps are unaffected", async () => {
   for (const [at, words] of [[1, 3], [2, 3], [2, 2000]] as const) {
     const witness = new Witness();
     const push = witness.chunk.bind(witness);
@@ -261,7 +261,7 @@ Deno.test("tap() ends both sides when an exception of ours comes between, and th
   }
 });
 
-Deno.test("tap() ends both sides when an exception of ours comes while it passes on what it gathered", async () => {
+Deno.test("tap() ends both sides on an exception while it forwards what it gathered", async () => {
   const { body, source } = live();
   const witness = new Witness();
   const reader = tap(body, witness).getReader();
@@ -299,7 +299,7 @@ class UpperCase implements Filter {
   }
 }
 
-Deno.test("tap() passes on what a filter leaves, and shows the watcher what came", async () => {
+Deno.test("tap() forwards what a filter returns, and shows the watcher what arrived", async () => {
   const witness = new Witness();
   const source = new Source(["Ab", "cde", "fG"].map(bytesOf));
   assertEquals(await bytesOfStream(tap(source.bytes(), witness, new UpperCase())), bytesOf("AG!"));
@@ -308,7 +308,7 @@ Deno.test("tap() passes on what a filter leaves, and shows the watcher what came
   assertEquals(witness.events.at(-1), "complete");
 });
 
-Deno.test("tap() passes on what a filter held when the source breaks off", async () => {
+Deno.test("tap() forwards what a filter held when the source breaks off", async () => {
   const witness = new Witness();
   const reader = tap(new Source([bytesOf("Ab")], new Error("gone")).bytes(), witness, new UpperCase()).getReader();
   assertEquals((await reader.read()).value, bytesOf("A"));

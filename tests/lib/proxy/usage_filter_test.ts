@@ -81,7 +81,7 @@ function withEnds(events: readonly Uint8Array[], end: string): Uint8Array<ArrayB
   return bytesOf(textOf(join(events)).replaceAll("\n", end));
 }
 
-Deno.test("UsageFilter makes of the fixtures with usage those without", () => {
+Deno.test("UsageFilter turns the fixtures with usage into those without", () => {
   for (const api of ["openai_chat", "openai_completions"]) {
     const read = (name: string) => Deno.readFileSync(new URL(`tests/fixtures/${name}`, REPOSITORY));
     assertEquals(filtered([read(`${api}_stream_usage.sse`)]), textOf(read(`${api}_stream.sse`)));
@@ -90,20 +90,20 @@ Deno.test("UsageFilter makes of the fixtures with usage those without", () => {
 
 for (const { name, asked, plain } of PAIRS) {
   const [bytes, expected] = [join(asked), textOf(join(plain))];
-  Deno.test(`UsageFilter gives what was not asked for to nobody: ${name}, at every chunk size`, () => {
+  Deno.test(`UsageFilter hides what the client did not request: ${name}, at every chunk size`, () => {
     // Every size up to that of an event, and beyond it some of them.
     for (let size = 1; size <= bytes.length; size += size < 300 ? 1 : 17) {
       assertEquals(filtered(cut(bytes, () => size)), expected);
     }
   });
 
-  Deno.test(`UsageFilter gives what was not asked for to nobody: ${name}, cut in two at every byte`, () => {
+  Deno.test(`UsageFilter hides what the client did not request: ${name}, cut in two at every byte`, () => {
     for (let at = 0; at <= bytes.length; at++) {
       assertEquals(filtered([bytes.subarray(0, at), bytes.subarray(at)]), expected);
     }
   });
 
-  Deno.test(`UsageFilter gives what was not asked for to nobody: ${name}, with \\r\\n and random chunks`, () => {
+  Deno.test(`UsageFilter hides what the client did not request: ${name}, with \\r\\n and random chunks`, () => {
     for (let seed = 1; seed <= 50; seed++) {
       const next = random(seed);
       const chunks = cut(withEnds(asked, "\r\n"), () => 1 + Math.floor(next() * 100));
@@ -111,7 +111,7 @@ for (const { name, asked, plain } of PAIRS) {
     }
   });
 
-  Deno.test(`UsageFilter passes what came of a stream that breaks off: ${name}, after every byte`, () => {
+  Deno.test(`UsageFilter forwards what was received of a stream that breaks off: ${name}, after every byte`, () => {
     for (let end = 0; end <= bytes.length; end++) assertBrokenOff({ name, asked, plain }, end);
   });
 }
@@ -142,7 +142,7 @@ const TEXT = 'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n';
 const USAGE = 'data: {"choices":[],"usage":{"total_tokens":5}}\n\n';
 const DONE = "data: [DONE]\n\n";
 
-Deno.test("UsageFilter passes an event on as soon as it is whole", () => {
+Deno.test("UsageFilter forwards an event as soon as it is whole", () => {
   const filter = new UsageFilter();
   assertEquals(textOf(filter.push(bytesOf(TEXT))), TEXT);
   assertEquals(textOf(filter.push(bytesOf(TEXT.slice(0, 10)))), "");
@@ -152,13 +152,13 @@ Deno.test("UsageFilter passes an event on as soon as it is whole", () => {
   assertEquals(textOf(filter.end()), "");
 });
 
-Deno.test("UsageFilter hides one event: of two with usage the second is the upstream's own idea", () => {
+Deno.test("UsageFilter hides one event: a second one with usage is the upstream's own", () => {
   assertEquals(filteredText(TEXT, USAGE, USAGE, DONE), TEXT + USAGE + DONE);
   assertEquals(filteredText(TEXT + USAGE + USAGE + DONE), TEXT + USAGE + DONE);
   assertEquals(filteredText(TEXT, USAGE, USAGE.slice(0, -9)), TEXT + USAGE.slice(0, -9));
 });
 
-Deno.test("UsageFilter takes usage out of an event wherever it stands in it", () => {
+Deno.test("UsageFilter removes usage from any position in an event", () => {
   const [a, c, usage] = ['"a":[1, 2]', '"choices":[{"text":""}]', '"usage":{"total_tokens":0}'];
   const event = (...members: string[]) => `data: {${members.join(",")}}\n\n`;
   assertEquals(filteredText(event(usage, a, c)), event(a, c));
@@ -186,14 +186,14 @@ const STRANGE: Record<string, string> = {
   "no text": '\xff\xfe"usage"\n\n',
 };
 
-Deno.test("UsageFilter passes everything on that is not of the form that it knows", () => {
+Deno.test("UsageFilter forwards everything that is not in the expected form", () => {
   for (const [name, event] of Object.entries(STRANGE)) {
     assertEquals(filteredText(TEXT, event, DONE), TEXT + event + DONE, name);
     assertEquals(filteredText(event + TEXT), event + TEXT, name);
   }
 });
 
-Deno.test("UsageFilter hides usage behind whatever comes before it, wherever that is cut, and loses no blank line", () => {
+Deno.test("UsageFilter hides usage after any events, cut anywhere, and loses no blank line", () => {
   for (const before of ["\n", "\r\n", "\n\n", "\r\n\r\n", ": a comment\n\n\n", ...Object.values(STRANGE)]) {
     const all = bytesOf(TEXT + before + USAGE + before + DONE);
     for (let at = 0; at <= all.length; at++) {
@@ -203,7 +203,7 @@ Deno.test("UsageFilter hides usage behind whatever comes before it, wherever tha
   }
 });
 
-Deno.test("UsageFilter passes an event on that is longer than what it holds, and hides the usage behind it", () => {
+Deno.test("UsageFilter forwards an event over the limit, and hides the usage after it", () => {
   const long = `data: {"choices":[{"delta":{"content":"${"x".repeat(9 * MEBIBYTE)}"}}]}\n\n`;
   const filter = new UsageFilter();
   const passed: Uint8Array[] = [];
@@ -219,19 +219,19 @@ Deno.test("UsageFilter passes an event on that is longer than what it holds, and
   assert(most <= 8 * MEBIBYTE + 16 * 1024, `${most} bytes were held`);
 });
 
-Deno.test("UsageFilter hides usage at a polite end that comes without a blank line", () => {
+Deno.test("UsageFilter hides usage at a clean end without a blank line", () => {
   for (const end of ["", "\n", "\r\n", "\n\r"]) {
     assertEquals(filteredText(TEXT, USAGE.trimEnd() + end), TEXT);
     assertEquals(filteredText(TEXT, TEXT.trimEnd() + end), TEXT + TEXT.trimEnd() + end);
   }
 });
 
-Deno.test("UsageFilter gives nothing for an empty stream", () => {
+Deno.test("UsageFilter returns nothing for an empty stream", () => {
   assertEquals(filteredText(), "");
   assertEquals(filteredText("", ""), "");
 });
 
-Deno.test("UsageFilter holds an event that is as long as the limit, and passes a longer one on as it comes", () => {
+Deno.test("UsageFilter holds an event at the limit, and forwards a larger one as it arrives", () => {
   const beginning = bytesOf("data: ".padEnd(EVENT_LIMIT_BYTES, "x"));
   assertEquals(new UsageFilter().push(beginning).length, 0);
   const filter = new UsageFilter();

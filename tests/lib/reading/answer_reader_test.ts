@@ -64,7 +64,7 @@ function assertSane(report: Report, what: string): void {
   }
 }
 
-Deno.test("AnswerReader leaves out and counts every number that is none, and never gives NaN", async () => {
+Deno.test("AnswerReader omits and counts numbers that are not usable", async () => {
   for (const [path, message, fields] of NUMBERS) {
     for (const value of ODD_VALUES) {
       const what = `${path} with ${JSON.stringify(value)}`;
@@ -76,7 +76,7 @@ Deno.test("AnswerReader leaves out and counts every number that is none, and nev
   }
 });
 
-Deno.test("AnswerReader takes null for absent, and keeps what an earlier message said", async () => {
+Deno.test("AnswerReader treats null as absent, and keeps what an earlier message reported", async () => {
   for (const [path, message, fields] of NUMBERS) {
     const good = await readAll(dialectOf(path), [message(7)]);
     assertEquals(good[1].parseErrors, undefined, path);
@@ -93,7 +93,7 @@ Deno.test("AnswerReader takes null for absent, and keeps what an earlier message
   }
 });
 
-Deno.test("AnswerReader takes fractions for durations and not for counts", async () => {
+Deno.test("AnswerReader accepts fractions in durations but not in counts", async () => {
   const message = { eval_count: 1.5, eval_duration: 1.5 };
   assertEquals(await readAll(dialectOf("/api/chat"), [message]), [reportOf({ evalSeconds: 1.5e-9 }), {
     parseErrors: { invalid_value: 1 },
@@ -133,7 +133,7 @@ function* oddMessages(): Generator<unknown> {
   }
 }
 
-Deno.test("AnswerReader gets over messages of every wrong shape, in any order", async () => {
+Deno.test("AnswerReader accepts messages of any shape, in any order", async () => {
   const paths = [...ENDPOINTS.filter(({ dialect }) => dialect !== undefined).map(({ route }) => route), "/v1/new"];
   for (const path of paths) {
     for (const message of oddMessages()) {
@@ -149,7 +149,7 @@ Deno.test("AnswerReader gets over messages of every wrong shape, in any order", 
   }
 });
 
-Deno.test("AnswerReader takes no model's name from what is no text", async () => {
+Deno.test("AnswerReader reads model names from strings only", async () => {
   for (const model of [7, null, true, {}, ["m"], ""]) {
     assertEquals((await readAll(dialectOf("/api/chat"), [{ model }]))[0], reportOf({}), JSON.stringify(model));
   }
@@ -182,7 +182,7 @@ Deno.test("AnswerReader counts each byte of a transfer once, by digest", async (
   for (const [what, progress, bytes] of rows) assertEquals(await transferred(...progress), [bytes, {}], what);
 });
 
-Deno.test("AnswerReader leaves out and counts progress that is no count", async () => {
+Deno.test("AnswerReader omits and counts progress that is not a count", async () => {
   for (const completed of [-1, 1.5, "10", 1e308, [], {}]) {
     const [bytes, said] = await transferred(["a", 10], ["a", completed], ["a", 40]);
     assertEquals([bytes, said.parseErrors], [40, { invalid_value: 1 }], JSON.stringify(completed));

@@ -133,7 +133,7 @@ const EXPECTED: Record<string, readonly [Partial<Report>, Said]> = {
   "create_stream.ndjson": [{}, END],
 };
 
-Deno.test("Dialects give the figures of every fixture", async () => {
+Deno.test("Dialects read the figures of every fixture", async () => {
   const fixtures = readFixtures();
   assertEquals(Object.keys(EXPECTED).sort(), fixtures.map(({ name }) => name).sort(), "the table has a row for each");
   for (const { name, kind, endpoint, bytes } of fixtures) {
@@ -259,7 +259,7 @@ const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Re
   }, {}],
 ];
 
-Deno.test("Dialects give the figures of what no fixture has", async () => {
+Deno.test("Dialects read the figures of messages that no fixture has", async () => {
   for (const [path, what, messages, fields, said] of MORE) {
     assertEquals(await readAll(dialectOf(path), messages), [reportOf(fields), said], `${path}: ${what}`);
   }

@@ -96,19 +96,19 @@ Deno.test("endpointOf() measures a POST to each measured route, and nothing else
   assertEquals(seen, ENDPOINTS, "these are all of them, in their order");
 });
 
-Deno.test("endpointOf() knows a measured route by its path, whatever the method, and measures no other method", () => {
+Deno.test("endpointOf() finds a measured route by its path for any method, but measures POST only", () => {
   for (const { route } of ENDPOINTS) {
     for (const method of METHODS) assertEquals(endpointOf(method, route), { route }, `${method} ${route}`);
   }
 });
 
-Deno.test("endpointOf() gives the template of every other route of Ollama, for all methods", () => {
+Deno.test("endpointOf() returns the template of every other route of Ollama, for any method", () => {
   for (const [path, route] of UNMEASURED) {
     for (const method of ["POST", ...METHODS]) assertEquals(endpointOf(method, path), { route }, `${method} ${path}`);
   }
 });
 
-Deno.test("endpointOf() gives one route for whatever is not Ollama's, however it is spelt", () => {
+Deno.test("endpointOf() returns one route for every path that is not Ollama's", () => {
   for (const path of UNKNOWN) {
     for (const method of ["POST", ...METHODS]) {
       assertEquals(endpointOf(method, path), { route: "other" }, `${method} ${path.slice(0, 50)}`);
@@ -116,7 +116,7 @@ Deno.test("endpointOf() gives one route for whatever is not Ollama's, however it
   }
 });
 
-Deno.test("endpointOf() reads tokens, and no more, from paths under /v1/ that it does not know", () => {
+Deno.test("endpointOf() reads only usage from unknown paths under /v1/", () => {
   for (
     const path of ["/v1/", "/v1/systemone", "/v1/responses/compact", "/v1/messages/", "/v1/models/a/b", "/v1/models/"]
   ) {

@@ -80,11 +80,11 @@ const READINGS: [what: string, reader: FieldReader<unknown>, value: unknown][] =
   ["where it is not so", where(present("absent"), count("three")), undefined],
 ];
 
-Deno.test("Readers find what they are for, undefined for what is absent, NaN for numbers that are none", () => {
+Deno.test("Field readers return their value, undefined if it is absent, NaN if it is not usable", () => {
   for (const [what, reader, value] of READINGS) assertEquals(reader(MESSAGE), value, what);
 });
 
-Deno.test("Readers find nothing in what is no object", () => {
+Deno.test("Field readers return undefined for what is not an object", () => {
   for (const message of [undefined, null, true, 0, "name", "[DONE]", [], [[]]]) {
     for (const [what, reader] of READINGS) {
       const value = reader(message);
@@ -93,7 +93,7 @@ Deno.test("Readers find nothing in what is no object", () => {
   }
 });
 
-Deno.test("at() gives the value at a path, and undefined for null", () => {
+Deno.test("at() returns the value at a path, and undefined for null", () => {
   assertEquals(at(MESSAGE, ["deep", "er"]), { value: 7 });
   assertEquals(at(MESSAGE, []), MESSAGE);
   assertEquals(at(MESSAGE, ["nothing"]), undefined);

@@ -15,7 +15,7 @@ Deno.test("readFixtures() finds fixtures of all framings and of every dialect", 
   assertLess(40, STREAMS.length);
 });
 
-Deno.test("AnswerReader gives the same report at every chunk size, at once or one by one", async () => {
+Deno.test("AnswerReader returns the same answer at every chunk size", async () => {
   for (const fixture of FIXTURES) {
     const { name, bytes } = fixture;
     const expected = await expectedOf(fixture, bytes);
@@ -42,7 +42,7 @@ function assertPart(part: Report, whole: Report, what: string): void {
   }
 }
 
-Deno.test("AnswerReader gives the messages before the cut for an answer that is cut off at any byte", async () => {
+Deno.test("AnswerReader reads the messages before the cut of a body that is cut at any byte", async () => {
   for (const fixture of FIXTURES) {
     const { name, bytes } = fixture;
     const whole = await expectedOf(fixture, bytes);
@@ -63,7 +63,7 @@ Deno.test("AnswerReader gives the messages before the cut for an answer that is 
   }
 });
 
-Deno.test("AnswerReader reads lines that end in CR LF as those that end in LF, at every chunk size", async () => {
+Deno.test("AnswerReader accepts CR LF and LF, at every chunk size", async () => {
   for (const fixture of STREAMS) {
     const expected = await expectedOf(fixture, fixture.bytes);
     const bytes = bytesOf(new TextDecoder().decode(fixture.bytes).replaceAll("\n", "\r\n"));

@@ -80,7 +80,7 @@ function streamOf(kind: FramingKind, messages: string[]): Uint8Array {
   );
 }
 
-Deno.test("AnswerReader never misses what happens in the middle of a stream, at any chunk size", async () => {
+Deno.test("AnswerReader misses no event in the middle of a stream, at any chunk size", async () => {
   for (const [file, event, found] of EVENTS) {
     const fixture = FIXTURES.find(({ name }) => name.startsWith(`${file}_stream`));
     const output = OUTPUT[file];
@@ -98,7 +98,7 @@ Deno.test("AnswerReader never misses what happens in the middle of a stream, at 
   }
 });
 
-Deno.test("AnswerReader decodes everything where the first output does not come in the usual form", async () => {
+Deno.test("AnswerReader skips nothing if the first output is not in the usual form", async () => {
   const fixture = FIXTURES.find(({ name }) => name === "chat_stream.ndjson");
   assert(fixture !== undefined);
   const done = '{"model": "m", "message": {"content": ""}, "done": true, "eval_count": 7}';
@@ -111,7 +111,7 @@ Deno.test("AnswerReader decodes everything where the first output does not come 
   }
 });
 
-Deno.test("AnswerReader decodes everything until output begins", async () => {
+Deno.test("AnswerReader skips nothing before output begins", async () => {
   const fixture = FIXTURES.find(({ name }) => name === "chat_stream.ndjson");
   assert(fixture !== undefined);
   const empty = CHAT.replace("Hi", "");
@@ -122,7 +122,7 @@ Deno.test("AnswerReader decodes everything until output begins", async () => {
   assertEquals(collector.firstOutputAt, 3 * empty.length + CHAT.length + 4);
 });
 
-Deno.test("AnswerReader reads on after skipped messages, one that is too long, and others", async () => {
+Deno.test("AnswerReader reads on after skipped and oversized messages", async () => {
   const dialect: Dialect = {
     terminal: () => false,
     failed: () => false,

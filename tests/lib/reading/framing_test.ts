@@ -33,7 +33,7 @@ Deno.test("AnswerReader takes a JSON body as one message, of any JSON type", asy
   }
 });
 
-Deno.test("AnswerReader finds nothing in an empty body, and no fault either", async () => {
+Deno.test("AnswerReader reads nothing from an empty body, without a parse error", async () => {
   for (const kind of ["json", "ndjson", "sse"] as const) {
     for (
       const chunks of [[], [""], ["", ""], ...(kind === "json" ? [] : [["\n"], ["\r\n", "\r", "\n"], ["\n\n", "\n"]])]
@@ -44,7 +44,7 @@ Deno.test("AnswerReader finds nothing in an empty body, and no fault either", as
   }
 });
 
-Deno.test("AnswerReader counts a JSON body that is none", async () => {
+Deno.test("AnswerReader counts a JSON body that is not JSON", async () => {
   for (const body of ["{", "<html></html>", '{"a":1}{"b":2}', "\u0000", " "]) {
     assertEquals((await messagesIn("json", body)).reasons, ["invalid_json"], body);
   }
@@ -79,7 +79,7 @@ const NDJSON_BODIES: [what: string, body: string, messages: unknown[]][] = [
   ["separators of other kinds", '{"a":"\u2028\u2029\u0085"}\n', [{ a: "\u2028\u2029\u0085" }]],
 ];
 
-Deno.test("AnswerReader cuts a body into its messages at every chunk size", async () => {
+Deno.test("AnswerReader splits a body into messages at every chunk size", async () => {
   const bodies = [
     ...SSE_BODIES.map((row) => ["sse", ...row] as const),
     ...NDJSON_BODIES.map((row) => ["ndjson", ...row] as const),
@@ -95,7 +95,7 @@ Deno.test("AnswerReader cuts a body into its messages at every chunk size", asyn
   }
 });
 
-Deno.test("AnswerReader replaces bytes that are no UTF-8, as the client would", async () => {
+Deno.test("AnswerReader replaces bytes that are not UTF-8", async () => {
   const bytes = Uint8Array.of(...bytesOf('{"a":"'), 0xff, 0xc3, ...bytesOf('"}\n{"b":1}\n'));
   for (let size = 1; size <= bytes.length; size++) {
     assertEquals((await messagesIn("ndjson", ...cut(bytes, size))).messages, [{ a: "\ufffd\ufffd" }, { b: 1 }]);
@@ -107,7 +107,7 @@ function messageOf(length: number): string {
   return `{"a":"${"x".repeat(length - 8)}"}`;
 }
 
-Deno.test("AnswerReader reads a message as long as the limit, and the next one", async () => {
+Deno.test("AnswerReader reads a message at the limit, and the next one", async () => {
   // Names of fields belong to the event, and the line feed before its blank line.
   const message = messageOf(MESSAGE_LIMIT_BYTES - "event: x\r\ndata: \r\n".length);
   for (const size of [16 * 1024, 1_000_003, 2 * MESSAGE_LIMIT_BYTES]) {
@@ -120,7 +120,7 @@ Deno.test("AnswerReader reads a message as long as the limit, and the next one",
   }
 });
 
-Deno.test("AnswerReader reads a longer body whose vectors it leaves out", async () => {
+Deno.test("AnswerReader reads a body over the limit whose vectors are dropped", async () => {
   const vector = `[${"-0.0123,".repeat(100_000)}1e-7]`;
   const body = bytesOf(`{"model":"m","embeddings":[${Array(15).fill(vector).join(",")}],"prompt_eval_count":7}`);
   assertLess(MESSAGE_LIMIT_BYTES, body.length);
@@ -132,7 +132,7 @@ Deno.test("AnswerReader reads a longer body whose vectors it leaves out", async 
   }
 });
 
-Deno.test("AnswerReader counts a longer message once, forgets it and reads the next one", async () => {
+Deno.test("AnswerReader counts a message over the limit once, drops it and reads the next one", async () => {
   const message = messageOf(MESSAGE_LIMIT_BYTES + 1);
   for (const size of [16 * 1024, 1_000_003, MESSAGE_LIMIT_BYTES, MESSAGE_LIMIT_BYTES + 1, 2 * MESSAGE_LIMIT_BYTES]) {
     for (const [kind, body, count] of bodiesOf(message)) {
@@ -157,7 +157,7 @@ function bodiesOf(message: string): [kind: FramingKind, body: string, count: num
   ];
 }
 
-Deno.test("AnswerReader goes on after a message that was too long, wherever its end is cut", async () => {
+Deno.test("AnswerReader reads on after a message over the limit, wherever its end is cut", async () => {
   const long = "x".repeat(MESSAGE_LIMIT_BYTES + 100);
   const ends: [FramingKind, string][] = [
     ["ndjson", 'x\n{"b":1}\n'],
@@ -174,7 +174,7 @@ Deno.test("AnswerReader goes on after a message that was too long, wherever its 
   }
 });
 
-Deno.test("AnswerReader counts each of several messages that are too long", async () => {
+Deno.test("AnswerReader counts each message over the limit", async () => {
   const long = "x".repeat(MESSAGE_LIMIT_BYTES + 1);
   for (const kind of ["ndjson", "sse"] as const) {
     const end = kind === "sse" ? "\n\n" : "\n";
