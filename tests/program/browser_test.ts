@@ -81,7 +81,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     const load = Number((await legendOf(page, "phases")).load?.replace(" s", ""));
     assertEquals(load, Number(scrape.value("ollama_load_duration_seconds_sum")?.toFixed(6)));
     assertNotEquals(await page.evaluate("document.querySelector('#plot-output .line').getAttribute('d')"), null);
-    assertMatch(await page.text("#plot-first .figure"), /^\d.* m?s$/);
+    assertMatch(await page.text("#plot-first .figure"), /^\d.* [mµ]?s$/);
   },
 
   "it shows open requests while they are open": async (browser) => {
