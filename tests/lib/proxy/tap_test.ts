@@ -308,6 +308,18 @@ Deno.test("tap() forwards what a filter returns, and shows the watcher what arri
   assertEquals(witness.events.at(-1), "complete");
 });
 
+Deno.test("tap() reads on if a filter holds a whole chunk back", async () => {
+  const { body, source } = live();
+  const reader = tap(body, new Witness(), new UpperCase()).getReader();
+  const reading = reader.read();
+  for (const word of ["abc", "def", "X"]) {
+    source.enqueue(bytesOf(word));
+    await turns(5);
+  }
+  assertEquals((await reading).value, bytesOf("X"));
+  await reader.cancel();
+});
+
 Deno.test("tap() forwards what a filter held when the source breaks off", async () => {
   const witness = new Witness();
   const reader = tap(new Source([bytesOf("Ab")], new Error("gone")).bytes(), witness, new UpperCase()).getReader();

@@ -120,6 +120,7 @@ Deno.test("AnswerReader skips nothing before output begins", async () => {
   assertEquals(collector.messages.map((message) => JSON.stringify(message)), [empty, empty, empty, CHAT]);
   assertEquals(collector.skips, 2);
   assertEquals(collector.firstOutputAt, 3 * empty.length + CHAT.length + 4);
+  assertEquals(collector.lastOutputAt, chunks.reduce((sum, chunk) => sum + chunk.length, 0));
 });
 
 Deno.test("AnswerReader reads on after skipped and oversized messages", async () => {
