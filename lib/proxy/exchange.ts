@@ -8,7 +8,7 @@ import type { Observation, Observe, OpenRequest, Outcome, UpstreamError } from "
 import { type Answer, AnswerReader, emptyAnswer } from "../reading/answer_reader.ts";
 import type { Endpoint } from "../reading/endpoints.ts";
 import { framingKind } from "../reading/framing.ts";
-import type { RequestBody } from "./request_body.ts";
+import type { RequestBodyFacts } from "./request_body.ts";
 import type { BodyEnd, Watcher } from "./tap.ts";
 import { isAbort, upstreamErrorOf } from "./upstream_errors.ts";
 
@@ -39,7 +39,7 @@ export class Exchange implements Watcher {
   readonly #startedAt = Date.now();
   readonly #start = performance.now();
   readonly #open: OpenRequest | undefined;
-  #body: Pick<RequestBody, "bytes" | "model"> | undefined;
+  #body: RequestBodyFacts | undefined;
   #status = CLIENT_CLOSED_REQUEST;
   #isStreamed = false;
   #reader: AnswerReader | undefined;
@@ -63,9 +63,9 @@ export class Exchange implements Watcher {
     options.openRequests.add(this.#open);
   }
 
-  /** The request's body is on its way upstream. Its fields are read again later: they may change until its end. */
-  onRequestBody(body: Pick<RequestBody, "bytes" | "model">): void {
-    this.#body = body;
+  /** The request's body is on its way upstream. The facts may change until the body ends. */
+  onRequestBody(facts: RequestBodyFacts): void {
+    this.#body = facts;
   }
 
   /** The response headers were received. Returns whether the body is a stream of messages. */

@@ -65,7 +65,7 @@ export function createProxy(options: ProxyOptions): Handler {
       exchange.onRequestBody({ bytes: error.bytes, model: undefined });
       return clientClosed(exchange);
     }
-    exchange.onRequestBody(body);
+    exchange.onRequestBody(body.facts);
     try {
       const upstream = await options.fetch(url.href, {
         method: request.method,

@@ -23,16 +23,22 @@ export const HELD_LIMIT_BYTES = 256 * 1024 * 1024;
 
 type ByteStream = ReadableStream<Bytes>;
 
-/** A body on its way to the upstream. `bytes` and `model` change while it is streamed. */
+/** What is known about a body; it changes while the body is streamed. */
+export interface RequestBodyFacts {
+  /** Bytes received from the client. */
+  readonly bytes: number;
+  /** The model that the request names, as it is spelled there; `undefined` where it is not known. */
+  readonly model: string | undefined;
+}
+
+/** A body on its way to the upstream. */
 export interface RequestBody {
   /** What is sent upstream; `null` where the request has no body. */
   readonly body: Bytes | ByteStream | Blob | null;
   /** Usage was requested on the client's behalf; it has to be hidden from the client. */
   readonly hasRequestedUsage: boolean;
-  /** Bytes received from the client. */
-  readonly bytes: number;
-  /** The model that the request names, as it is spelled there; `undefined` where it is not known. */
-  readonly model: string | undefined;
+  /** An object of its own: it is needed until the request ends, and must not keep the body alive so long. */
+  readonly facts: RequestBodyFacts;
   /** Bytes held until the response begins: pass the body to {@linkcode RequestBodies.release} then. */
   readonly heldBytes: number;
 }
@@ -91,7 +97,9 @@ export class RequestBodies {
     const { body } = request;
     if (body === null) return NO_BODY;
     // `fetch` knows the length of `Deno.serve`'s own streams.
-    if (length !== undefined && request instanceof Request) return { ...NO_BODY, body, bytes: length };
+    if (length !== undefined && request instanceof Request) {
+      return { ...NO_BODY, body, facts: { bytes: length, model: undefined } };
+    }
     if (length !== undefined) return this.#streamed(body, { length });
     return isParsed && canRequestUsage ? await this.#collect(body) : this.#streamed(body, { isParsed });
   }
@@ -117,8 +125,8 @@ export class RequestBodies {
     const { model, withUsage } = this.#parse(received, canRequestUsage);
     const body = withUsage ?? received;
     this.#heldBytes += body.length;
-    const hasRequestedUsage = withUsage !== undefined;
-    return { body, hasRequestedUsage, bytes: received.length, model, heldBytes: body.length };
+    const facts = { bytes: received.length, model };
+    return { body, hasRequestedUsage: withUsage !== undefined, facts, heldBytes: body.length };
   }
 
   /** Receives a chunked body up to the limits; it stays a chunked one. */
@@ -148,14 +156,14 @@ export class RequestBodies {
 
   #streamed(body: ByteStream, { received = [], isParsed = false, length }: StreamedOptions): RequestBody {
     const readModel = isParsed ? (whole: Uint8Array) => this.#parse(whole, false).model : undefined;
-    const streamed = new StreamedBody(received.reduce((sum, part) => sum + part.length, 0), readModel);
-    const rest = tap(body, { watcher: streamed, ticks: this.#options.ticks });
-    streamed.body = length !== undefined
+    const watcher = new BodyWatcher(received.reduce((sum, part) => sum + part.length, 0), readModel);
+    const rest = tap(body, { watcher, ticks: this.#options.ticks });
+    const sent = length !== undefined
       ? new SizedBody(rest, length)
       : received.length === 0
       ? rest
       : streamOf(received, rest);
-    return streamed;
+    return { ...NO_BODY, body: sent, facts: watcher.facts };
   }
 
   #parse(bytes: Uint8Array, canRequestUsage: boolean): RequestFacts {
@@ -168,7 +176,12 @@ export class RequestBodies {
   }
 }
 
-const NO_BODY: RequestBody = { body: null, hasRequestedUsage: false, bytes: 0, model: undefined, heldBytes: 0 };
+const NO_BODY: RequestBody = {
+  body: null,
+  hasRequestedUsage: false,
+  facts: { bytes: 0, model: undefined },
+  heldBytes: 0,
+};
 
 interface StreamedOptions {
   /** What was received of it already. */
@@ -180,30 +193,26 @@ interface StreamedOptions {
 }
 
 /** Counts the bytes of a body on its way, and reads the model of it when it is complete. */
-class StreamedBody implements RequestBody, Watcher {
-  body: RequestBody["body"] = null;
-  readonly hasRequestedUsage = false;
-  readonly heldBytes = 0;
-  bytes: number;
-  model: string | undefined;
+class BodyWatcher implements Watcher {
+  readonly facts: { bytes: number; model: string | undefined };
   readonly #readModel: ((whole: Uint8Array) => string | undefined) | undefined;
   readonly #copy = new ByteQueue();
 
   constructor(bytes: number, readModel: ((whole: Uint8Array) => string | undefined) | undefined) {
-    this.bytes = bytes;
+    this.facts = { bytes, model: undefined };
     this.#readModel = readModel;
   }
 
   chunk(bytes: Uint8Array): void {
-    this.bytes += bytes.length;
+    this.facts.bytes += bytes.length;
     if (this.#readModel === undefined) return;
-    if (this.bytes <= READ_LIMIT_BYTES) this.#copy.add(bytes);
+    if (this.facts.bytes <= READ_LIMIT_BYTES) this.#copy.add(bytes);
     else this.#copy.clear();
   }
 
   end(end: BodyEnd): void {
     const whole = this.#copy.take();
-    if (end === "complete") this.model = this.#readModel?.(whole);
+    if (end === "complete") this.facts.model = this.#readModel?.(whole);
   }
 }
 

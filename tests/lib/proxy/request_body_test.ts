@@ -106,8 +106,8 @@ Deno.test("RequestBodies requests usage in a body with a length, which gets anot
   assertEquals(await textOf(outgoing), ASKED);
   assert(outgoing.hasRequestedUsage);
   assertEquals(outgoing.heldBytes, ASKED.length);
-  assertEquals(outgoing.bytes, STREAMED.length);
-  assertEquals(outgoing.model, "llama3.2");
+  assertEquals(outgoing.facts.bytes, STREAMED.length);
+  assertEquals(outgoing.facts.model, "llama3.2");
 });
 
 Deno.test("RequestBodies requests usage in a chunked body, which stays chunked", async () => {
@@ -118,8 +118,8 @@ Deno.test("RequestBodies requests usage in a chunked body, which stays chunked",
   assert(outgoing.body instanceof ReadableStream);
   assertEquals(await textOf(outgoing), ASKED);
   assert(outgoing.hasRequestedUsage);
-  assertEquals(outgoing.bytes, STREAMED.length);
-  assertEquals(outgoing.model, "llama3.2");
+  assertEquals(outgoing.facts.bytes, STREAMED.length);
+  assertEquals(outgoing.facts.model, "llama3.2");
 });
 
 /** Requests whose body goes on as it is, and the model that is read of it all the same. */
@@ -139,8 +139,8 @@ for (const [name, { body = STREAMED, path, asks = true, model }] of Object.entri
       const outgoing = await bodies(asks).read(request, endpointAt(path));
       assertEquals(await textOf(outgoing), body);
       assert(!outgoing.hasRequestedUsage);
-      assertEquals(outgoing.bytes, bytesOf(body).length);
-      assertEquals(outgoing.model, model);
+      assertEquals(outgoing.facts.bytes, bytesOf(body).length);
+      assertEquals(outgoing.facts.model, model);
     }
   });
 }
@@ -166,9 +166,9 @@ for (const [name, { request, path }] of Object.entries(UNREAD)) {
     const client = request();
     const outgoing = await bodies().read(client, endpointAt(path));
     const sent = assertUnread(outgoing, client);
-    assertEquals(outgoing.bytes, 0);
+    assertEquals(outgoing.facts.bytes, 0);
     assertEquals(await new Response(sent.stream()).bytes(), await request().bytes());
-    assertEquals([outgoing.bytes, outgoing.model], [sent.size, undefined]);
+    assertEquals([outgoing.facts.bytes, outgoing.facts.model], [sent.size, undefined]);
     // `fetch` knows the length of the runtime's own.
     const { method, url, headers, body } = request();
     const own = new Request(url, { method, headers, body });
@@ -196,7 +196,7 @@ Deno.test("RequestBodies streams a chunked body that need not be changed", async
   assert(body instanceof ReadableStream);
   const reader = body.getReader();
   assertEquals((await reader.read()).value, bytesOf('{"model":'));
-  assertEquals(outgoing.model, undefined);
+  assertEquals(outgoing.facts.model, undefined);
   send('"m"}');
   assertEquals((await reader.read()).value, bytesOf('"m"}'));
   await reader.cancel();
@@ -215,7 +215,7 @@ Deno.test("RequestBodies streams a chunked body that turns out to be over the li
   assert(outgoing.body instanceof ReadableStream);
   const sent = await new Response(outgoing.body).text();
   assert(sent === await new Response(ReadableStream.from(chunks())).text());
-  assertEquals(outgoing.bytes, sent.length);
+  assertEquals(outgoing.facts.bytes, sent.length);
 });
 
 Deno.test("RequestBodies limits what is held of all bodies until their responses begin", async () => {
@@ -276,7 +276,7 @@ Deno.test("RequestBodies reads a chunked body at the limit, but none above", asy
     assertEquals((await bodies().read(chunked(body), endpointAt())).hasRequestedUsage, excess === 0);
     const outgoing = await bodies().read(chunked(body), endpointAt("/api/chat"));
     await textOf(outgoing);
-    assertEquals(outgoing.model, excess === 0 ? "llama3.2" : undefined);
+    assertEquals(outgoing.facts.model, excess === 0 ? "llama3.2" : undefined);
   }
 });
 
