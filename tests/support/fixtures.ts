@@ -5,6 +5,7 @@
  */
 
 import { setImmediate } from "node:timers";
+import { assertExists } from "@std/assert";
 import { type FramingKind, framingKind } from "../../lib/reading/framing.ts";
 import { emptyReport, type Observation, type Report } from "../../lib/observation.ts";
 import type { ServerState } from "../../lib/ollama/state.ts";
@@ -16,6 +17,25 @@ export const REPOSITORY = new URL("../../", import.meta.url);
 /** Lets everything run that can run without anything coming from outside. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Runs some turns of the event loop. */
+export async function turns(count: number): Promise<void> {
+  for (let index = 0; index < count; index++) await turn();
+}
+
+/** A body whose chunks arrive when they are sent, and the controller that sends them. */
+export function liveBody(): {
+  readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly source: ReadableByteStreamController;
+} {
+  let source: ReadableByteStreamController | undefined;
+  const body = new ReadableStream({
+    type: "bytes",
+    start: (controller) => void (source = controller),
+  }) as ReadableStream<Uint8Array<ArrayBuffer>>;
+  assertExists(source);
+  return { body, source };
 }
 
 /** The bytes of a text. */

@@ -2,21 +2,12 @@
 
 import { assertEquals, assertExists } from "@std/assert";
 import { type Bytes, GATHER_BYTES, type Gathered, GatheringReader, LoopTicks } from "../../../lib/proxy/gather.ts";
-import { bytesOf, turn } from "../../support/fixtures.ts";
+import { bytesOf, liveBody, turn, turns } from "../../support/fixtures.ts";
 
 /** A body whose chunks arrive when the test sends them, and its reader. */
 function live(): { readonly reader: GatheringReader; readonly source: ReadableByteStreamController } {
-  let source: ReadableByteStreamController | undefined;
-  const body = new ReadableStream({
-    type: "bytes",
-    start: (controller) => void (source = controller),
-  }) as ReadableStream<Bytes>;
-  assertExists(source);
+  const { body, source } = liveBody();
   return { reader: new GatheringReader(body, new LoopTicks()), source };
-}
-
-async function turns(count: number): Promise<void> {
-  for (let index = 0; index < count; index++) await turn();
 }
 
 function textOf({ bytes }: Gathered): string {

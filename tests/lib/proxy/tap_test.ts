@@ -4,7 +4,7 @@ import { assert, assertEquals, assertExists, assertRejects, assertStrictEquals }
 import { join } from "../../../lib/bytes/byte_queue.ts";
 import { GATHER_BYTES, LoopTicks, READ_BYTES } from "../../../lib/proxy/gather.ts";
 import { type BodyEnd, type Filter, tap as tapOf, type Watcher } from "../../../lib/proxy/tap.ts";
-import { bytesOf, random, turn } from "../../support/fixtures.ts";
+import { bytesOf, liveBody, random, turn, turns } from "../../support/fixtures.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -80,10 +80,6 @@ const tap = (body: ReadableStream<Bytes>, watcher: Watcher, filter?: Filter): Re
   tapOf(body, { watcher, ticks: TICKS, filter });
 
 const TICKS = new LoopTicks();
-
-async function turns(count: number): Promise<void> {
-  for (let index = 0; index < count; index++) await turn();
-}
 
 async function bytesOfStream(stream: ReadableStream<Bytes>): Promise<Bytes> {
   return await new Response(stream).bytes();
@@ -176,7 +172,7 @@ for (const kind of ["bytes", "plain"] as const) {
 }
 
 Deno.test("tap() reports nothing more when its reader cancels during a read", async () => {
-  const { body, source } = live();
+  const { body, source } = liveBody();
   const witness = new Witness();
   const reader = tap(body, witness).getReader();
   const pending = reader.read();
@@ -192,19 +188,8 @@ Deno.test("tap() reports nothing more when its reader cancels during a read", as
   assertEquals(witness.events, ["cancelled"]);
 });
 
-/** A body whose chunks come when they are sent, and the controller that sends them. */
-function live(): { readonly body: ReadableStream<Bytes>; readonly source: ReadableByteStreamController } {
-  let source: ReadableByteStreamController | undefined;
-  const body = new ReadableStream({
-    type: "bytes",
-    start: (controller) => void (source = controller),
-  }) as ReadableStream<Bytes>;
-  assertExists(source);
-  return { body, source };
-}
-
 Deno.test("tap() forwards no buffer that it reuses", async () => {
-  const { body, source } = live();
+  const { body, source } = liveBody();
   const reader = tap(body, new Witness()).getReader();
   const got: Bytes[] = [];
   for (const word of ["aaaa", "bbbb", "cccc"]) {
@@ -219,7 +204,7 @@ Deno.test("tap() forwards no buffer that it reuses", async () => {
 });
 
 Deno.test("tap() forwards what it gathered when nothing more arrives, whatever other taps do", async () => {
-  const streams = Array.from({ length: 20 }, live);
+  const streams = Array.from({ length: 20 }, liveBody);
   const readers = streams.map(({ body }) => tap(body, new Witness()).getReader());
   for (let round = 0; round < 5; round++) {
     const chunks = await Promise.all(readers.map(async (reader, index) => {
@@ -242,7 +227,7 @@ Deno.test("tap() ends both sides on an exception of ours, and other taps are una
       if (witness.events.length === at) throw new RangeError("no memory");
     };
     const source = new Source(Array.from({ length: words }, () => bytesOf("word")));
-    const { body: other, source: otherSource } = live();
+    const { body: other, source: otherSource } = liveBody();
     const otherReader = tap(other, new Witness()).getReader();
     otherSource.enqueue(bytesOf("first"));
     await otherReader.read();
@@ -262,7 +247,7 @@ Deno.test("tap() ends both sides on an exception of ours, and other taps are una
 });
 
 Deno.test("tap() ends both sides on an exception while it forwards what it gathered", async () => {
-  const { body, source } = live();
+  const { body, source } = liveBody();
   const witness = new Witness();
   const reader = tap(body, witness).getReader();
   source.enqueue(bytesOf("first"));
@@ -309,7 +294,7 @@ Deno.test("tap() forwards what a filter returns, and shows the watcher what arri
 });
 
 Deno.test("tap() reads on if a filter holds a whole chunk back", async () => {
-  const { body, source } = live();
+  const { body, source } = liveBody();
   const reader = tap(body, new Witness(), new UpperCase()).getReader();
   const reading = reader.read();
   for (const word of ["abc", "def", "X"]) {
