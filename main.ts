@@ -4,19 +4,20 @@
  * @module
  */
 
-import { messageOf, UserError } from "./lib/errors.ts";
+import { messageOf, Problems, UserError } from "./lib/errors.ts";
 import { createExporter, type Exporter } from "./lib/exporter.ts";
 import type { Address, Handler, Listener, TlsConfig } from "./lib/http.ts";
 import { listen } from "./lib/listen/deno_listener.ts";
 import { listenNode, type NodeAddress } from "./lib/listen/node_listener.ts";
-import { createLog, type Log } from "./lib/log/log.ts";
-import { loadLogConfig } from "./lib/log/log_config.ts";
+import type { Log } from "./lib/log/log.ts";
+import { openLog } from "./lib/log/open_log.ts";
 import {
   type Config,
+  type ConfiguredCommand,
   helpText,
-  LOG_CONFIG_FILE,
   parseCommand,
   SETTINGS,
+  sourceOf,
   type WebServer,
 } from "./lib/settings/settings.ts";
 import { isHealthy, requestHealth } from "./lib/web/health_command.ts";
@@ -38,29 +39,22 @@ const EXIT_FAILURE = 1;
 /** Runs the command given by the arguments. */
 async function main(): Promise<void> {
   for (const name of PROXY_VARIABLES.flatMap((name) => [name, name.toLowerCase()])) Deno.env.delete(name);
-  const command = parseCommand(Deno.args, (name) => Deno.env.get(name));
+  const command = parseCommand(Deno.args, (name) => Deno.env.get(name), Deno.hostname());
   if (command.name === "help") return print(helpText());
   if (command.name === "version") return print(versionText());
-  if (command.name === "health") return await health(command.config);
-  await serve(command.config, await openLog(command.config, command.given));
-}
-
-/** Creates the log from the settings and the log config file. Settings that were set override the file. */
-async function openLog(config: Config, given: ReadonlySet<keyof Config>): Promise<Log> {
-  const path = config.logConfig ?? LOG_CONFIG_FILE;
-  const file = await loadLogConfig(path);
-  if (file === undefined && given.has("logConfig")) {
-    throw new UserError(`${SETTINGS.logConfig.variable}: file not found: ${JSON.stringify(path)}`);
+  const problems = new Problems(command.problems);
+  if (command.name === "health") {
+    problems.end();
+    return await health(command.config);
   }
-  const log = createLog({
-    level: given.has("logLevel") ? config.logLevel : file?.level ?? config.logLevel,
-    format: given.has("logFormat") ? config.logFormat : file?.format ?? config.logFormat,
-    ...file?.file && { file: file.file },
-  });
-  if (file !== undefined && file.ignored.length > 0) {
-    log.warn("Ignoring unsupported keys in log config", { file: path, keys: file.ignored.join(", ") });
+  const { log, format } = await openLog(command, problems);
+  try {
+    await serve(command, log, problems);
+  } catch (error) {
+    if (format === "text" || !(error instanceof UserError)) throw error;
+    for (const line of error.message.split("\n")) log.error("Cannot start", { error: line });
+    Deno.exit(EXIT_FAILURE);
   }
-  return log;
 }
 
 function print(text: string, stream = Deno.stdout): void {
@@ -86,18 +80,19 @@ async function health(config: Config): Promise<void> {
   }
 }
 
-async function serve(config: Config, log: Log): Promise<void> {
-  if (isOwnAddress(config)) {
-    throw new UserError(
-      `${SETTINGS.ollamaHost.variable}: ${config.ollamaHost.href} is the exporter's own listen address`,
-    );
-  }
-  const { webConfigFile: path, webServer: server } = config;
+/** @throws {UserError} With all problems of settings and files, or if the addresses cannot be listened on. */
+async function serve(command: ConfiguredCommand, log: Log, problems: Problems): Promise<void> {
+  const { config } = command;
   const open: Listener[] = [];
   const onTlsChange = (tls: TlsConfig): void => open.forEach((listener) => listener.useTls?.(tls));
   // Listeners without `useTls` cannot replace the certificate; without the option, the guard logs that.
-  const options = { server, log, ...server === "node" && { onTlsChange } };
-  const guard = path === undefined ? undefined : await WebGuard.open({ ...options, path });
+  const options = { server: config.webServer, log, ...config.webServer === "node" && { onTlsChange } };
+  const load = async <T>(name: FileSetting, open: (path: string) => Promise<T>): Promise<T | undefined> => {
+    const path = config[name];
+    return path === undefined ? undefined : await problems.collect(sourceOf(name, command), open(path));
+  };
+  const guard = await load("webConfigFile", (path) => WebGuard.open({ ...options, path }));
+  problems.end();
   const exporter = createExporter({
     upstream: config.ollamaHost,
     version: denoJson.version,
@@ -131,15 +126,8 @@ async function serve(config: Config, log: Log): Promise<void> {
   await logReachability(exporter, config, log);
 }
 
-/** Reports whether the upstream is the exporter itself, which would make every request loop. */
-function isOwnAddress({ ollamaHost, listenAddress }: Config): boolean {
-  const port = Number(ollamaHost.port || { "http:": 80, "https:": 443 }[ollamaHost.protocol]);
-  const loopback = ["localhost", "127.0.0.1", "[::1]"];
-  const own = new URL(`http://${hostPort(listenAddress)}`).hostname;
-  const isEverywhere = own === "0.0.0.0" || own === "[::]";
-  const names = isEverywhere || loopback.includes(own) ? [...loopback, Deno.hostname()] : [own];
-  return port === listenAddress.port && names.includes(ollamaHost.hostname);
-}
+/** Settings whose files are opened at start, besides the log's. */
+type FileSetting = "webConfigFile";
 
 /** The listeners of the proxy and of the admin endpoints, which may be the same. */
 interface Listeners {

@@ -38,7 +38,7 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
   REJECTED_LIMIT: ["remembered wrong passwords", "the least recently used one is compared again"],
   BURST_LIMIT: ["`burst` of a rate limit; requests beyond the burst get status 429", "the file is rejected"],
   INTERVAL_LIMIT_MS: ["`interval` of a rate limit", "the file is rejected"],
-  FILE_LIMIT_BYTES: ["the web config file and the log config file", "the file is rejected"],
+  FILE_LIMIT_BYTES: ["a file that a setting names, and a certificate or key", "the file is rejected"],
   QUOTE_LIMIT_CHARACTERS: ["a quotation from such a file in an error message", "truncated"],
 };
 

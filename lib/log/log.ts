@@ -5,11 +5,14 @@
  */
 
 import { BaseHandler, Logger, type LogRecord, RotatingFileHandler } from "@std/log";
-import { messageOf, UserError } from "../errors.ts";
+import { fileErrorOf, UserError } from "../errors.ts";
 import type { LogFormat, LogLevel } from "../settings/settings.ts";
 
 /** Maximum length of a value, in characters. Longer values are truncated, so that a request cannot fill a disk. */
 export const LOG_VALUE_LIMIT_CHARACTERS = 2048;
+
+/** The folder that may have the log file, besides the working directory: a permission of the task `start`. */
+const LOG_FOLDER = "/var/log/ollama-exporter";
 
 /** Fields of an event, in snake_case. Fields that are `undefined` are omitted. */
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -89,7 +92,9 @@ function toFile({ path, maxBytes, maxBackupCount }: LogFile): (line: string) => 
   try {
     handler.setup();
   } catch (error) {
-    throw new UserError(`Cannot open log file ${path}: ${messageOf(error)}`);
+    const isElsewhere = error instanceof Deno.errors.NotCapable;
+    const reason = isElsewhere ? `expected a path in the working directory or ${LOG_FOLDER}` : fileErrorOf(error);
+    throw new UserError(`Cannot open log file ${path}: ${reason}`);
   }
   return (line) => {
     handler.log(line);

@@ -1,5 +1,5 @@
 /**
- * Parsers of durations and integers, for flags, environment variables and configuration files.
+ * Parsers of durations, integers and addresses, for flags, environment variables and configuration files.
  *
  * @module
  */
@@ -42,4 +42,10 @@ export function parseDuration(text: string, maxMs: number): number | undefined {
 export function parseInteger(text: string, min: number, max: number): number | undefined {
   const value = Number(text);
   return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined;
+}
+
+/** Splits like Go's `net.SplitHostPort`; returns `undefined` if the port is missing or there are too many colons. */
+export function splitHostPort(text: string): { host: string; port: string } | undefined {
+  const [, bracketed, plain, port] = /^(?:\[([^[\]]*)\]|([^:[\]]*)):([^:[\]]*)$/.exec(text) ?? [];
+  return port === undefined ? undefined : { host: bracketed ?? plain ?? "", port };
 }

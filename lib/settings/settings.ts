@@ -4,9 +4,10 @@
  * @module
  */
 
-import { UserError } from "../errors.ts";
 import type { Address } from "../http.ts";
-import { parseDuration, parseInteger } from "./parse.ts";
+import { coversAddress, isOwnAddress } from "./addresses.ts";
+import { maskCredentials, parseOllamaHost } from "./ollama_host.ts";
+import { parseDuration, parseInteger, splitHostPort } from "./parse.ts";
 
 /** Log levels in increasing order of severity. */
 export const LOG_LEVELS = ["DEBUG", "INFO", "WARN", "ERROR"] as const;
@@ -75,9 +76,10 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     variable: "OLLAMA_HOST",
     flag: "ollama.host",
     default: "http://localhost:11434",
-    accepts: "`host`, `host:port` or `https://host/path`, as `ollama` does, except ports reserved for other protocols",
+    accepts:
+      "`host`, `host:port` or `https://host/path` without credentials, except ports reserved for other protocols",
     help: "Base URL of the Ollama server.",
-    parse: (text) => withAllowedPort(parseOllamaHost(text)),
+    parse: parseOllamaHost,
   },
   probeTimeoutMs: {
     variable: "PROBE_TIMEOUT",
@@ -185,39 +187,87 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
   },
 };
 
-/** Parsed command line. `given` holds the settings that were set, as opposed to left at their default. */
-export type Command =
-  | { readonly name: "serve" | "health"; readonly config: Config; readonly given: ReadonlySet<keyof Config> }
-  | { readonly name: "help" }
-  | { readonly name: "version" };
+/** Parsed command line of a command that uses the settings. */
+export interface ConfiguredCommand {
+  readonly name: "serve" | "health";
+  /** Values of all settings; where a value is invalid, the default. */
+  readonly config: Config;
+  /** The settings that were set, as opposed to left at their default, each with the variable or flag that set it. */
+  readonly given: ReadonlyMap<keyof Config, string>;
+  /** A line for each unknown argument and each invalid value. With any, the command must not be run. */
+  readonly problems: readonly string[];
+}
+
+/** Parsed command line. */
+export type Command = ConfiguredCommand | { readonly name: "help" } | { readonly name: "version" };
 
 /**
  * Parses the command line and the environment.
  *
  * @param args Command-line arguments: `--flag=value` or `--flag value`.
  * @param variable Returns the value of an environment variable, or `undefined` if it is not set.
- * @throws {UserError} With a line for each unknown argument and each invalid value.
+ * @param machine Host name of this machine, by which `serve` must not be its own upstream.
  */
-export function parseCommand(args: readonly string[], variable: (name: string) => string | undefined): Command {
+export function parseCommand(
+  args: readonly string[],
+  variable: (name: string) => string | undefined,
+  machine: string,
+): Command {
   if (args.includes("--help") || args.includes("-h")) return { name: "help" };
   if (args.includes("--version")) return { name: "version" };
   const name = args[0] === "health" ? "health" : "serve";
   const problems: string[] = [];
   const flags = parseFlags(name === "health" ? args.slice(1) : args, problems);
   const values = new Map<string, unknown>();
-  const given = new Set<keyof Config>();
+  const given = new Map<keyof Config, string>();
+  /** Texts of the valid settings. */
+  const texts = new Map<keyof Config, string>();
   for (const [name, setting] of Object.entries(SETTINGS) as [keyof Config, Setting<unknown>][]) {
     const flag = flags.get(setting.flag);
     const text = flag ?? variable(setting.variable) ?? "";
-    if (text !== "") given.add(name);
-    const value = setting.parse(text || setting.default);
-    values.set(name, value);
-    if (value !== undefined || text === "" && setting.default === "") continue;
     const source = flag === undefined ? setting.variable : `--${setting.flag}`;
-    problems.push(`${source}: expected ${setting.accepts}, got ${JSON.stringify(text)}`);
+    if (text !== "") given.set(name, source);
+    const value = setting.parse(text || setting.default);
+    values.set(name, value ?? setting.parse(setting.default));
+    if (value !== undefined) texts.set(name, text || setting.default);
+    else if (text !== "" || setting.default !== "") {
+      problems.push(`${source}: expected ${setting.accepts}, got ${quoted(text)}`);
+    }
   }
-  if (problems.length > 0) throw new UserError(problems.join("\n"));
-  return { name, config: Object.fromEntries(values) as unknown as Config, given };
+  const config = Object.fromEntries(values) as unknown as Config;
+  const command: ConfiguredCommand = { name, config, given, problems };
+  if (name === "serve") problems.push(...addressProblems(command, texts, machine));
+  return command;
+}
+
+/** Name of a setting in messages: the flag that set it, otherwise its variable. */
+export function sourceOf(name: keyof Config, { given }: Pick<ConfiguredCommand, "given">): string {
+  return given.get(name) ?? SETTINGS[name].variable;
+}
+
+/** Returns a line for each address that another one rules out. */
+function addressProblems(
+  command: ConfiguredCommand,
+  texts: ReadonlyMap<keyof Config, string>,
+  machine: string,
+): string[] {
+  const problems: string[] = [];
+  const { ollamaHost, listenAddress, metricsListenAddress } = command.config;
+  const ollama = texts.get("ollamaHost");
+  for (const name of ["listenAddress", "metricsListenAddress"] as const) {
+    const address = command.config[name];
+    if (ollama === undefined || !texts.has(name) || address === undefined) continue;
+    if (!isOwnAddress(ollamaHost, address, machine)) continue;
+    const [source, own] = [sourceOf("ollamaHost", command), sourceOf(name, command)];
+    problems.push(`${source}: expected the address of Ollama, got ${quoted(ollama)}, the exporter's own (${own})`);
+  }
+  const metrics = texts.get("metricsListenAddress");
+  if (metrics === undefined || metricsListenAddress === undefined || !texts.has("listenAddress")) return problems;
+  if (coversAddress(listenAddress, metricsListenAddress) || coversAddress(metricsListenAddress, listenAddress)) {
+    const [source, other] = [sourceOf("metricsListenAddress", command), sourceOf("listenAddress", command)];
+    problems.push(`${source}: expected an address or port that ${other} does not use, got ${quoted(metrics)}`);
+  }
+  return problems;
 }
 
 function parseFlags(args: readonly string[], problems: string[]): Map<string, string> {
@@ -226,14 +276,19 @@ function parseFlags(args: readonly string[], problems: string[]): Map<string, st
   for (let index = 0; index < args.length; index++) {
     const [, flag = "", inline] = /^--?([^=]+)(?:=(.*))?$/s.exec(args[index] ?? "") ?? [];
     if (!known.has(flag)) {
-      problems.push(`Unknown argument ${JSON.stringify(args[index])}: see --help`);
+      problems.push(`Unknown argument ${quoted(args[index] ?? "")}: see --help`);
       continue;
     }
     const value = inline ?? args[++index];
     if (value === undefined) problems.push(`--${flag}: missing value`);
+    else if (flags.has(flag)) problems.push(`--${flag}: given more than once`);
     else flags.set(flag, value);
   }
   return flags;
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(maskCredentials(text));
 }
 
 /** Returns the text of `--help`. */
@@ -276,52 +331,4 @@ function parseAddress(text: string): Address | undefined {
   if (split === undefined || !/^\d+$/.test(split.port) || Number(split.port) > 65535) return undefined;
   if (/[\s/@?#]/.test(split.host)) return undefined;
   return { hostname: split.host || "0.0.0.0", port: Number(split.port) };
-}
-
-/**
- * Parses `OLLAMA_HOST` by Ollama's own rules (docs/ollama-api.md 7.2) into a URL that a client can connect to.
- *
- * @returns `undefined` if the scheme is neither `http` nor `https`, or the host is invalid.
- */
-export function parseOllamaHost(text: string): URL | undefined {
-  const value = text.trim().replace(/^["']+|["']+$/g, "").trim();
-  const mark = value.indexOf("://");
-  let scheme = mark < 0 ? "http" : value.slice(0, mark);
-  let rest = mark < 0 ? value : value.slice(mark + 3);
-  let defaultPort = mark < 0 ? "11434" : { http: "80", https: "443" }[scheme];
-  if (value === "ollama.com") [scheme, rest, defaultPort] = ["https", "ollama.com:443", "443"];
-  if (defaultPort === undefined) return undefined;
-
-  const slash = rest.indexOf("/");
-  const authority = slash < 0 ? rest : rest.slice(0, slash);
-  const path = slash < 0 ? "" : rest.slice(slash);
-  // Ollama would treat these as part of the name or path; they can only be mistakes.
-  if (/[@\s\\]/.test(authority) || /[?#]/.test(rest)) return undefined;
-  let { host, port } = splitHostPort(authority) ?? { host: authority.replace(/^\[|\]$/g, ""), port: "" };
-  if (!/^\d+$/.test(port) || Number(port) > 65535) port = defaultPort;
-  if (host.includes(":")) host = `[${host}]`;
-  const url = URL.parse(`${scheme}://${host || "127.0.0.1"}:${port}${path}`) ?? undefined;
-  // Unspecified addresses are for listening only; a client connects to the loopback address of the same family.
-  if (url?.hostname === "0.0.0.0") url.hostname = "127.0.0.1";
-  if (url?.hostname === "[::]") url.hostname = "[::1]";
-  return url;
-}
-
-/** Ports that `fetch` refuses to connect to (WHATWG Fetch, 2.9). */
-// deno-fmt-ignore
-const BAD_PORTS = new Set([
-  0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
-  111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540,
-  548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566,
-  6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
-]);
-
-function withAllowedPort(url: URL | undefined): URL | undefined {
-  return url !== undefined && url.port !== "" && BAD_PORTS.has(Number(url.port)) ? undefined : url;
-}
-
-/** Splits like Go's `net.SplitHostPort`; returns `undefined` if the port is missing or there are too many colons. */
-function splitHostPort(text: string): { host: string; port: string } | undefined {
-  const [, bracketed, plain, port] = /^(?:\[([^[\]]*)\]|([^:[\]]*)):([^:[\]]*)$/.exec(text) ?? [];
-  return port === undefined ? undefined : { host: bracketed ?? plain ?? "", port };
 }

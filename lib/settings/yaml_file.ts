@@ -1,5 +1,5 @@
 /**
- * YAML configuration files: bounded reading and validation key by key.
+ * YAML configuration files, validated key by key.
  *
  * Scalars are kept as text (YAML's failsafe schema), since a user name may be `null` or `0x10`.
  *
@@ -8,33 +8,12 @@
 
 import { isAbsolute, join } from "node:path";
 import { parse } from "@std/yaml/parse";
-import { messageOf, UserError } from "../errors.ts";
+import { fileErrorOf, messageOf, UserError } from "../errors.ts";
 import { parseInteger } from "./parse.ts";
-
-/** Maximum size of a file, in bytes; long certificate chains are far below it. */
-export const FILE_LIMIT_BYTES = 1_048_576;
+import { readText } from "./text_file.ts";
 
 /** Maximum length of a value quoted in an error message, in characters. */
 export const QUOTE_LIMIT_CHARACTERS = 80;
-
-/**
- * Reads a text file.
- *
- * @throws {Deno.errors.NotFound} If it does not exist.
- * @throws {Error} If it cannot be read, is not a regular file, exceeds {@linkcode FILE_LIMIT_BYTES} or is not UTF-8.
- */
-export async function readText(path: string): Promise<string> {
-  const { isFile, size } = await Deno.stat(path);
-  // A pipe can be read only once, a device forever.
-  if (!isFile) throw new Error("Not a regular file");
-  if (size > FILE_LIMIT_BYTES) throw new Error(`File too large: ${size} bytes, maximum ${FILE_LIMIT_BYTES}`);
-  const bytes = await Deno.readFile(path);
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new Error("Not valid UTF-8");
-  }
-}
 
 /**
  * Reads a YAML file.
@@ -47,7 +26,7 @@ export async function readYaml(path: string): Promise<unknown> {
   try {
     return parseYaml(await readText(path));
   } catch (error) {
-    throw new UserError(`${path}: ${messageOf(error)}`, { cause: error });
+    throw new UserError(`${path}: ${fileErrorOf(error)}`, { cause: error });
   }
 }
 

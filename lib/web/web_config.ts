@@ -6,11 +6,12 @@
  */
 
 import { dirname } from "node:path";
-import { messageOf } from "../errors.ts";
+import { fileErrorOf } from "../errors.ts";
 import type { TlsConfig } from "../http.ts";
 import { parseDuration } from "../settings/parse.ts";
 import type { WebServer } from "../settings/settings.ts";
-import { Checker, filePath, integer, readText, readYaml, scalar, type ValueReader } from "../settings/yaml_file.ts";
+import { readText } from "../settings/text_file.ts";
+import { Checker, filePath, integer, readYaml, scalar, type ValueReader } from "../settings/yaml_file.ts";
 import { ACCEPTED_HASHES, costOf } from "./bcrypt.ts";
 import type { RateLimit } from "./rate_limit.ts";
 
@@ -105,7 +106,7 @@ async function readPem(path: string | undefined, key: string, checker: Checker):
   try {
     return await readText(path);
   } catch (error) {
-    checker.add(`${key}: cannot read ${JSON.stringify(path)}: ${messageOf(error)}`);
+    checker.add(`${key}: cannot read ${JSON.stringify(path)}: ${fileErrorOf(error)}`);
     return undefined;
   }
 }
@@ -118,12 +119,14 @@ function attempt<T>(make: () => T): T | undefined {
   }
 }
 
-/** Reads users without quoting invalid hashes, which may be passwords. */
+/** Reads users without quoting anything invalid, which may be a password. */
 function readUsers(value: unknown, key: string, checker: Checker): ReadonlyMap<string, string> | undefined {
   const users = new Map<string, string>();
   // An empty section may be a file about to be written by an editor; it must not disable authentication.
   if (value === null) checker.reject(value, key, "a mapping of user names to bcrypt hashes");
-  for (const [name, hash] of checker.entries(value, key)) {
+  // Without the space after the colon, `alice: secret` is a text.
+  if (typeof value === "string") checker.add(`${key}: expected a mapping of user names to bcrypt hashes, got a text`);
+  for (const [name, hash] of typeof value === "string" ? [] : checker.entries(value, key)) {
     const isHash = typeof hash === "string" && costOf(hash) !== undefined;
     if (!isHash) checker.add(`${key}.${name}: expected ${ACCEPTED_HASHES}`);
     else if (name.includes(":")) checker.add(`${key}.${name}: a user name must not contain a colon`);

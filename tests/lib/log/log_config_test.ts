@@ -42,7 +42,7 @@ Deno.test("loadLogConfig() applies defaults for the log file only", async () => 
 Deno.test("loadLogConfig() returns undefined if the file does not exist, and throws if it cannot be read", async () => {
   using folder = new TemporaryFolder();
   assertEquals(await loadLogConfig(`${folder.path}/none.yaml`), undefined);
-  assertEquals(await problemsOf(folder.path, loadLogConfig), ["Not a regular file"]);
+  assertEquals(await problemsOf(folder.path, loadLogConfig), ["Is a directory"]);
 });
 
 Deno.test("loadLogConfig() reports all problems at once", async () => {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { parseDuration, parseInteger } from "../../../lib/settings/parse.ts";
+import { parseDuration, parseInteger, splitHostPort } from "../../../lib/settings/parse.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -50,5 +50,14 @@ Deno.test("parseInteger() parses digits, bounds included", () => {
   }
   for (const text of ["0", "11", "-1", "+1", "1.5", "1e1", "0x5", "", " 1", "1 ", "five", "9".repeat(400)]) {
     assertEquals(parseInteger(text, 1, 10), undefined, text);
+  }
+});
+
+Deno.test("splitHostPort() splits at the last colon, brackets removed, and needs one outside of them", () => {
+  assertEquals(splitHostPort("host:1"), { host: "host", port: "1" });
+  assertEquals(splitHostPort("[::1]:1"), { host: "::1", port: "1" });
+  assertEquals(splitHostPort(":"), { host: "", port: "" });
+  for (const text of ["", "host", "[::1]", "::1", "a:b:c", "[::1]x:1"]) {
+    assertEquals(splitHostPort(text), undefined, text);
   }
 });

@@ -1,14 +1,6 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { UserError } from "../../../lib/errors.ts";
-import {
-  Checker,
-  FILE_LIMIT_BYTES,
-  filePath,
-  integer,
-  readText,
-  readYaml,
-  scalar,
-} from "../../../lib/settings/yaml_file.ts";
+import { Checker, filePath, integer, readYaml, scalar } from "../../../lib/settings/yaml_file.ts";
 import { problemsOf, TemporaryFolder } from "../../support/temporary_folder.ts";
 
 Deno.test("readYaml() keeps scalars as text", async () => {
@@ -40,23 +32,11 @@ Deno.test("readYaml() reports the position of a syntax error without quoting the
   }
 });
 
-Deno.test("readText() rejects large files, files that are not UTF-8 and what is not a regular file", async () => {
-  using folder = new TemporaryFolder();
-  const full = folder.write("full", "ä".repeat(FILE_LIMIT_BYTES / 2));
-  assertEquals((await readText(full)).length, FILE_LIMIT_BYTES / 2);
-  const tooLarge = folder.write("large", "x".repeat(FILE_LIMIT_BYTES + 1));
-  await assertRejects(() => readText(tooLarge), Error, "File too large: 1048577 bytes, maximum 1048576");
-  await assertRejects(() => readText(folder.write("latin1", Uint8Array.of(0xe4))), Error, "Not valid UTF-8");
-  await assertRejects(() => readText(folder.path), Error, "Not a regular file");
-  await assertRejects(() => readText("/dev/zero"), Error, "Not a regular file");
-  await assertRejects(() => readText(`${folder.path}/none`), Deno.errors.NotFound);
-});
-
 Deno.test("readYaml() throws with the cause NotFound if the file does not exist", async () => {
   using folder = new TemporaryFolder();
   const missing = await assertRejects(() => readYaml(`${folder.path}/none`), UserError, "none: No such file");
   assertInstanceOf(missing.cause, Deno.errors.NotFound);
-  const other = await assertRejects(() => readYaml(folder.path), UserError, `${folder.path}: Not a regular file`);
+  const other = await assertRejects(() => readYaml(folder.path), UserError, `${folder.path}: Is a directory`);
   assertEquals(other.cause instanceof Deno.errors.NotFound, false);
 });
 

@@ -1,0 +1,89 @@
+/** The program as a process: files that settings name, and what it says of those that it cannot use. */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { SETTINGS } from "../../lib/settings/settings.ts";
+import { START_FLAGS } from "../../tools/start_flags.ts";
+import { Program } from "../support/program.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
+
+/** Settings and files that are wrong in many ways, in this folder. */
+function wrong(folder: TemporaryFolder): { args: string[]; variables: Record<string, string> } {
+  folder.write(
+    "web.yml",
+    "tls_server_config: { cert_file: no.crt, key_file: no.key }\nbasic_auth_users: alice:hunter2\n",
+  );
+  return {
+    args: ["--log.level=INFO", "--log.level=DEBUG", "--web.metrics-listen-address=localhost:9000"],
+    variables: {
+      OLLAMA_HOST: "http://user:hunter2@localhost:11434",
+      LISTEN_ADDRESS: "0.0.0.0:9000",
+      WEB_CONFIG_FILE: `${folder.path}/web.yml`,
+      LOG_CONFIG: folder.path,
+    },
+  };
+}
+
+/** The problems, one per line, without the folder. */
+const PROBLEMS = [
+  "--log.level: given more than once",
+  `OLLAMA_HOST: expected ${SETTINGS.ollamaHost.accepts}, got "http://***@localhost:11434"`,
+  '--web.metrics-listen-address: expected an address or port that LISTEN_ADDRESS does not use, got "localhost:9000"',
+  "LOG_CONFIG: FOLDER: Is a directory",
+  "WEB_CONFIG_FILE: FOLDER/web.yml: basic_auth_users: expected a mapping of user names to bcrypt hashes, got a text",
+  'WEB_CONFIG_FILE: FOLDER/web.yml: tls_server_config.cert_file: cannot read "FOLDER/no.crt": No such file or directory',
+  'WEB_CONFIG_FILE: FOLDER/web.yml: tls_server_config.key_file: cannot read "FOLDER/no.key": No such file or directory',
+];
+
+/** Lines of a program that fails to start. */
+async function failureOf(options: ConstructorParameters<typeof Program>[0]): Promise<string[]> {
+  await using program = new Program(options);
+  assertEquals(await program.exitCode(), 1, program.lines.join("\n"));
+  assertEquals(program.output, []);
+  return program.lines;
+}
+
+Deno.test("main names all settings and files that are wrong at once, and no secret in them", async () => {
+  using folder = new TemporaryFolder();
+  const lines = (await failureOf(wrong(folder))).map((line) => line.replaceAll(folder.path, "FOLDER"));
+  assertEquals(lines.toSorted(), PROBLEMS.toSorted());
+});
+
+Deno.test("main reports what is wrong at start as JSON where the log is JSON", async () => {
+  using folder = new TemporaryFolder();
+  const { args, variables } = wrong(folder);
+  const logConfig = folder.write("log.yaml", "format: json\n");
+  const own = { args: [], variables: { OLLAMA_HOST: "localhost:99999" } };
+  const port = `OLLAMA_HOST: expected ${SETTINGS.ollamaHost.accepts}, got "localhost:99999"`;
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const address = `127.0.0.1:${listener.addr.port}`;
+  const cases = [
+    { options: { args, variables: { ...variables, LOG_FORMAT: "json" } }, errors: PROBLEMS },
+    { options: { ...own, args: ["--log.format=json"] }, errors: [port] },
+    { options: { ...own, args: ["--log.config", logConfig] }, errors: [port] },
+    { options: { variables: { LOG_FORMAT: "json", LISTEN_ADDRESS: address } }, errors: [/^Cannot listen .* in use/] },
+  ];
+  for (const { options, errors } of cases) {
+    const lines = (await failureOf(options)).map((line) => JSON.parse(line.replaceAll(folder.path, "FOLDER")));
+    assertEquals(lines.length, errors.length);
+    for (const { time, level, msg, error, ...rest } of lines) {
+      assertEquals([level, msg, rest], ["ERROR", "Cannot start", {}]);
+      assert(!Number.isNaN(Date.parse(time)), time);
+      assert(
+        errors.some((expected) => typeof expected === "string" ? expected === error : expected.test(error)),
+        error,
+      );
+    }
+  }
+  const [line = ""] = await failureOf({ args: ["--log.format=JSON"] });
+  assertMatch(line, /^--log.format: expected /);
+});
+
+Deno.test("main says which folders may have the log file, and none of Deno's flags", async () => {
+  using folder = new TemporaryFolder();
+  const config = folder.write("log.yaml", "file: { path: own.log }\n");
+  assertEquals(await failureOf({ args: ["--log.config", config] }), [
+    `--log.config: Cannot open log file ${folder.path}/own.log: expected a path in the working directory or ` +
+    "/var/log/ollama-exporter",
+  ]);
+  assert(START_FLAGS.includes("--allow-write=.,/var/log/ollama-exporter"));
+});
