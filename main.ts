@@ -11,6 +11,7 @@ import { listen } from "./lib/listen/deno_listener.ts";
 import { listenNode, type NodeAddress } from "./lib/listen/node_listener.ts";
 import type { Log } from "./lib/log/log.ts";
 import { openLog } from "./lib/log/open_log.ts";
+import { loadCaFile } from "./lib/ollama/ca_file.ts";
 import {
   type Config,
   type ConfiguredCommand,
@@ -92,6 +93,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     return path === undefined ? undefined : await problems.collect(sourceOf(name, command), open(path));
   };
   const guard = await load("webConfigFile", (path) => WebGuard.open({ ...options, path }));
+  const upstreamCa = await load("ollamaCaFile", loadCaFile);
   problems.end();
   const exporter = createExporter({
     upstream: config.ollamaHost,
@@ -103,6 +105,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     openaiStreamUsage: config.openaiStreamUsage,
     allowedHosts: [Deno.hostname().toLowerCase(), ...config.allowedHosts],
     fetch,
+    ...upstreamCa !== undefined && { upstreamCa },
     ...guard && { guard: (request) => guard.check(request) },
   });
   globalThis.addEventListener("unhandledrejection", (event) => {
@@ -127,7 +130,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
 }
 
 /** Settings whose files are opened at start, besides the log's. */
-type FileSetting = "webConfigFile";
+type FileSetting = "webConfigFile" | "ollamaCaFile";
 
 /** The listeners of the proxy and of the admin endpoints, which may be the same. */
 interface Listeners {

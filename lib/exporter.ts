@@ -20,6 +20,8 @@ import { createStatus } from "./status/status.ts";
 export interface ExporterOptions {
   /** Base URL of Ollama: scheme, host, port, and a base path if it has one. */
   readonly upstream: URL;
+  /** CA certificates to trust for an https upstream besides the built-in ones, in PEM. Default: none. */
+  readonly upstreamCa?: string;
   /** Version of the exporter. */
   readonly version: string;
   readonly log: Log;
@@ -53,9 +55,10 @@ export interface Exporter {
 
 /** Creates an exporter. */
 export function createExporter(options: ExporterOptions): Exporter {
-  const { upstream, log, fetch, metricsPath, allowedHosts, guard } = options;
-  const pooled = Deno.createHttpClient({ http2: false });
-  const unpooled = Deno.createHttpClient({ http2: false, poolMaxIdlePerHost: 0 });
+  const { upstream, log, fetch, metricsPath, allowedHosts, guard, upstreamCa } = options;
+  const clientOptions = { http2: false, ...upstreamCa !== undefined && { caCerts: [upstreamCa] } };
+  const pooled = Deno.createHttpClient(clientOptions);
+  const unpooled = Deno.createHttpClient({ ...clientOptions, poolMaxIdlePerHost: 0 });
   const openRequests = new Set<OpenRequest>();
   const metrics = new Metrics({ modelLimit: options.modelLimit, openRequests });
   declareProcessMetrics(metrics.registry, options.version);

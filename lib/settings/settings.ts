@@ -27,6 +27,8 @@ export type WebServer = typeof WEB_SERVERS[number];
 /** Parsed values of all settings. */
 export interface Config {
   readonly ollamaHost: URL;
+  /** Path of a PEM file of CA certificates; `undefined` trusts the built-in ones only. */
+  readonly ollamaCaFile: string | undefined;
   /** Milliseconds, over 0. */
   readonly probeTimeoutMs: number;
   readonly webServer: WebServer;
@@ -80,6 +82,14 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
       "`host`, `host:port` or `https://host/path` without credentials, except ports reserved for other protocols",
     help: "Base URL of the Ollama server.",
     parse: parseOllamaHost,
+  },
+  ollamaCaFile: {
+    variable: "OLLAMA_CA_FILE",
+    flag: "ollama.ca-file",
+    default: "",
+    accepts: "the path of a PEM file",
+    help: "CA certificates to trust for an https Ollama URL, in addition to the built-in ones.",
+    parse: parsePath,
   },
   probeTimeoutMs: {
     variable: "PROBE_TIMEOUT",

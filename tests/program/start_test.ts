@@ -3,8 +3,13 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { SETTINGS } from "../../lib/settings/settings.ts";
 import { START_FLAGS } from "../../tools/start_flags.ts";
+import { startFakeOllama } from "../fake_ollama/mod.ts";
+import { CA } from "../support/certificates.ts";
+import { CHAT, Scrape } from "../support/helpers.ts";
 import { Program } from "../support/program.ts";
+import { ask } from "../support/raw_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
+import { TlsUpstream } from "../support/tls_upstream.ts";
 
 /** Settings and files that are wrong in many ways, in this folder. */
 function wrong(folder: TemporaryFolder): { args: string[]; variables: Record<string, string> } {
@@ -17,6 +22,7 @@ function wrong(folder: TemporaryFolder): { args: string[]; variables: Record<str
     variables: {
       OLLAMA_HOST: "http://user:hunter2@localhost:11434",
       LISTEN_ADDRESS: "0.0.0.0:9000",
+      OLLAMA_CA_FILE: `${folder.path}/no.pem`,
       WEB_CONFIG_FILE: `${folder.path}/web.yml`,
       LOG_CONFIG: folder.path,
     },
@@ -32,6 +38,7 @@ const PROBLEMS = [
   "WEB_CONFIG_FILE: FOLDER/web.yml: basic_auth_users: expected a mapping of user names to bcrypt hashes, got a text",
   'WEB_CONFIG_FILE: FOLDER/web.yml: tls_server_config.cert_file: cannot read "FOLDER/no.crt": No such file or directory',
   'WEB_CONFIG_FILE: FOLDER/web.yml: tls_server_config.key_file: cannot read "FOLDER/no.key": No such file or directory',
+  "OLLAMA_CA_FILE: FOLDER/no.pem: No such file or directory",
 ];
 
 /** Lines of a program that fails to start. */
@@ -86,4 +93,16 @@ Deno.test("main says which folders may have the log file, and none of Deno's fla
     "/var/log/ollama-exporter",
   ]);
   assert(START_FLAGS.includes("--allow-write=.,/var/log/ollama-exporter"));
+});
+
+Deno.test("main trusts the CA file for clients' requests and for its own", async () => {
+  using folder = new TemporaryFolder();
+  await using fake = await startFakeOllama();
+  await using upstream = new TlsUpstream(fake);
+  const variables = { OLLAMA_HOST: upstream.url, OLLAMA_CA_FILE: folder.write("ca.pem", CA) };
+  await using program = new Program({ variables });
+  await program.line('msg="Ollama is reachable"');
+  const port = await program.port();
+  assertEquals((await ask(port, "POST /api/chat", [], JSON.stringify(CHAT))).status, 200);
+  assertEquals(new Scrape((await ask(port, "GET /metrics")).body).value("ollama_up"), 1);
 });

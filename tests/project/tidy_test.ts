@@ -20,7 +20,7 @@ const ROOMS: Record<string, readonly string[]> = {
   model_name: [],
   observation: [],
   listen: ["http"],
-  ollama: ["http", "errors", "json"],
+  ollama: ["http", "errors", "json", "settings"],
   reading: ["bytes", "observation", "json"],
   settings: ["errors", "http"],
   log: ["settings", "observation", "model_name", "errors"],

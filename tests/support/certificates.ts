@@ -1,6 +1,6 @@
 /**
- * Two self-signed certificates for `localhost` and 127.0.0.1, with their keys. They are valid from 2020 to 2120,
- * and for tests only.
+ * Two self-signed certificates for `localhost` and 127.0.0.1 and one of a private CA, with their keys. They are valid
+ * from 2020 to 2120, and for tests only.
  *
  * @module
  */
@@ -49,6 +49,41 @@ jfihyzTpONJdcnkKMi+h5eWU
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgubK1v3GQYlsKzHCE
 ZXcS+CPkvUPUPCMdfshiiuez4sWhRANCAATy/su7H+xM4ZNJzzSyhGcSv13w1OHR
 H/TvxqXrc+4zq/8zxorX+2rg+Jf6pDklG/wXlMwzGTrP08EYu3E1kzqA
+-----END PRIVATE KEY-----
+`,
+};
+
+/** Certificate of a private CA. */
+export const CA = `-----BEGIN CERTIFICATE-----
+MIIBXTCCAQOgAwIBAgIBATAKBggqhkjOPQQDAjAVMRMwEQYDVQQDDApwcml2YXRl
+IENBMCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAVMRMwEQYDVQQD
+DApwcml2YXRlIENBMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEz7XOm38+ovAO
+wGEXij8REXwHiulN3iD9AF8qWTKXPaAPBJIpSpEZyaRdQzamULpS0ePK1ww6+H2f
+5KUWDBmYxKNCMEAwDwYDVR0TAQH/BAUwAwEB/zAOBgNVHQ8BAf8EBAMCAgQwHQYD
+VR0OBBYEFMJ2aE2OiaLvINqMTYig9r/vioHUMAoGCCqGSM49BAMCA0gAMEUCIDws
+TDt5X8rF4T/eoYMZBy4snIAmwVRDRU5qb95U5TeKAiEA0MmWs3IsGJcI9CavnuMV
+2yl8OJQ38KrBaBkkXyvFAqs=
+-----END CERTIFICATE-----
+`;
+
+/** A certificate that the private CA has signed. */
+export const SIGNED: Pair = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBhTCCASugAwIBAgIBAjAKBggqhkjOPQQDAjAVMRMwEQYDVQQDDApwcml2YXRl
+IENBMCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjATMREwDwYDVQQD
+DAh1cHN0cmVhbTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDeMkQ1O6NcgPcoC
+R8ZvmBb+AD2QVG/bkhK0BK71e4U1Bo1Uz/qebCoCk6WzJTqwHL4sVt39jno1s6If
+NAci4GGjbDBqMAwGA1UdEwEB/wQCMAAwGgYDVR0RBBMwEYIJbG9jYWxob3N0hwR/
+AAABMB0GA1UdDgQWBBReqlI9LYX9SndE4yS0Y6/RUzcbuDAfBgNVHSMEGDAWgBTC
+dmhNjomi7yDajE2IoPa/74qB1DAKBggqhkjOPQQDAgNIADBFAiEA9s+Yro9ZM/PI
+43cTf/xNRzf8HlOtEJUbCMDLYeoCseoCIEUfK3uHF80FCbt7xbsZ+tgrJsluJmR0
+n0aN9cmCMNas
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgQCz42gIEDNkgnyZ3
+RM4hmwE0DZVM842awr8G3y/e7GKhRANCAAQ3jJENTujXID3KAkfGb5gW/gA9kFRv
+25IStASu9XuFNQaNVM/6nmwqApOlsyU6sBy+LFbd/Y56NbOiHzQHIuBh
 -----END PRIVATE KEY-----
 `,
 };

@@ -40,6 +40,7 @@ function problemsOf(args: string[], variables: Record<string, string> = {}): rea
 Deno.test("parseCommand() returns the defaults if nothing is set", () => {
   assertEquals(configOf([]), {
     ollamaHost: new URL("http://localhost:11434"),
+    ollamaCaFile: undefined,
     probeTimeoutMs: 3000,
     webServer: "deno",
     listenAddress: { hostname: "0.0.0.0", port: 8000 },
@@ -64,6 +65,7 @@ Deno.test("parseCommand() treats an empty variable as not set", () => {
 /** A text and its parsed value for each setting. */
 const VALUES: { readonly [Name in keyof Config]: readonly [text: string, value: Config[Name]] } = {
   ollamaHost: ["https://example.com/ollama", new URL("https://example.com/ollama")],
+  ollamaCaFile: ["/etc/ca.pem", "/etc/ca.pem"],
   probeTimeoutMs: ["250ms", 250],
   webServer: ["node", "node"],
   listenAddress: ["[::1]:9", { hostname: "::1", port: 9 }],
