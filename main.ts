@@ -12,6 +12,7 @@ import { listenNode, type NodeAddress } from "./lib/listen/node_listener.ts";
 import type { Log } from "./lib/log/log.ts";
 import { openLog } from "./lib/log/open_log.ts";
 import { loadCaFile } from "./lib/ollama/ca_file.ts";
+import { HeadersFile } from "./lib/ollama/headers_file.ts";
 import {
   type Config,
   type ConfiguredCommand,
@@ -94,6 +95,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   };
   const guard = await load("webConfigFile", (path) => WebGuard.open({ ...options, path }));
   const upstreamCa = await load("ollamaCaFile", loadCaFile);
+  const headersFile = await load("ollamaHeadersFile", (path) => HeadersFile.open({ path, onReload: logReload(log) }));
   problems.end();
   const exporter = createExporter({
     upstream: config.ollamaHost,
@@ -106,6 +108,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     allowedHosts: [Deno.hostname().toLowerCase(), ...config.allowedHosts],
     fetch,
     ...upstreamCa !== undefined && { upstreamCa },
+    ...headersFile && { headersFile },
     ...guard && { guard: (request) => guard.check(request) },
   });
   globalThis.addEventListener("unhandledrejection", (event) => {
@@ -130,7 +133,15 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
 }
 
 /** Settings whose files are opened at start, besides the log's. */
-type FileSetting = "webConfigFile" | "ollamaCaFile";
+type FileSetting = "webConfigFile" | "ollamaCaFile" | "ollamaHeadersFile";
+
+/** Logs that the headers file was read again. */
+function logReload(log: Log): (error: string | undefined) => void {
+  return (error) => {
+    if (error === undefined) log.info("Reloaded headers for Ollama");
+    else log.error("Error reloading headers for Ollama, keeping the previous ones", { error });
+  };
+}
 
 /** The listeners of the proxy and of the admin endpoints, which may be the same. */
 interface Listeners {

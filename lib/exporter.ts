@@ -9,6 +9,7 @@ import type { Log } from "./log/log.ts";
 import { logObservations } from "./log/log_observations.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import type { Observe, OpenRequest } from "./observation.ts";
+import type { HeadersFile } from "./ollama/headers_file.ts";
 import { Ollama } from "./ollama/probes.ts";
 import { declareProcessMetrics } from "./metrics/process_metrics.ts";
 import { declareServerMetrics } from "./metrics/server_metrics.ts";
@@ -22,6 +23,8 @@ export interface ExporterOptions {
   readonly upstream: URL;
   /** CA certificates to trust for an https upstream besides the built-in ones, in PEM. Default: none. */
   readonly upstreamCa?: string;
+  /** Headers of the exporter's own requests to Ollama. Default: none. */
+  readonly headersFile?: HeadersFile;
   /** Version of the exporter. */
   readonly version: string;
   readonly log: Log;
@@ -55,7 +58,7 @@ export interface Exporter {
 
 /** Creates an exporter. */
 export function createExporter(options: ExporterOptions): Exporter {
-  const { upstream, log, fetch, metricsPath, allowedHosts, guard, upstreamCa } = options;
+  const { upstream, log, fetch, metricsPath, allowedHosts, guard, upstreamCa, headersFile } = options;
   const clientOptions = { http2: false, ...upstreamCa !== undefined && { caCerts: [upstreamCa] } };
   const pooled = Deno.createHttpClient(clientOptions);
   const unpooled = Deno.createHttpClient({ ...clientOptions, poolMaxIdlePerHost: 0 });
@@ -67,7 +70,8 @@ export function createExporter(options: ExporterOptions): Exporter {
     metrics.internalError();
     log.error("Internal error", { error: String(error), stack: error instanceof Error ? error.stack : undefined });
   };
-  const ollama = new Ollama({ upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs });
+  const timeoutMs = options.probeTimeoutMs;
+  const ollama = new Ollama({ upstream, fetch, client: pooled, timeoutMs, ...headersFile && { headersFile } });
   const { version } = options;
   const status = createStatus({ version, metricsPath, ollama, openRequests, internalError });
   const proxy = createProxy({

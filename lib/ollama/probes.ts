@@ -6,6 +6,7 @@
 
 import { describe } from "../errors.ts";
 import type { Fetch } from "../http.ts";
+import type { HeadersFile } from "./headers_file.ts";
 import {
   parseInstalled,
   parseLoaded,
@@ -22,6 +23,9 @@ export const ANSWER_LIMIT_CHARACTERS = 16 * 1024 * 1024;
 
 const MILLISECONDS_PER_SECOND = 1000;
 
+/** Responses of a proxy that wants credentials, or of Ollama, which has none, to a host name that it does not allow. */
+const UNAUTHORIZED = new Set([401, 403]);
+
 const PATHS = { version: "/api/version", ps: "/api/ps", tags: "/api/tags" } as const satisfies Record<Probe, string>;
 
 /** Options of {@linkcode Ollama}. */
@@ -30,6 +34,8 @@ interface OllamaOptions {
   readonly upstream: URL;
   readonly fetch: Fetch;
   readonly client: Deno.HttpClient;
+  /** Headers to add to each probe. Default: none. */
+  readonly headersFile?: HeadersFile;
   /** Timeout of each probe, in milliseconds. */
   readonly timeoutMs: number;
 }
@@ -145,14 +151,17 @@ export class Ollama {
   }
 
   async #get(path: string, signal: AbortSignal): Promise<string> {
-    const { upstream, fetch, client } = this.#options;
+    const { upstream, fetch, client, headersFile } = this.#options;
+    const headers = await headersFile?.headers() ?? new Headers();
+    headers.set("accept-encoding", "identity");
     const response = await fetch(upstream.href.replace(/\/$/, "") + path, {
-      headers: { "accept-encoding": "identity" },
+      headers,
       redirect: "manual",
       signal,
       client,
     });
     const text = await readText(response);
+    if (UNAUTHORIZED.has(response.status)) throw new Error(`unauthorized (status ${response.status})`);
     if (!response.ok) throw new Error(`unexpected status ${response.status}`);
     return text;
   }

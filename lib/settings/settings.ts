@@ -29,6 +29,8 @@ export interface Config {
   readonly ollamaHost: URL;
   /** Path of a PEM file of CA certificates; `undefined` trusts the built-in ones only. */
   readonly ollamaCaFile: string | undefined;
+  /** Path of a file of headers for the exporter's own status requests; `undefined` adds none. */
+  readonly ollamaHeadersFile: string | undefined;
   /** Milliseconds, over 0. */
   readonly probeTimeoutMs: number;
   readonly webServer: WebServer;
@@ -89,6 +91,14 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     default: "",
     accepts: "the path of a PEM file",
     help: "CA certificates to trust for an https Ollama URL, in addition to the built-in ones.",
+    parse: parsePath,
+  },
+  ollamaHeadersFile: {
+    variable: "OLLAMA_HEADERS_FILE",
+    flag: "ollama.headers-file",
+    default: "",
+    accepts: "the path of a file with lines `Name: value`",
+    help: "Headers of the exporter's own status requests, such as a token. Clients' requests do not get them.",
     parse: parsePath,
   },
   probeTimeoutMs: {

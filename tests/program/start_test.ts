@@ -1,11 +1,11 @@
 /** The program as a process: files that settings name, and what it says of those that it cannot use. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { SETTINGS } from "../../lib/settings/settings.ts";
 import { START_FLAGS } from "../../tools/start_flags.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { CA } from "../support/certificates.ts";
-import { CHAT, Scrape } from "../support/helpers.ts";
+import { CHAT, Scrape, until } from "../support/helpers.ts";
 import { Program } from "../support/program.ts";
 import { ask } from "../support/raw_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
@@ -17,12 +17,14 @@ function wrong(folder: TemporaryFolder): { args: string[]; variables: Record<str
     "web.yml",
     "tls_server_config: { cert_file: no.crt, key_file: no.key }\nbasic_auth_users: alice:hunter2\n",
   );
+  folder.write("headers", "Host: hunter2\n");
   return {
     args: ["--log.level=INFO", "--log.level=DEBUG", "--web.metrics-listen-address=localhost:9000"],
     variables: {
       OLLAMA_HOST: "http://user:hunter2@localhost:11434",
       LISTEN_ADDRESS: "0.0.0.0:9000",
       OLLAMA_CA_FILE: `${folder.path}/no.pem`,
+      OLLAMA_HEADERS_FILE: `${folder.path}/headers`,
       WEB_CONFIG_FILE: `${folder.path}/web.yml`,
       LOG_CONFIG: folder.path,
     },
@@ -39,6 +41,7 @@ const PROBLEMS = [
   'WEB_CONFIG_FILE: FOLDER/web.yml: tls_server_config.cert_file: cannot read "FOLDER/no.crt": No such file or directory',
   'WEB_CONFIG_FILE: FOLDER/web.yml: tls_server_config.key_file: cannot read "FOLDER/no.key": No such file or directory',
   "OLLAMA_CA_FILE: FOLDER/no.pem: No such file or directory",
+  "OLLAMA_HEADERS_FILE: FOLDER/headers: Line 1: the header Host cannot be set",
 ];
 
 /** Lines of a program that fails to start. */
@@ -105,4 +108,39 @@ Deno.test("main trusts the CA file for clients' requests and for its own", async
   const port = await program.port();
   assertEquals((await ask(port, "POST /api/chat", [], JSON.stringify(CHAT))).status, 200);
   assertEquals(new Scrape((await ask(port, "GET /metrics")).body).value("ollama_up"), 1);
+});
+
+Deno.test("main sends the headers file with its own requests, follows its changes and never prints its values", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.write("headers", "Authorization: Bearer hunter2\n");
+  let token = "Bearer hunter3";
+  await using fake = await startFakeOllama({
+    script: async (request, connection) => {
+      if (request.headers("authorization")[0] === token) return;
+      await connection.writeLast("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+      return true;
+    },
+  });
+  await using program = new Program({
+    variables: { OLLAMA_HOST: fake.url, OLLAMA_HEADERS_FILE: path, LOG_LEVEL: "DEBUG" },
+  });
+  await program.line('error="/api/version: unauthorized (status 401)"');
+  const port = await program.port();
+  const ready = await ask(port, "GET /-/ready");
+  assertEquals(ready.status, 503);
+  assertStringIncludes(ready.body, "/api/version: unauthorized (status 401)");
+  const up = async (): Promise<number | undefined> =>
+    new Scrape((await ask(port, "GET /metrics")).body).value("ollama_up");
+  assertEquals(await up(), 0);
+  folder.write("headers", `Authorization: ${token}\n`);
+  await until(async () => await up() === 1, "the new token is used");
+  await program.line('msg="Reloaded headers for Ollama"');
+  folder.write("headers", "hunter4\n");
+  await until(async () => {
+    assertEquals(await up(), 1);
+    return program.lines.some((line) => line.includes("Error reloading headers"));
+  }, "the error is logged");
+  token = "";
+  assertEquals((await ask(port, "POST /api/chat", [], JSON.stringify(CHAT))).status, 401, "clients bring their own");
+  assert(!program.lines.some((line) => line.includes("hunter")), program.lines.join("\n"));
 });

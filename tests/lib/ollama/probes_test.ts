@@ -1,12 +1,14 @@
 /** Probes of a server that is slow, silent or broken, and callers that share them. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { HeadersFile } from "../../../lib/ollama/headers_file.ts";
 import { ANSWER_LIMIT_CHARACTERS } from "../../../lib/ollama/probes.ts";
 import type { Probe, ServerState } from "../../../lib/ollama/state.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
 import { type Answer, AskedOllama, hanging, listing, PROBES, refusing, saying } from "../../support/asked_ollama.ts";
 import { random, turn } from "../../support/fixtures.ts";
-import { type Scrape, startExporter, until } from "../../support/helpers.ts";
+import { CHAT, type Scrape, startExporter, until } from "../../support/helpers.ts";
+import { TemporaryFolder } from "../../support/temporary_folder.ts";
 import { TestClock, TestTimers } from "../../support/test_clock.ts";
 
 const HOUR_MS = 3_600_000;
@@ -57,6 +59,8 @@ async function* broken(): AsyncGenerator<Uint8Array> {
 const FAILURES: Record<string, [Answer, reason: string]> = {
   "status 500": [saying('{"version":"0.33.0","models":[]}', 500), "unexpected status 500"],
   "status 404": [saying("404 page not found", 404), "unexpected status 404"],
+  "status 401": [saying('{"version":"0.33.0","models":[]}', 401), "unauthorized (status 401)"],
+  "status 403": [saying('{"version":"0.33.0","models":[]}', 403), "unauthorized (status 403)"],
   "a redirect": [
     () => new Response(null, { status: 307, headers: { location: "/" } }),
     "unexpected status 307",
@@ -292,4 +296,23 @@ Deno.test("Ollama.fetchState() follows a server that fails and recovers", async 
   // The expiry of a model that is in use keeps increasing.
   const state = ({ text }: Scrape) => text.match(/^ollama_(up|version|installed|loaded_models|loaded_model_[sv]).*$/gm);
   assertEquals(state(after), state(before));
+});
+
+Deno.test("Ollama.fetchState() sends the headers of the file, which clients' requests do not get", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.write("headers", "Authorization: Bearer own\nX-Key: 1\n");
+  const headersFile = await HeadersFile.open({ path, onReload: () => {} });
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake, { headersFile });
+  await exporter.scrape();
+  await (await exporter.post("/api/chat", CHAT, { headers: { authorization: "Bearer client" } })).text();
+  await (await exporter.post("/api/chat", CHAT)).text();
+  await (await fetch(`${exporter.url}/api/version`)).text();
+  await (await fetch(`${exporter.url}/-/ready`)).text();
+  const sent = fake.requests.map((request) => [request.path, ...request.headers("authorization")].join(" "));
+  const own = PROBES.map((probe) => `/api/${probe} Bearer own`);
+  assertEquals(sent.slice(0, 3).sort(), own.toSorted());
+  assertEquals(sent.slice(3), ["/api/chat Bearer client", "/api/chat", "/api/version", "/api/version Bearer own"]);
+  assertEquals(fake.requests.map((request) => request.headers("x-key").length), [1, 1, 1, 0, 0, 0, 1]);
+  assertEquals(fake.requests[0]?.headers("accept-encoding"), ["identity"]);
 });

@@ -41,6 +41,7 @@ Deno.test("parseCommand() returns the defaults if nothing is set", () => {
   assertEquals(configOf([]), {
     ollamaHost: new URL("http://localhost:11434"),
     ollamaCaFile: undefined,
+    ollamaHeadersFile: undefined,
     probeTimeoutMs: 3000,
     webServer: "deno",
     listenAddress: { hostname: "0.0.0.0", port: 8000 },
@@ -66,6 +67,7 @@ Deno.test("parseCommand() treats an empty variable as not set", () => {
 const VALUES: { readonly [Name in keyof Config]: readonly [text: string, value: Config[Name]] } = {
   ollamaHost: ["https://example.com/ollama", new URL("https://example.com/ollama")],
   ollamaCaFile: ["/etc/ca.pem", "/etc/ca.pem"],
+  ollamaHeadersFile: ["/etc/headers", "/etc/headers"],
   probeTimeoutMs: ["250ms", 250],
   webServer: ["node", "node"],
   listenAddress: ["[::1]:9", { hostname: "::1", port: 9 }],

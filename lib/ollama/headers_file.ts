@@ -1,0 +1,109 @@
+/**
+ * The file of headers for the exporter's own status requests, such as the token of a proxy in front of Ollama.
+ *
+ * @module
+ */
+
+import { fileErrorOf, messageOf, UserError } from "../errors.ts";
+import { readText } from "../settings/text_file.ts";
+
+/** Minimum time between two reads of the file, in milliseconds. */
+const READ_INTERVAL_MS = 1000;
+
+/** Headers of one connection (RFC 9110, 7.6.1), and those that `fetch` or the probes set. */
+const RESERVED = new Set([
+  ...["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"],
+  ...["accept-encoding", "content-length", "expect", "host"],
+]);
+
+/** Options of {@linkcode HeadersFile.open}. */
+interface HeadersFileOptions {
+  readonly path: string;
+  /**
+   * Called when the file was read again: with the error if there is another one than the last time, and with
+   * `undefined` if the headers have changed or the file is valid again.
+   */
+  readonly onReload: (error: string | undefined) => void;
+}
+
+/**
+ * The file. When headers are asked for, it is read again, at most once a second. While it is invalid, the previous
+ * headers stay in use.
+ */
+export class HeadersFile {
+  readonly #options: HeadersFileOptions;
+  #text: string;
+  #headers: Headers;
+  /** Time of the next read, by `performance.now()`. */
+  #nextReadAt = performance.now() + READ_INTERVAL_MS;
+  /** Read in progress. */
+  #reading: Promise<void> | undefined;
+  /** Error of the last read; `undefined` if it succeeded. */
+  #error: string | undefined;
+
+  private constructor(options: HeadersFileOptions, text: string) {
+    this.#options = options;
+    this.#text = text;
+    this.#headers = parseHeaders(text, options.path);
+  }
+
+  /**
+   * Reads the file.
+   *
+   * @throws {UserError} If it cannot be read or is invalid, with a line for each problem. The file is never quoted.
+   */
+  static async open(options: HeadersFileOptions): Promise<HeadersFile> {
+    return new HeadersFile(options, await readFile(options.path));
+  }
+
+  /** Returns the headers of a request. Never rejects: after an error they are the previous ones. */
+  async headers(): Promise<Headers> {
+    if (performance.now() >= this.#nextReadAt) {
+      await (this.#reading ??= this.#read().finally(() => {
+        this.#reading = undefined;
+        this.#nextReadAt = performance.now() + READ_INTERVAL_MS;
+      }));
+    }
+    return new Headers(this.#headers);
+  }
+
+  async #read(): Promise<void> {
+    const { path, onReload } = this.#options;
+    const lastError = this.#error;
+    try {
+      const text = await readFile(path);
+      const isChanged = text !== this.#text;
+      if (isChanged) this.#headers = parseHeaders(text, path);
+      this.#text = text;
+      this.#error = undefined;
+      if (isChanged || lastError !== undefined) onReload(undefined);
+    } catch (error) {
+      this.#error = messageOf(error);
+      if (this.#error !== lastError) onReload(this.#error);
+    }
+  }
+}
+
+async function readFile(path: string): Promise<string> {
+  try {
+    return await readText(path);
+  } catch (error) {
+    throw new UserError(`${path}: ${fileErrorOf(error)}`);
+  }
+}
+
+/** @throws {UserError} With a line for each problem. */
+function parseHeaders(text: string, path: string): Headers {
+  const headers = new Headers();
+  const problems: string[] = [];
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (/^\s*(#|$)/.test(line)) continue;
+    const [, name, value = ""] = /^([\w!#$%&'*+.^`|~-]+):[ \t]*([!-~](?:[\t -~]*[!-~])?)[ \t]*$/.exec(line) ?? [];
+    if (name === undefined) problems.push(`Line ${index + 1}: expected \`Name: value\` in ASCII`);
+    else if (RESERVED.has(name.toLowerCase())) problems.push(`Line ${index + 1}: the header ${name} cannot be set`);
+    else headers.append(name, value);
+  }
+  if (problems.length === 0 && [...headers].length === 0) problems.push("No headers found");
+  if (problems.length > 0) throw new UserError(problems.map((problem) => `${path}: ${problem}`).join("\n"));
+  return headers;
+}
