@@ -81,7 +81,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "ollama.host",
     default: "http://localhost:11434",
     accepts:
-      "`host`, `host:port` or `https://host/path` without credentials, except ports reserved for other protocols",
+      "`host`, `host:port` or `https://host/path`, no credentials, a port up to 65535 not reserved for other protocols",
     help: "Base URL of the Ollama server.",
     parse: parseOllamaHost,
   },
