@@ -256,6 +256,8 @@ export function parseCommand(
   }
   const config = Object.fromEntries(values) as unknown as Config;
   const command: ConfiguredCommand = { name, config, given, problems };
+  // With a socket passed by systemd (sd_listen_fds(3)) this address is not used.
+  if (variable("LISTEN_FDS") !== undefined) texts.delete("listenAddress");
   if (name === "serve") problems.push(...addressProblems(command, texts, machine));
   return command;
 }

@@ -287,6 +287,8 @@ Deno.test("parseCommand() rejects the exporter's own addresses as OLLAMA_HOST, a
   assertEquals(problemsOf([], { LISTEN_ADDRESS: "127.0.0.1:9", METRICS_LISTEN_ADDRESS: ":9" }), [
     `METRICS_LISTEN_ADDRESS: ${used}, got ":9"`,
   ]);
+  // With a socket of systemd the listen address is not used.
+  configOf([], { LISTEN_FDS: "1", METRICS_LISTEN_ADDRESS: ":8000", OLLAMA_HOST: "gpu-2:8000" });
   // A client's variable in the shell that runs the command.
   const health = commandOf(["health"], { OLLAMA_HOST: "localhost:8000" });
   assert(health.name === "health");
