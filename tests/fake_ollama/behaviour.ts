@@ -127,6 +127,9 @@ export interface FakeBehaviour {
   /** Delay before each further token. Default 0. */
   tokenDelayMs: number;
 
+  /** What the second token of a stream waits for, and with it all that follows. Only with split "message". */
+  hold: Promise<void> | undefined;
+
   /** Concurrent requests per model; further ones wait (8.1). Default: unlimited. */
   slots: number | undefined;
   /**
@@ -275,6 +278,7 @@ export function defaultBehaviour(): FakeBehaviour {
     headersDelayMs: 0,
     firstTokenDelayMs: 0,
     tokenDelayMs: 0,
+    hold: undefined,
     slots: undefined,
     freshTimestamps: false,
     tokens: undefined,

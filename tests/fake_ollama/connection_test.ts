@@ -103,6 +103,18 @@ Deno.test("FakeBehaviour.fault ends a stream as its kind says", async (t) => {
   }
 });
 
+Deno.test("FakeBehaviour.hold keeps the second token back until it resolves, or the client is gone", async () => {
+  await using fake = await startFakeOllama();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  fake.behaviour.hold = promise;
+  assertEquals(chunkSizes(await raw(fake, chatRequest(), "}\n\r\n")).length, 1);
+  await fake.waitForAbort(fake.lastRequest());
+  const answer = post(fake, "/api/chat", CHAT);
+  await fake.waitForRequest(({ connectionId }) => connectionId === 2);
+  resolve();
+  assertEquals(lines((await answer).text).length, 6);
+});
+
 Deno.test("FakeBehaviour.psProbe and its like answer late, with errors, or never", async () => {
   await using fake = await startFakeOllama();
   const get = async (path: string) => {

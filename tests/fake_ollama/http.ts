@@ -93,13 +93,23 @@ export class FakeConnection {
 
   /** Waits, one call at a time. Throws ConnectionGone as soon as the peer disconnects. */
   async sleep(milliseconds: number): Promise<void> {
-    if (this.gone) throw new ConnectionGone();
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = milliseconds === Infinity ? undefined : setTimeout(resolve, milliseconds);
+    try {
+      await this.waitFor(promise);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Waits for an event, one call at a time. Throws ConnectionGone as soon as the peer disconnects. */
+  async waitFor(event: Promise<void>): Promise<void> {
+    if (this.gone) throw new ConnectionGone();
+    const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
+    void event.then(resolve);
     await promise;
     this.#wake = undefined;
-    clearTimeout(timer);
     if (this.gone) throw new ConnectionGone();
   }
 

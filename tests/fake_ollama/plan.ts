@@ -51,6 +51,8 @@ export interface KeyedAnswer {
 interface Step {
   waitMs: number;
   bytes: Uint8Array<ArrayBuffer>;
+  /** What it waits for, in addition to the delay. */
+  hold?: Promise<void>;
   /** Index of the `created_at` value, if it is updated when the bytes are written. */
   stampAt?: number;
 }
@@ -159,24 +161,21 @@ function streamSteps(
   fault: Fault | undefined,
   chunked: boolean,
 ): Made {
-  const delays = answer.paced ? behaviour : { firstTokenDelayMs: 0, tokenDelayMs: 0 };
+  const delays = answer.paced ? behaviour : { firstTokenDelayMs: 0, tokenDelayMs: 0, hold: undefined };
   const { messages, rest, ending } = withFault(answer, fault);
   let first = true;
   const timed = messages.map((message, index): Step => {
     const again = message.token && !first;
     if (message.token) first = false;
     const waitMs = index === 0 ? delays.firstTokenDelayMs : again ? delays.tokenDelayMs : 0;
-    return { waitMs, bytes: message.bytes };
+    return { waitMs, bytes: message.bytes, ...(again && delays.hold !== undefined ? { hold: delays.hold } : {}) };
   });
   const last = timed.at(-1);
   if (behaviour.missingFinalNewline && last !== undefined && ending === "clean") {
     last.bytes = withoutNewlines(last.bytes);
   }
   const encode = chunked ? chunk : (bytes: Uint8Array<ArrayBuffer>) => bytes;
-  const steps: Step[] = cut(timed, behaviour.split).map(({ waitMs, bytes }) => ({
-    waitMs,
-    bytes: encode(bytes),
-  }));
+  const steps = cut(timed, behaviour.split).map((step): Step => ({ ...step, bytes: encode(step.bytes) }));
   if (behaviour.freshTimestamps) addStamps(steps);
   if (rest !== undefined) steps.push({ waitMs: 0, bytes: halfChunk(rest, chunked) });
   if (ending === "clean" && chunked) steps.push({ waitMs: 0, bytes: LAST_CHUNK });
@@ -343,6 +342,7 @@ export async function write(
       const left = dueAt - performance.now();
       if (left > 0) await connection.sleep(left);
     }
+    if (step.hold !== undefined) await connection.waitFor(step.hold);
     const body = step.stampAt === undefined ? step.bytes : stamped(step.bytes, step.stampAt);
     const bytes = lead === undefined ? body : concat([lead, body]);
     lead = undefined;
