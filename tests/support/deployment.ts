@@ -14,6 +14,9 @@ export const ROOT = REPOSITORY.pathname.replace(/\/$/, "");
 
 /** Programs that tests need, and their Debian packages. */
 const PACKAGES: Record<string, string> = {
+  curl: "curl",
+  go: "golang-go",
+  java: "default-jdk-headless",
   openssl: "openssl",
   prometheus: "prometheus",
   promtool: "prometheus",
@@ -37,11 +40,18 @@ export function isCi(): boolean {
   return Deno.env.get("CI") === "true";
 }
 
+type Test = (t: Deno.TestContext) => Promise<void> | void;
+
 /** Defines a test that needs programs. Without them it is skipped, with the reason in its name; in CI it fails. */
-export function testWith(programs: readonly string[], name: string, test: () => Promise<void> | void): void {
+export function testWith(programs: readonly string[], name: string, test: Test): void {
   const missing = programs.filter((program) => !hasProgram(program));
   const reason = missing.map((program) => `no ${program}, Debian package ${PACKAGES[program]}`).join("; ");
-  if (missing.length === 0) return Deno.test(name, test);
+  testOrSkip(reason === "" ? undefined : reason, name, test);
+}
+
+/** Defines a test. With a reason it is skipped, with the reason in its name; in CI it fails. */
+export function testOrSkip(reason: string | undefined, name: string, test: Test): void {
+  if (reason === undefined) return Deno.test(name, test);
   Deno.test({ name: `${name} (skipped: ${reason})`, ignore: !isCi(), fn: () => fail(reason) });
 }
 
