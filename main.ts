@@ -97,6 +97,8 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   const upstreamCa = await load("ollamaCaFile", loadCaFile);
   const headersFile = await load("ollamaHeadersFile", (path) => HeadersFile.open({ path, onReload: logReload(log) }));
   problems.end();
+  const { listenAddress, metricsListenAddress = listenAddress } = config;
+  const bound = { proxy: listenAddress.hostname, admin: metricsListenAddress.hostname };
   const exporter = createExporter({
     upstream: config.ollamaHost,
     version: denoJson.version,
@@ -106,6 +108,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     probeTimeoutMs: config.probeTimeoutMs,
     openaiStreamUsage: config.openaiStreamUsage,
     allowedHosts: [Deno.hostname().toLowerCase(), ...config.allowedHosts],
+    bound,
     fetch,
     ...upstreamCa !== undefined && { upstreamCa },
     ...headersFile && { headersFile },
@@ -116,6 +119,8 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     exporter.internalError(event.reason);
   });
   const listeners = await startAll(config, exporter, guard?.tls);
+  // A socket passed by systemd has an address of its own.
+  [bound.proxy, bound.admin] = [listeners.proxy.address.hostname, listeners.admin.address.hostname];
   log.info("Listening", {
     version: denoJson.version,
     address: hostPort(listeners.proxy.address),

@@ -12,9 +12,11 @@ import type { Observe, OpenRequest } from "./observation.ts";
 import type { HeadersFile } from "./ollama/headers_file.ts";
 import { Ollama } from "./ollama/probes.ts";
 import { declareProcessMetrics } from "./metrics/process_metrics.ts";
+import { declareRefusals } from "./metrics/refusal_metrics.ts";
 import { declareServerMetrics } from "./metrics/server_metrics.ts";
 import { createProxy } from "./proxy/proxy.ts";
-import { createHandlers, type Guard, type Handlers } from "./web/handlers.ts";
+import { type BoundHosts, createHandlers, type Guard, type Handlers } from "./web/handlers.ts";
+import { Refusals } from "./web/refusals.ts";
 import { createStatus } from "./status/status.ts";
 
 /** Options of {@linkcode createExporter}. */
@@ -32,7 +34,10 @@ export interface ExporterOptions {
   readonly modelLimit: number;
   readonly probeTimeoutMs: number;
   readonly openaiStreamUsage: boolean;
+  /** Host names to accept besides addresses and local names. */
   readonly allowedHosts: readonly string[];
+  /** Where the listeners are bound. Absent: to all interfaces. */
+  readonly bound?: BoundHosts;
   /** Guards the admin endpoints. Absent: they are open. */
   readonly guard?: Guard;
   /** Sends requests upstream. */
@@ -58,12 +63,13 @@ export interface Exporter {
 
 /** Creates an exporter. */
 export function createExporter(options: ExporterOptions): Exporter {
-  const { upstream, log, fetch, metricsPath, allowedHosts, guard, upstreamCa, headersFile } = options;
+  const { upstream, log, fetch, metricsPath, allowedHosts, bound, guard, upstreamCa, headersFile } = options;
   const clientOptions = { http2: false, ...upstreamCa !== undefined && { caCerts: [upstreamCa] } };
   const pooled = Deno.createHttpClient(clientOptions);
   const unpooled = Deno.createHttpClient({ ...clientOptions, poolMaxIdlePerHost: 0 });
   const openRequests = new Set<OpenRequest>();
   const metrics = new Metrics({ modelLimit: options.modelLimit, openRequests });
+  const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
   declareProcessMetrics(metrics.registry, options.version);
   declareServerMetrics(metrics.registry, metrics.models);
   const internalError = (error: unknown): void => {
@@ -88,6 +94,7 @@ export function createExporter(options: ExporterOptions): Exporter {
       logObservations(log, upstream.href),
       status.observe,
     ]),
+    refused: (request) => refusals.record("invalid_path", request),
     internalError,
   });
   return {
@@ -98,7 +105,9 @@ export function createExporter(options: ExporterOptions): Exporter {
       status,
       proxy,
       allowedHosts,
+      refusals,
       internalError,
+      ...bound && { bound },
       ...guard && { guard },
     }),
     ollama,

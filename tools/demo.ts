@@ -51,6 +51,7 @@ export async function startDemo(): Promise<Demo> {
     probeTimeoutMs: 3000,
     openaiStreamUsage: true,
     allowedHosts: [],
+    bound: { proxy: HOSTNAME, admin: HOSTNAME },
     fetch,
   });
   const listener = listenOnFreePort(exporter);

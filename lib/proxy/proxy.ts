@@ -36,6 +36,8 @@ export interface ProxyOptions extends ExchangeOptions {
   readonly openaiStreamUsage: boolean;
   /** `User-Agent` of requests that have none: `fetch` would send its own. */
   readonly userAgent: string;
+  /** Called with a request whose path escapes the base path; it is not forwarded. */
+  readonly refused: (request: ClientRequest) => void;
 }
 
 const BAD_GATEWAY = 502;
@@ -50,7 +52,10 @@ export function createProxy(options: ProxyOptions): Handler {
   const bodies = new RequestBodies({ ...options, ticks });
   return async (request, info) => {
     const url = targetOf(request.url, options.upstream.origin, base);
-    if (url === undefined) return errorResponse(400, "", "Request path escapes the base path of the Ollama URL");
+    if (url === undefined) {
+      options.refused(request);
+      return errorResponse(400, "", "Request path escapes the base path of the Ollama URL");
+    }
     const path = url.pathname.slice(base.length);
     const endpoint = endpointOf(request.method, decoded(path));
     const exchange = new Exchange(endpoint, summaryOf(request), options);

@@ -154,7 +154,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "web.allowed-hosts",
     default: "",
     accepts: "comma-separated names such as `ollama.example.com,*.example.org`",
-    help: "Host names allowed in browser requests, besides addresses and local names.",
+    help: "Host names to accept from browsers, on loopback from every client.",
     parse: parseHosts,
   },
   shutdownTimeoutMs: {

@@ -6,17 +6,28 @@
 
 import { messageOf } from "../errors.ts";
 import { type ClientRequest, contentLength, errorResponse, type Handler } from "../http.ts";
+import type { Refusal } from "../metrics/refusal_metrics.ts";
 import type { Metrics } from "../metrics/request_metrics.ts";
 import type { Ollama } from "../ollama/probes.ts";
 import { SETTINGS } from "../settings/settings.ts";
 import { EVENTS_PATH, type Status, STATUS_PATH } from "../status/status.ts";
-import { isAllowed } from "./browser_guard.ts";
+import { type HostRules, isAllowed, isLoopback } from "./browser_guard.ts";
 import { serveMetrics } from "./metrics_handler.ts";
-import { HEALTHY_PATH, pathOf, READY_PATH } from "./paths.ts";
+import { authorityOf, HEALTHY_PATH, pathOf, READY_PATH } from "./paths.ts";
+import type { Refusals } from "./refusals.ts";
 import { textResponse } from "./text_response.ts";
 
 /** Authorizes a request to an admin endpoint: returns the response that rejects it, or `undefined` to admit it. */
 export type Guard = (request: Pick<Request, "headers">) => Promise<Response | undefined> | Response | undefined;
+
+/**
+ * Hostnames of the addresses that the listeners are bound to. They are read with each request: before a listener is
+ * open only its configured address is known.
+ */
+export interface BoundHosts {
+  readonly proxy: string;
+  readonly admin: string;
+}
 
 /** Options of {@linkcode createHandlers}. */
 interface HandlersOptions {
@@ -26,8 +37,11 @@ interface HandlersOptions {
   readonly status: Status;
   /** Handles requests to Ollama. */
   readonly proxy: Handler;
-  /** Host names allowed in browser requests, besides local ones. */
+  /** Host names to accept besides addresses and local names. */
   readonly allowedHosts: readonly string[];
+  /** Default: all interfaces. */
+  readonly bound?: BoundHosts;
+  readonly refusals: Refusals;
   /** Guards the admin endpoints. Default: they are open. */
   readonly guard?: Guard;
   /** Called with an exception in the exporter's own code. */
@@ -44,11 +58,22 @@ export interface Handlers {
   readonly proxy: Handler;
 }
 
-/** Methods of other kinds of proxies, which `fetch` cannot send. */
-const UNSUPPORTED_METHODS = new Set(["CONNECT", "TRACE"]);
+/** Methods that `fetch` does not send, in any case (Fetch, 2.2.1). */
+const UNSUPPORTED_METHODS = new Set(["CONNECT", "TRACE", "TRACK"]);
+/** Methods that `fetch` sends in upper case only (Fetch, 2.2.1). In lower case they are others. */
+const NORMALIZED_METHODS = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]);
 
-/** Characters of a valid Host header (RFC 9110, 7.2). Others could turn part of it into the path of `request.url`. */
+/** Characters of a valid host (RFC 9110, 7.2). Others could turn part of it into the path of `request.url`. */
 const HOST = /^[A-Za-z0-9._\-[\]:]*$/;
+
+/** Statuses and texts of the responses to requests that are refused by their heads. */
+const REFUSED = {
+  invalid_host: [400, "Invalid Host header"],
+  invalid_content_length: [400, "Invalid Content-Length header"],
+  unsupported_transfer_encoding: [501, "Transfer-Encoding not supported"],
+  unsupported_method: [501, "Method not supported"],
+  host_not_allowed: [403, `Host not allowed: add it to ${SETTINGS.allowedHosts.variable}`],
+} as const satisfies Partial<Record<Refusal, readonly [status: number, text: string]>>;
 
 /** Creates the handlers for the listeners. */
 export function createHandlers(options: HandlersOptions): Handlers {
@@ -71,18 +96,25 @@ export function createHandlers(options: HandlersOptions): Handlers {
   return {
     combined: checked(
       options,
+      "proxy",
       async (request, info) => await serveAdmin(request) ?? await options.proxy(request, info),
     ),
-    admin: checked(options, async (request) => await serveAdmin(request) ?? textResponse(404, "Not found")),
-    proxy: checked(options, options.proxy),
+    admin: checked(options, "admin", async (request) => await serveAdmin(request) ?? textResponse(404, "Not found")),
+    proxy: checked(options, "proxy", options.proxy),
   };
 }
 
-/** Wraps a handler: rejects requests that no endpoint accepts, and responds with 502 if the handler fails. */
-function checked({ allowedHosts, internalError }: HandlersOptions, handler: Handler): Handler {
+/** Wraps a handler: refuses requests that no endpoint accepts, and responds with 502 if the handler fails. */
+function checked(options: HandlersOptions, listener: keyof BoundHosts, handler: Handler): Handler {
+  const { allowedHosts, bound, refusals, internalError } = options;
   return async (request, info) => {
     try {
-      return rejection(request, allowedHosts) ?? await handler(request, info);
+      const rules = { allowedHosts, isLoopback: bound !== undefined && isLoopback(bound[listener]) };
+      const refusal = refusalOf(request, rules);
+      if (refusal === undefined) return await handler(request, info);
+      refusals.record(refusal, request);
+      const [status, text] = REFUSED[refusal];
+      return textResponse(status, text);
     } catch (error) {
       internalError(error);
       return errorResponse(502, pathOf(request.url), "ollama-exporter: internal error, see its log");
@@ -90,17 +122,23 @@ function checked({ allowedHosts, internalError }: HandlersOptions, handler: Hand
   };
 }
 
-/** Returns the response to a request that must not be handled, or `undefined`. */
-function rejection(request: ClientRequest, allowedHosts: readonly string[]): Response | undefined {
-  const { headers, method } = request;
-  if (!HOST.test(headers.get("host") ?? "")) return textResponse(400, "Invalid Host header");
+/** Returns why a request must not be handled, or `undefined` if it may be. */
+function refusalOf({ headers, method, url }: ClientRequest, rules: HostRules): keyof typeof REFUSED | undefined {
+  // The URL has the Host header, or what takes precedence over it: the authority of HTTP/2 or of an absolute target.
+  const host = authorityOf(url);
+  if (!HOST.test(headers.get("host") ?? "") || !HOST.test(host)) return "invalid_host";
   // Listeners let repeated and very long values through; the request would be taken for one without a body.
-  if (headers.has("content-length") && contentLength(headers) === undefined) {
-    return textResponse(400, "Invalid Content-Length header");
-  }
-  if (UNSUPPORTED_METHODS.has(method)) return textResponse(501, "Method not supported");
-  if (isAllowed(headers, allowedHosts)) return undefined;
-  return textResponse(403, `Host not allowed for browser requests: add it to ${SETTINGS.allowedHosts.variable}`);
+  if (headers.has("content-length") && contentLength(headers) === undefined) return "invalid_content_length";
+  // Listeners decode the chunks only, and the coding below them would be lost (RFC 9112, 6.1).
+  const coding = headers.get("transfer-encoding");
+  if (coding !== null && coding.trim().toLowerCase() !== "chunked") return "unsupported_transfer_encoding";
+  if (!isSendable(method)) return "unsupported_method";
+  return isAllowed(host, headers, rules) ? undefined : "host_not_allowed";
+}
+
+function isSendable(method: string): boolean {
+  const name = method.toUpperCase();
+  return !UNSUPPORTED_METHODS.has(name) && (name === method || !NORMALIZED_METHODS.has(name));
 }
 
 async function serveReady(ollama: Ollama): Promise<Response> {

@@ -37,6 +37,8 @@ const SMUGGLED: [name: string, request: string, deno: number, node: number][] = 
   ["a length that is too long to be read", post(`Content-Length: ${"2".padStart(20, "0")}`, "ab"), 400, 400],
   ["an unknown coding", post("Transfer-Encoding: xchunked", CHUNKS), 400, 400],
   ["a coding behind chunked", post("Transfer-Encoding: chunked, identity", CHUNKS), 400, 400],
+  ["gzip before chunked", post("Transfer-Encoding: gzip, chunked", CHUNKS), 501, 501],
+  ["another coding before chunked", post("Transfer-Encoding: x\r\nTransfer-Encoding: chunked", CHUNKS), 501, 501],
   ["no coding", post("Transfer-Encoding: identity", SECOND), 400, 400],
   ["a coding in quotes", post('Transfer-Encoding: "chunked"', CHUNKS), 400, 400],
   ["a coding behind a control character", post("Transfer-Encoding: \x0bchunked", CHUNKS), 400, 400],
@@ -59,7 +61,6 @@ const SMUGGLED: [name: string, request: string, deno: number, node: number][] = 
 const ODD: [name: string, request: string][] = [
   ["chunked in capitals", post("Transfer-Encoding: CHUNKED", CHUNKS)],
   ["chunked behind a tab", post("Transfer-Encoding:\tchunked ", CHUNKS)],
-  ["another coding before chunked", post("Transfer-Encoding: x\r\nTransfer-Encoding: chunked", CHUNKS)],
   ["a chunk's extension", post("Transfer-Encoding: chunked", CHUNKS.replace("2", '2;a="b\\"c";d'))],
   ["a header that is nearly the coding", post("Transfer_Encoding: chunked\r\nContent-Length: 2", "ab")],
   ["zeros before a length", post("Content-Length: 002", "ab")],
@@ -87,7 +88,7 @@ for (const server of WEB_SERVERS) {
       await client.send(request);
       const { status } = await client.response("GET");
       assertEquals(status, server === "deno" ? deno : node, name);
-      if (status === 400) assertEquals(fake.requestCount, 0, name);
+      if (status >= 400) assertEquals(fake.requestCount, 0, name);
     }
   });
 

@@ -209,7 +209,7 @@ const http: Section = {
     graph({
       title: "Requests by status",
       description:
-        "403: Host or Origin refused by Ollama or the browser guard. 404: a model that is not installed, or a wrong path. 499: the client disconnected. 502: Ollama was unreachable. 503: its queue was full.",
+        "403: Host or Origin refused by Ollama; what the exporter itself refuses is in ollama_exporter_refused_requests_total. 404: a model that is not installed, or a wrong path. 499: the client disconnected. 502: Ollama was unreachable. 503: its queue was full.",
       queries: [{ expr: rate("ollama_http_requests_total", BY_INSTANCE, "code"), legend: "{{code}}" }],
       unit: "reqps",
       stacking: "normal",
@@ -282,9 +282,10 @@ const exporter: Section = {
     graph({
       title: "Errors",
       description:
-        "Failed connections to Ollama, response messages that could not be parsed, internal errors of the exporter. All should be 0; only the first affect clients.",
+        "Failed connections to Ollama, refused requests, response messages that could not be parsed, internal errors of the exporter. All should be 0; only the first two affect clients. host_not_allowed: a browser, or on loopback any client, used a name that ALLOWED_HOSTS lacks.",
       queries: [
         { expr: rate("ollama_exporter_upstream_errors_total", BY_INSTANCE, "reason"), legend: "upstream: {{reason}}" },
+        { expr: rate("ollama_exporter_refused_requests_total", BY_INSTANCE, "reason"), legend: "refused: {{reason}}" },
         { expr: rate("ollama_exporter_parse_errors_total", BY_INSTANCE, "api"), legend: "parse: {{api}}" },
         { expr: rate("ollama_exporter_internal_errors_total", BY_INSTANCE), legend: "internal" },
       ],

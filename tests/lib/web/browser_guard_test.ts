@@ -1,7 +1,7 @@
-/** DNS rebinding protection: which browser requests are handled, by their Host header. */
+/** DNS rebinding protection: which requests are handled, by host, client and listener. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { isAllowed } from "../../../lib/web/browser_guard.ts";
+import { isAllowed, isLoopback } from "../../../lib/web/browser_guard.ts";
 import { SETTINGS } from "../../../lib/settings/settings.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
 import { CHAT, startExporter } from "../../support/helpers.ts";
@@ -35,6 +35,11 @@ const LOCAL = [
   "box.local.",
   "host.docker.internal:11434",
   "a.internal",
+  "box.lan",
+  "BOX.lan.:8000",
+  "box.home.arpa",
+  "ollama.ai.svc",
+  "ollama.ai.svc.cluster.local:8000",
   // An address in decimal, which browsers normalize.
   "2130706433",
   "2130706433:8000",
@@ -59,6 +64,11 @@ const FOREIGN = [
   "notlocal.xlocal",
   "a.xlocalhost",
   "a.xinternal",
+  "box.xlan",
+  "box.arpa",
+  "lan.evil.com",
+  "ollama.ai.xsvc",
+  "svc.cluster.evil.com",
   "1.2.3.4.5",
   "1.2.3",
   "0x7f.0.0.1",
@@ -71,38 +81,134 @@ const FOREIGN = [
   "a.b.c.d.evil.example",
 ];
 
-/** Headers of which each marks a browser request. */
-const MARKS: Record<string, string>[] = [
-  { origin: "http://evil.com" },
-  { origin: "null" },
-  { origin: "" },
-  { "sec-fetch-site": "same-origin" },
-  { "sec-fetch-mode": "navigate" },
-  { "sec-fetch-dest": "document" },
-  { "sec-fetch-user": "?1" },
-];
+const CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36";
+const FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";
+const SAFARI =
+  "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15";
+const LANGUAGE = { "accept-language": "en-US,en;q=0.9" };
+const PAGE = "http://evil.example.com:8000";
 
-function headersOf(host: string, mark: Record<string, string>): Headers {
-  return new Headers({ host, ...mark });
+/** Headers of requests that web pages can cause, as far as they tell who sent them. */
+const BROWSERS: Record<string, Record<string, string>> = {
+  "Chromium, navigation over HTTP": { "user-agent": CHROME, ...LANGUAGE, "upgrade-insecure-requests": "1" },
+  "Chromium, GET and HEAD over HTTP": { "user-agent": CHROME, ...LANGUAGE, referer: `${PAGE}/` },
+  "Chromium, GET without a referrer": { "user-agent": CHROME, ...LANGUAGE },
+  "Chromium, GET with an empty Accept-Language": { "user-agent": CHROME, "accept-language": "" },
+  "Chromium, EventSource": { "user-agent": CHROME, ...LANGUAGE, accept: "text/event-stream", pragma: "no-cache" },
+  "Chromium, POST over HTTP": { "user-agent": CHROME, ...LANGUAGE, origin: PAGE, referer: `${PAGE}/` },
+  "Chromium, POST of a sandboxed frame": { "user-agent": CHROME, ...LANGUAGE, origin: "null" },
+  "Chromium, GET over HTTPS": {
+    "user-agent": CHROME,
+    "sec-fetch-site": "same-origin",
+    "sec-fetch-mode": "cors",
+    "sec-fetch-dest": "empty",
+  },
+  "Chromium, WebSocket": { "user-agent": CHROME, ...LANGUAGE, origin: PAGE, upgrade: "websocket" },
+  "Firefox, GET over HTTP": { "user-agent": FIREFOX, "accept-language": "en-US,en;q=0.5", "priority": "u=4" },
+  "Firefox, DELETE over HTTP": { "user-agent": FIREFOX, "accept-language": "en-US,en;q=0.5", origin: PAGE },
+  "Firefox, GET by a page that sets User-Agent": { "user-agent": "x", ...LANGUAGE, referer: `${PAGE}/` },
+  "Safari, GET over HTTP": { "user-agent": SAFARI, "accept-language": "en-GB,en;q=0.9" },
+  "Safari, POST over HTTP": { "user-agent": SAFARI, "accept-language": "en-GB,en;q=0.9", origin: PAGE },
+  "an Origin in capitals": { origin: "HTTPS://EVIL.EXAMPLE.COM" },
+  "an Origin that is no URL": { origin: "evil" },
+  "an empty Origin": { origin: "" },
+  "only an Origin": { origin: "https://evil.example.com" },
+  "only Sec-Fetch-Site": { "sec-fetch-site": "cross-site" },
+  "only Referer": { referer: "https://evil.example.com/" },
+};
+
+/** The same of clients that no web page controls. */
+const CLIENTS: Record<string, Record<string, string>> = {
+  "nothing": {},
+  "ollama's CLI": { "user-agent": "ollama/0.33.0 (amd64 linux) Go/go1.26.0", accept: "application/x-ndjson" },
+  "curl": { "user-agent": "curl/7.88.1", accept: "*/*" },
+  "Go": { "user-agent": "Go-http-client/1.1", "accept-encoding": "gzip" },
+  "Java HttpClient": { "user-agent": "Java-http-client/17.0.15", connection: "Upgrade, HTTP2-Settings" },
+  "Java HttpURLConnection": { "user-agent": "Java/17.0.15", accept: "text/html, image/gif, image/jpeg, */*; q=0.2" },
+  "Node fetch": { "user-agent": "node", "sec-fetch-mode": "cors", "accept-language": "*", accept: "*/*" },
+  "ollama-js": {
+    "user-agent": "ollama-js/0.6.4 (x64 linux Node.js/v22.18.0)",
+    "sec-fetch-mode": "cors",
+    "accept-language": "*",
+  },
+  "openai-node": { "user-agent": "OpenAI/JS 7.57.0", "sec-fetch-mode": "cors", "accept-language": "*" },
+  "Deno fetch": { "user-agent": "Deno/2.9.6", "accept-language": "*", accept: "*/*" },
+  "python-requests": { "user-agent": "python-requests/2.34.2", accept: "*/*", "accept-encoding": "gzip, deflate" },
+  "httpx": { "user-agent": "python-httpx/0.28.1", accept: "*/*", "accept-encoding": "gzip, deflate" },
+  "aiohttp": { "user-agent": "Python/3.11 aiohttp/3.14.5", accept: "*/*" },
+  "urllib": { "user-agent": "Python-urllib/3.11", "accept-encoding": "identity", connection: "close" },
+  "PowerShell": { "user-agent": "Mozilla/5.0 (Windows NT 10.0; Microsoft Windows 10.0.22631; en-US) PowerShell/7.5.0" },
+  "Windows PowerShell": {
+    "user-agent": "Mozilla/5.0 (Windows NT; Windows NT 10.0; de-DE) WindowsPowerShell/5.1.22621",
+  },
+  "a program with languages": { "user-agent": "reqwest/0.12", "accept-language": "de" },
+  "Prometheus": { "user-agent": "Prometheus/3.5.0", accept: "application/openmetrics-text;version=1.0.0" },
+  "Electron": { "user-agent": CHROME, ...LANGUAGE, origin: "app://obsidian.md", "sec-fetch-site": "cross-site" },
+  "Tauri": { "user-agent": SAFARI, ...LANGUAGE, origin: "tauri://localhost", "sec-fetch-site": "cross-site" },
+  "VS Code": { "user-agent": CHROME, ...LANGUAGE, origin: "vscode-webview://1k2j3", "sec-fetch-site": "cross-site" },
+  "a Chromium extension": {
+    "user-agent": CHROME,
+    ...LANGUAGE,
+    origin: "chrome-extension://mhbdjcblimfpkcmjdlpbhlmgcokmkdjp",
+    "sec-fetch-site": "none",
+    "sec-fetch-mode": "cors",
+  },
+  "a Firefox extension": {
+    "user-agent": FIREFOX,
+    ...LANGUAGE,
+    origin: "moz-extension://b7d5a2e0-0f4e-4d53-9c3e-1a2b3c4d5e6f",
+    referer: "https://evil.example.com/",
+  },
+};
+
+const NETWORK = { isLoopback: false, allowedHosts: [] };
+const LOOPBACK = { isLoopback: true, allowedHosts: [] };
+
+Deno.test("isAllowed() allows addresses and local names to everyone on every listener", () => {
+  for (const rules of [NETWORK, LOOPBACK]) {
+    for (const [client, headers] of Object.entries({ ...BROWSERS, ...CLIENTS })) {
+      for (const host of LOCAL) assert(isAllowed(host, new Headers(headers), rules), `${client}: ${host}`);
+    }
+  }
+});
+
+for (const [client, headers] of Object.entries(BROWSERS)) {
+  Deno.test(`isAllowed() rejects foreign names from a browser on every listener: ${client}`, () => {
+    for (const host of FOREIGN) {
+      assert(!isAllowed(host, new Headers(headers), NETWORK), host);
+      assert(!isAllowed(host, new Headers(headers), LOOPBACK), host);
+    }
+  });
 }
 
-Deno.test("isAllowed() allows browser requests to addresses and local names", () => {
-  for (const mark of MARKS) {
-    for (const host of LOCAL) assert(isAllowed(headersOf(host, mark), []), `${host} ${JSON.stringify(mark)}`);
-    assert(isAllowed(new Headers(mark), []), "without a Host header");
-  }
-});
+for (const [client, headers] of Object.entries(CLIENTS)) {
+  Deno.test(`isAllowed() rejects foreign names from another client on loopback only: ${client}`, () => {
+    for (const host of FOREIGN) {
+      assert(isAllowed(host, new Headers(headers), NETWORK), host);
+      assert(!isAllowed(host, new Headers(headers), LOOPBACK), host);
+    }
+  });
+}
 
-Deno.test("isAllowed() rejects browser requests to other names", () => {
-  for (const mark of MARKS) {
-    for (const host of FOREIGN) assert(!isAllowed(headersOf(host, mark), []), `${host} ${JSON.stringify(mark)}`);
+Deno.test("isLoopback() holds for addresses that other machines do not reach", () => {
+  for (
+    const hostname of ["localhost", "LOCALHOST", "127.0.0.1", "127.0.1.1", "127.255.0.3", "::1", "::ffff:127.0.0.1"]
+  ) {
+    assert(isLoopback(hostname), hostname);
   }
-});
-
-Deno.test("isAllowed() allows requests of other clients to any name", () => {
-  for (const host of [...LOCAL, ...FOREIGN]) {
-    assert(isAllowed(headersOf(host, { "user-agent": "ollama/0.33.0", accept: "*/*" }), []), host);
-  }
+  for (
+    const hostname of [
+      "0.0.0.0",
+      "::",
+      "",
+      "192.168.1.5",
+      "10.0.0.127",
+      "box",
+      "box.local",
+      "::ffff:10.0.0.1",
+      "fe80::1",
+    ]
+  ) assert(!isLoopback(hostname), hostname);
 });
 
 /** Hosts, allowed hosts, and whether the host is allowed. */
@@ -129,16 +235,19 @@ const LISTED: [string, string[], boolean][] = [
 
 for (const [host, allowed, expected] of LISTED) {
   Deno.test(`isAllowed() ${expected ? "allows" : "rejects"} ${host} if allowed hosts are ${allowed}`, () => {
-    for (const mark of MARKS) assertEquals(isAllowed(headersOf(host, mark), allowed), expected);
+    const headers = new Headers({ origin: PAGE });
+    for (const isLoopback of [false, true]) {
+      assertEquals(isAllowed(host, headers, { isLoopback, allowedHosts: allowed }), expected);
+    }
   });
 }
 
 Deno.test("isAllowed() matches the parsed value of ALLOWED_HOSTS", () => {
-  const allowed = SETTINGS.allowedHosts.parse(" Ollama.Example.com , *.EXAMPLE.org ") ?? [];
+  const allowedHosts = SETTINGS.allowedHosts.parse(" Ollama.Example.com , *.EXAMPLE.org ") ?? [];
   for (
     const [host, expected] of [["ollama.example.com", true], ["a.example.org", true], ["example.org", false]] as const
   ) {
-    assertEquals(isAllowed(headersOf(host, { origin: "null" }), allowed), expected, host);
+    assertEquals(isAllowed(host, new Headers({ origin: "null" }), { ...NETWORK, allowedHosts }), expected, host);
   }
 });
 

@@ -1,14 +1,24 @@
 /** Admin endpoints and proxied paths, over real sockets. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { connect } from "node:http2";
 import { createExporter, type Exporter } from "../../../lib/exporter.ts";
 import type { Listener } from "../../../lib/http.ts";
 import { listen } from "../../../lib/listen/deno_listener.ts";
 import { createLog } from "../../../lib/log/log.ts";
+import { type Refusal, REFUSALS } from "../../../lib/metrics/refusal_metrics.ts";
+import { WEB_SERVERS } from "../../../lib/settings/settings.ts";
 import type { Handlers } from "../../../lib/web/handlers.ts";
 import { type FakeOllama, startFakeOllama } from "../../fake_ollama/mod.ts";
-import { CHAT, PATIENCE_MS, startExporter, type TestExporterOptions } from "../../support/helpers.ts";
-import { ask, valuesOf } from "../../support/raw_client.ts";
+import {
+  CHAT,
+  PATIENCE_MS,
+  Scrape,
+  startExporter,
+  startExporterOn,
+  type TestExporterOptions,
+} from "../../support/helpers.ts";
+import { ask, RawClient, valuesOf } from "../../support/raw_client.ts";
 
 /** An exporter with a listener per handler. */
 class ThreeListeners implements AsyncDisposable {
@@ -204,16 +214,108 @@ Deno.test("createHandlers() responds with 502 to an internal error, logs and cou
   assert(scrape.body.includes("\nollama_exporter_internal_errors_total 1\n"));
 });
 
-Deno.test("createHandlers() rejects invalid Host headers and unsupported methods", async () => {
+/** Request line, headers, reason and status of a refusal. */
+const REFUSED: [line: string, headers: string[], reason: Refusal, status: number][] = [
+  ...["x/api/delete?", "x/metrics#", "a b", "x@y", "x\\y", "é", "x,y", "[::1]/x", "x%2f"].map((
+    host,
+  ): typeof REFUSED[0] => ["GET /api/tags", [`Host: ${host}`], "invalid_host", 400]),
+  ["GET http://user@x/api/tags", [], "invalid_host", 400],
+  ["GET /api/tags", [`Content-Length: ${"0".repeat(20)}`], "invalid_content_length", 400],
+  ["POST /api/chat", ["Transfer-Encoding: gzip, chunked"], "unsupported_transfer_encoding", 501],
+  ["TRACE /api/tags", [], "unsupported_method", 501],
+  ["TRACK /api/tags", [], "unsupported_method", 501],
+  ["get /metrics", [], "unsupported_method", 501],
+  ["GET /api/tags", ["Host: evil.com", "Referer: http://evil.com/"], "host_not_allowed", 403],
+  ["HEAD /metrics", ["Host: evil.com", "Sec-Fetch-Site: none"], "host_not_allowed", 403],
+  // An absolute target takes precedence over Host (RFC 9112, 3.2.2).
+  ["GET http://evil.com/api/tags", ["Host: localhost", "Origin: null"], "host_not_allowed", 403],
+];
+
+Deno.test("createHandlers() refuses requests by their heads, counts and logs them", async () => {
   await using fake = await startFakeOllama();
   await using exporter = new ThreeListeners(fake);
+  const counts = new Map<string, number>(REFUSALS.map((reason) => [reason, 0]));
   for (const port of Object.values(exporter.ports)) {
-    for (const host of ["x/api/delete?", "x/metrics#", "a b", "x@y", "x\\y", "é", "x,y", "[::1]/x", "x%2f"]) {
-      const { status } = await ask(port, "GET /api/tags", [`Host: ${host}`]);
-      assertEquals(status, 400, host);
+    for (const [line, headers, reason, status] of REFUSED) {
+      const body = line.startsWith("POST") ? "0\r\n\r\n" : null;
+      assertEquals((await ask(port, line, headers, body)).status, status, `${line} ${headers}`);
+      counts.set(reason, (counts.get(reason) ?? 0) + 1);
     }
-    assertEquals((await ask(port, "TRACE /api/tags")).status, 501);
     assertEquals((await ask(port, "CONNECT localhost:443")).status, 501);
+    counts.set("unsupported_method", (counts.get("unsupported_method") ?? 0) + 1);
   }
   assertEquals(fake.requestCount, 0);
+  const scrape = new Scrape((await ask(exporter.ports.admin, "GET /metrics")).body);
+  const counted = REFUSALS.map((
+    reason,
+  ) => [reason, scrape.value("ollama_exporter_refused_requests_total", { reason })]);
+  assertEquals(Object.fromEntries(counted), Object.fromEntries(counts));
+  // All but the one that only a base path provokes.
+  assertEquals(exporter.logLines.length, REFUSALS.length - 1, exporter.logLines.join("\n"));
+  const line = exporter.logLines.find((line) => line.includes("reason=host_not_allowed")) ?? "";
+  assertMatch(line, /level=WARN msg="Refused request" .* setting=ALLOWED_HOSTS host=evil\.com method=GET$/);
+});
+
+Deno.test("createHandlers() checks the host of every request on loopback, by the address of each listener", async () => {
+  await using fake = await startFakeOllama();
+  for (const [proxy, admin] of [["127.0.0.1", "0.0.0.0"], ["::", "::1"], ["0.0.0.0", "10.0.0.7"]] as const) {
+    await using exporter = new ThreeListeners(fake, { bound: { proxy, admin }, allowedHosts: ["ollama.example.com"] });
+    const status = async (port: number, host: string, ...headers: string[]): Promise<number> =>
+      (await ask(port, "GET /-/healthy", [`Host: ${host}`, ...headers])).status;
+    const onLoopback = { combined: proxy === "127.0.0.1", admin: admin === "::1" };
+    for (const [name, isStrict] of Object.entries(onLoopback)) {
+      const port = exporter.ports[name as keyof Handlers];
+      assertEquals(await status(port, "gpu.example.com"), isStrict ? 403 : 200, `${name} of ${proxy} ${admin}`);
+      assertEquals(await status(port, "gpu.example.com", "Origin: http://gpu.example.com"), 403);
+      for (const host of ["localhost:8000", "10.0.0.7", "ollama.example.com", ""]) {
+        assertEquals(await status(port, host), 200, host);
+        assertEquals(await status(port, host, "Referer: http://x/"), 200, host);
+      }
+    }
+    const proxied = await ask(exporter.ports.proxy, "GET /api/tags", ["Host: gpu.example.com"]);
+    assertEquals(proxied.status, onLoopback.combined ? 403 : 200);
+  }
+});
+
+Deno.test("createHandlers() accepts an HTTP/1.0 request without Host, as Ollama does", async () => {
+  await using fake = await startFakeOllama();
+  const bound = { proxy: "127.0.0.1", admin: "127.0.0.1" };
+  for (const server of WEB_SERVERS) {
+    await using exporter = await startExporterOn(server, fake, { bound });
+    using client = await RawClient.connect(exporter.port);
+    await client.send("GET /api/version HTTP/1.0\r\n\r\n");
+    assertEquals((await client.response("GET")).status, 200, server);
+  }
+});
+
+/** Sends a GET request over HTTP/2 without TLS, and returns the status of the response. */
+async function statusOverHttp2(port: number, headers: Record<string, string>): Promise<number> {
+  const session = connect(`http://127.0.0.1:${port}`);
+  const status = Promise.withResolvers<number>();
+  const request = session.request({ ":path": "/api/version", ...headers });
+  request.on("response", (response) => status.resolve(Number(response[":status"])));
+  request.on("error", status.reject);
+  request.resume();
+  try {
+    return await status.promise;
+  } finally {
+    session.destroy();
+  }
+}
+
+Deno.test("createHandlers() takes the authority of HTTP/2 for the host", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake, { allowedHosts: ["ollama.example.com"] });
+  const browser = { "user-agent": "Mozilla/5.0", "accept-language": "en" };
+  const rows: [Record<string, string>, number][] = [
+    [{ ":authority": "evil.com:8000", ...browser }, 403],
+    // It takes precedence over Host (RFC 9113, 8.3.1).
+    [{ ":authority": "evil.com:8000", host: "localhost", ...browser }, 403],
+    [{ ":authority": "evil.com:8000", "user-agent": "curl/8.0" }, 200],
+    [{ ":authority": "ollama.example.com:8000", ...browser }, 200],
+    [{ ":authority": "user@localhost" }, 400],
+  ];
+  for (const [headers, status] of rows) {
+    assertEquals(await statusOverHttp2(exporter.port, headers), status, JSON.stringify(headers));
+  }
 });

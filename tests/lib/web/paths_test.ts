@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { pathOf } from "../../../lib/web/paths.ts";
+import { authorityOf, pathOf } from "../../../lib/web/paths.ts";
 
 Deno.test("pathOf() returns the path as received, without the query", () => {
   const table: Record<string, string> = {
@@ -12,4 +12,17 @@ Deno.test("pathOf() returns the path as received, without the query", () => {
     "not a URL": "/",
   };
   for (const [url, path] of Object.entries(table)) assertEquals(pathOf(url), path, url);
+});
+
+Deno.test("authorityOf() returns host and port as received", () => {
+  const table: Record<string, string> = {
+    "http://h:1/a//b?c=/d#e": "h:1",
+    "HTTPS://A.b": "A.b",
+    "http://h?x=//y": "h",
+    "http://[::1]:1/a": "[::1]:1",
+    "http://user@h/": "user@h",
+    "http:///a": "",
+    "not a URL": "",
+  };
+  for (const [url, authority] of Object.entries(table)) assertEquals(authorityOf(url), authority, url);
 });
