@@ -17,6 +17,7 @@ const PACKAGES: Record<string, string> = {
   curl: "curl",
   go: "golang-go",
   java: "default-jdk-headless",
+  node: "nodejs",
   openssl: "openssl",
   prometheus: "prometheus",
   promtool: "prometheus",
