@@ -36,12 +36,16 @@ export class Browser implements AsyncDisposable {
   readonly #read: Promise<void>;
   #count = 0;
 
-  /** Starts one. */
-  constructor() {
+  /**
+   * Starts one.
+   *
+   * @param flags Further flags of Chromium.
+   */
+  constructor(...flags: string[]) {
     const config = new URL("deno.json", FOLDER).pathname;
     const main = new URL("main.ts", FOLDER).pathname;
     // playwright-core looks into /proc, for which Deno asks for all permissions.
-    const args = ["run", "--quiet", "--check", "--allow-all", "--config", config, main, CHROMIUM];
+    const args = ["run", "--quiet", "--check", "--allow-all", "--config", config, main, CHROMIUM, ...flags];
     this.#process = new Deno.Command(Deno.execPath(), { args, stdin: "piped", stdout: "piped" }).spawn();
     this.#writer = this.#process.stdin.getWriter();
     this.#read = this.#readAnswers();

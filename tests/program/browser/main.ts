@@ -29,8 +29,8 @@ interface Opened {
   readonly addresses: string[];
 }
 
-const [executablePath = ""] = Deno.args;
-const browser = await chromium.launch({ executablePath, args: FLAGS });
+const [executablePath = "", ...flags] = Deno.args;
+const browser = await chromium.launch({ executablePath, args: [...FLAGS, ...flags] });
 const opened: Opened[] = [];
 
 /** What can be asked for. Results are values that JSON can tell. */
