@@ -1,5 +1,6 @@
 /** The program as a process: how it starts, what it says, how it ends. */
 
+import { get } from "node:http";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { WEB_SERVERS } from "../../lib/settings/settings.ts";
@@ -31,6 +32,13 @@ function holdStreams(fake: FakeOllama, gate: Gate): void {
     await gate.opened;
     await connection.writeLast("4\r\nend\n\r\n0\r\n\r\n");
   };
+}
+
+/** Returns the status of a GET request with a Host header of its own. */
+function statusBy(host: string, url: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    get(url, { headers: { host } }, (response) => resolve(response.resume().statusCode)).on("error", reject);
+  });
 }
 
 async function isRefused(port: number): Promise<boolean> {
@@ -244,6 +252,25 @@ Deno.test("main serves its own paths on an address of their own, and only there"
   assertEquals((await ask(port, "GET /api/version")).status, 200);
   // Ollama has none.
   assertEquals((await ask(port, "GET /metrics")).status, 404);
+});
+
+Deno.test("main checks the host of every request to a listener on loopback, and of no program on any other", async () => {
+  await using fake = await startFakeOllama();
+  for (
+    const [listen, own, statuses] of [["0.0.0.0", "localhost", [200, 403]], ["127.0.0.1", "0.0.0.0", [
+      403,
+      200,
+    ]]] as const
+  ) {
+    const variables = { LISTEN_ADDRESS: `${listen}:0`, METRICS_LISTEN_ADDRESS: `${own}:0` };
+    await using program = startProgram(fake, { variables });
+    const urls = [
+      `http://${listen}:${await program.port()}/api/version`,
+      `http://${own}:${await program.metricsPort()}/metrics`,
+    ];
+    const found = urls.map((url) => statusBy("gpu.example.com", url));
+    assertEquals(await Promise.all(found), [...statuses], `${listen} and ${own}`);
+  }
 });
 
 Deno.test("main leaves Ollama when its client leaves", async () => {

@@ -1,6 +1,6 @@
 /**
- * DNS rebinding in a browser: a page comes from a server of its own, then its name leads to the exporter. Where there is
- * no Chromium this test is left out, except in CI.
+ * DNS rebinding in a browser: a page comes from a server of its own, then its name leads to the exporter. Without
+ * Chromium this test is left out, except in CI.
  *
  * @module
  */

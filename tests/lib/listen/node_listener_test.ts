@@ -151,7 +151,7 @@ testWith(["systemd-socket-activate"], "main accepts a socket from systemd (node)
     return listener.addr.port;
   };
   const address = `127.0.0.1:${port()}`;
-  const env = [`OLLAMA_HOST=${fake.url}`, "WEB_SERVER=node", `LISTEN_ADDRESS=127.0.0.1:${port()}`];
+  const env = [`OLLAMA_HOST=${fake.url}`, "WEB_SERVER=node", `LISTEN_ADDRESS=0.0.0.0:${port()}`];
   const child = new Deno.Command("systemd-socket-activate", {
     args: ["-l", address, ...env.map((line) => `--setenv=${line}`), Deno.execPath(), "run", "-A", `${ROOT}/main.ts`],
     stdin: "null",
@@ -165,6 +165,9 @@ testWith(["systemd-socket-activate"], "main accepts a socket from systemd (node)
     let text: string | undefined;
     await until(async () => (text = await answer()) !== undefined, "the program accepts connections");
     assertEquals(text, await (await fetch(`${fake.url}/api/version`)).text());
+    // The address of the socket decides which hosts are checked, not the setting.
+    const { status } = await ask(Number(address.split(":")[1]), "GET /api/version", ["Host: gpu.example.com"]);
+    assertEquals(status, 403);
   } finally {
     child.kill("SIGTERM");
     await child.status;
