@@ -7,7 +7,7 @@ import { type Generation, joined, type Piece, toolCallId } from "./native.ts";
 import { sseAnswer } from "./openai.ts";
 import { type Answer, bodyAnswer } from "./plan.ts";
 
-const MESSAGE_ID = "msg_ab12cd34ef56";
+const MESSAGE_ID = "msg_ab12cd34ef56ab12cd34ef56";
 /** Headers of streamed responses, as on /v1/responses. */
 const STREAM_HEADERS: readonly (readonly [string, string])[] = [
   ["Cache-Control", "no-cache"],

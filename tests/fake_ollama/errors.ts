@@ -23,9 +23,11 @@ export function usualMessage(status: number, model: string): string {
   return messages[status] ?? `status ${status}`;
 }
 
-/** Message of a crashed runner, before or within a stream (4.1). */
-export const RUNNER_STOPPED = "model runner has unexpectedly stopped, this may be due to resource " +
-  "limitations or an internal error, check ollama server logs for details";
+/** Message of a runner that is killed, before or within a stream (4.1). */
+export const RUNNER_STOPPED = "an error was encountered while running the model: unexpected EOF";
+
+/** What writes an error (4.1, 4.3): the middleware of /v1, the handler, or its stream before the first message. */
+export type ErrorSource = "middleware" | "handler" | "stream";
 
 const OPENAI_TYPES: Record<number, string> = {
   400: "invalid_request_error",
@@ -50,7 +52,7 @@ export function errorBody(family: Family, status: number, message: string): stri
   }
   if (family === "anthropic") {
     const type = ANTHROPIC_TYPES[status] ?? "api_error";
-    return goJson({ type: "error", error: { type, message }, request_id: "req_0123456789abcdef" });
+    return goJson({ type: "error", error: { type, message }, request_id: "req_0123456789abcdef01234567" });
   }
   if (status === 401) {
     return goJson({ error: message, signin_url: "https://ollama.com/connect?name=fake&key=AAAA" });
@@ -58,8 +60,22 @@ export function errorBody(family: Family, status: number, message: string): stri
   return goJson({ error: message });
 }
 
-/** Returns an error answer. On /v1 the content type has no charset (4.3). */
-export function errorAnswer(family: Family, status: number, message: string): Answer {
-  const type = family === "native" ? "application/json; charset=utf-8" : "application/json";
-  return bodyAnswer(status, type, errorBody(family, status, message));
+/** Returns an error answer: type, final newline and framing depend on its source (4.1, 4.3). */
+export function errorAnswer(
+  family: Family,
+  status: number,
+  message: string,
+  source: ErrorSource = "handler",
+): Answer {
+  const body = errorBody(family, status, message);
+  if (family === "native") {
+    return source === "stream"
+      ? { ...bodyAnswer(status, "application/json", body), flushed: true }
+      : bodyAnswer(status, JSON_UTF8, body);
+  }
+  return source === "middleware"
+    ? bodyAnswer(status, JSON_UTF8, body)
+    : bodyAnswer(status, "application/json", body + "\n");
 }
+
+const JSON_UTF8 = "application/json; charset=utf-8";

@@ -3,7 +3,7 @@
  */
 
 import type { FakeBehaviour } from "./behaviour.ts";
-import type { Family } from "./errors.ts";
+import type { ErrorSource, Family } from "./errors.ts";
 import type { FakeConnection } from "./http.ts";
 import { decodeObject, type JsonObject } from "./json.ts";
 import type { Answer, KeyedAnswer } from "./plan.ts";
@@ -44,10 +44,20 @@ export interface Route {
 export class RouteError extends Error {
   override name = "RouteError";
   readonly status: number;
+  readonly source: ErrorSource;
+  /** Headers besides those of every error. */
+  readonly headers: readonly (readonly [string, string])[];
 
-  constructor(status: number, message: string) {
+  constructor(
+    status: number,
+    message: string,
+    source: ErrorSource = "handler",
+    headers: readonly (readonly [string, string])[] = [],
+  ) {
     super(message);
     this.status = status;
+    this.source = source;
+    this.headers = headers;
   }
 }
 

@@ -56,10 +56,13 @@ export function failing(
   const { fault } = behaviour;
   if (fault?.kind !== "error") return found;
   const { afterMessages, message = RUNNER_STOPPED } = fault;
-  const fail = (answer: Answer) =>
-    answer.paced && answer.status === 200 && (!answer.streamed || afterMessages === 0)
-      ? { ...errorAnswer(family, 500, message), paced: true }
-      : answer;
+  const fail = (answer: Answer): Answer => {
+    if (!answer.paced || answer.status !== 200 || (answer.streamed && afterMessages !== 0)) return answer;
+    // A transfer that is not streamed is a stream inside, of which only the last message is sent (2.5).
+    const isStream = answer.streamed || answer.contentType === "application/json";
+    const error = errorAnswer(family, 500, message, isStream ? "stream" : "handler");
+    return { ...error, flushed: answer.streamed && family === "native", paced: true };
+  };
   return "key" in found ? { ...found, make: () => fail(found.make()) } : fail(found);
 }
 

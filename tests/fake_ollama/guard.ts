@@ -13,7 +13,9 @@ const APP_ORIGIN = /^(app|file|tauri|vscode-webview|vscode-file):\/\//;
 const LOCAL_NAME = /(^localhost$|\.(localhost|local|internal)$)/i;
 const METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS";
 const HEADERS = "Authorization,Content-Type,User-Agent,Accept,X-Requested-With,Openai-Beta," +
-  "X-Stainless-Lang,X-Stainless-Package-Version,X-Stainless-Os,X-Stainless-Arch";
+  "X-Stainless-Arch,X-Stainless-Async,X-Stainless-Custom-Poll-Interval,X-Stainless-Helper-Method,X-Stainless-Lang," +
+  "X-Stainless-Os,X-Stainless-Package-Version,X-Stainless-Poll-Helper,X-Stainless-Retry-Count,X-Stainless-Runtime," +
+  "X-Stainless-Runtime-Version,X-Stainless-Timeout";
 
 /** Result of the guards: an answer that replaces the route's, or headers to add to it. */
 export interface Verdict {

@@ -6,10 +6,12 @@
 import { zstdDecompressSync } from "node:zlib";
 import { messagesAnswer } from "./anthropic.ts";
 import type { FakeBehaviour, FakeModel } from "./behaviour.ts";
+import { checkFields, checkRun, needs, needsNamed } from "./checks.ts";
 import { type Exchange, readObject, RouteError } from "./exchange.ts";
 import { booleanField, decodeObject, field, goJson, isObject, type JsonObject, textField } from "./json.ts";
 import {
   chatAnswer,
+  debugAnswer,
   embedAnswer,
   embeddingsAnswer,
   generateAnswer,
@@ -23,7 +25,7 @@ import {
 import { openaiChatAnswer, openaiCompletionAnswer, openaiEmbeddingsAnswer, type OpenaiOptions } from "./openai.ts";
 import { type Answer, bodyAnswer, type KeyedAnswer } from "./plan.ts";
 import { latin1 } from "./wire.ts";
-import { responsesAnswer } from "./responses.ts";
+import { RESPONSES_STREAM_HEADERS, responsesAnswer } from "./responses.ts";
 import { findModel, keepAliveMs } from "./state.ts";
 
 const MAX_UNZIPPED_BYTES = 20 * 1024 * 1024;
@@ -33,13 +35,15 @@ export async function chat(exchange: Exchange): Promise<Answer | KeyedAnswer> {
   const body = await readObject(exchange);
   const stream = booleanField(body, "stream", true);
   const name = textField(body, "model");
+  checkFields(body);
   if (name === "") throw new RouteError(400, "model is required");
   const model = known(exchange, name);
   const loading = loadOnly(exchange, body, model, "chat", isEmptyList(field(body, "messages")));
   if (loading !== undefined) return loading;
   const thinks = thinking(model, name, body);
   needs(model, name, "completion", "chat");
-  if (!isEmptyList(field(body, "tools"))) needs(model, name, "tools", "tools");
+  if (!isEmptyList(field(body, "tools"))) needsNamed(model, "tools");
+  checkRun(exchange.behaviour, model, body);
   return keyed(exchange, ["chat", name, stream, thinks], (made) => chatAnswer(made, stream), {
     name,
     thinks,
@@ -51,6 +55,7 @@ export async function generate(exchange: Exchange): Promise<Answer | KeyedAnswer
   const body = await readObject(exchange);
   const stream = booleanField(body, "stream", true);
   const name = textField(body, "model");
+  checkFields(body);
   const model = known(exchange, name);
   const raw = booleanField(body, "raw", false);
   const empty = textField(body, "prompt") === "";
@@ -61,6 +66,9 @@ export async function generate(exchange: Exchange): Promise<Answer | KeyedAnswer
   }
   const thinks = thinking(model, name, body);
   needs(model, name, "completion", "generate");
+  if (textField(body, "suffix") !== "") needsNamed(model, "insert");
+  checkRun(exchange.behaviour, model, body);
+  if (booleanField(body, "_debug_render_only", false)) return debugAnswer(name, textField(body, "prompt"));
   const context = raw ? undefined : exchange.behaviour.contextLength;
   const make = (made: Generation) => generateAnswer(made, stream, context);
   return keyed(exchange, ["generate", name, stream, thinks, raw], make, { name, thinks });
@@ -79,6 +87,7 @@ export async function embed(exchange: Exchange): Promise<Answer> {
   if (input !== undefined && typeof input !== "string" && !Array.isArray(input)) {
     throw new RouteError(400, "invalid input type");
   }
+  embeds(model);
   return embedAnswer(exchange.behaviour, name, countInputs(input));
 }
 
@@ -87,6 +96,7 @@ export async function embeddings(exchange: Exchange): Promise<Answer> {
   const body = await readObject(exchange);
   const model = known(exchange, textField(body, "model"));
   touch(exchange, model, field(body, "keep_alive"));
+  embeds(model);
   return embeddingsAnswer(exchange.behaviour, textField(body, "prompt") === "");
 }
 
@@ -95,7 +105,7 @@ export async function openaiChat(exchange: Exchange): Promise<Answer | KeyedAnsw
   const body = await readCompatible(exchange);
   const options = openaiOptions(exchange.behaviour, body);
   if (isEmptyList(field(body, "messages"))) {
-    throw new RouteError(400, "[] is too short - 'messages'");
+    throw new RouteError(400, "[] is too short - 'messages'", "middleware");
   }
   const name = textField(body, "model");
   const thinks = compatibleModel(exchange, name, "chat");
@@ -120,7 +130,7 @@ export async function openaiEmbeddings(exchange: Exchange): Promise<Answer> {
   const body = await readCompatible(exchange);
   const input = field(body, "input");
   if (input === undefined || (Array.isArray(input) && input.length === 0)) {
-    throw new RouteError(400, "invalid input");
+    throw new RouteError(400, "invalid input", "middleware");
   }
   const name = textField(body, "model");
   const model = findModel(exchange.behaviour, name);
@@ -128,6 +138,7 @@ export async function openaiEmbeddings(exchange: Exchange): Promise<Answer> {
     throw new RouteError(404, `model "${name}" not found, try pulling it first`);
   }
   touch(exchange, model, undefined);
+  embeds(model);
   const base64 = textField(body, "encoding_format") === "base64";
   const inputs = Array.isArray(input) ? input.length : 1;
   return openaiEmbeddingsAnswer(exchange.behaviour, name, inputs, base64);
@@ -138,7 +149,8 @@ export async function responses(exchange: Exchange): Promise<Answer | KeyedAnswe
   const body = await readCompatible(exchange);
   const stream = booleanField(body, "stream", false);
   const name = textField(body, "model");
-  const thinks = compatibleModel(exchange, name, "chat");
+  const errorHeaders = stream ? RESPONSES_STREAM_HEADERS : [];
+  const thinks = compatibleModel(exchange, name, "chat", errorHeaders);
   const make = (made: Generation) => responsesAnswer(made, stream);
   return keyed(exchange, ["responses", name, stream, thinks], make, { name, thinks });
 }
@@ -150,9 +162,9 @@ export async function messages(exchange: Exchange): Promise<Answer | KeyedAnswer
   const name = textField(body, "model");
   if (name === "") throw new RouteError(400, "model is required");
   if (!(Number(field(body, "max_tokens")) > 0)) {
-    throw new RouteError(400, "max_tokens is required and must be positive");
+    throw new RouteError(400, "max_tokens is required and must be positive", "middleware");
   }
-  if (isEmptyList(field(body, "messages"))) throw new RouteError(400, "messages is required");
+  if (isEmptyList(field(body, "messages"))) throw new RouteError(400, "messages is required", "middleware");
   const thinks = compatibleModel(exchange, name, "chat");
   const estimate = exchange.behaviour.estimatedTokens;
   const make = (made: Generation) => messagesAnswer(made, stream, estimate);
@@ -231,25 +243,34 @@ function touch(exchange: Exchange, model: FakeModel, keepAlive: unknown): number
   return keepMs;
 }
 
-function known(exchange: Exchange, name: string): FakeModel {
+function known(
+  exchange: Exchange,
+  name: string,
+  errorHeaders: readonly (readonly [string, string])[] = [],
+): FakeModel {
   const model = findModel(exchange.behaviour, name);
-  if (model === undefined) throw new RouteError(404, `model '${name}' not found`);
+  if (model === undefined) throw new RouteError(404, `model '${name}' not found`, "handler", errorHeaders);
   return model;
 }
 
+/** Throws if a model cannot embed; the words are those of the runner (2.4). */
+function embeds(model: FakeModel): void {
+  if (model.capabilities.includes("embedding")) return;
+  throw new RouteError(501, "This server does not support embeddings. Start it with `--embeddings`");
+}
+
 /** Checks that the model of a /v1 request exists and has the capability. Returns whether it thinks. */
-function compatibleModel(exchange: Exchange, name: string, verb: string): boolean {
-  if (name === "") throw new RouteError(400, "model is required");
-  const model = known(exchange, name);
+function compatibleModel(
+  exchange: Exchange,
+  name: string,
+  verb: string,
+  errorHeaders: readonly (readonly [string, string])[] = [],
+): boolean {
+  if (name === "") throw new RouteError(400, "model is required", "handler", errorHeaders);
+  const model = known(exchange, name, errorHeaders);
   needs(model, name, "completion", verb);
   touch(exchange, model, undefined);
   return model.capabilities.includes("thinking");
-}
-
-function needs(model: FakeModel, name: string, capability: string, verb: string): void {
-  if (!model.capabilities.includes(capability)) {
-    throw new RouteError(400, `"${name}" does not support ${verb}`);
-  }
 }
 
 /** Returns whether the response starts with thinking: the model can, and `think` is not false. */
@@ -277,7 +298,7 @@ async function readCompatible(exchange: Exchange): Promise<JsonObject> {
   try {
     plain = zstdDecompressSync(bytes, { maxOutputLength: MAX_UNZIPPED_BYTES });
   } catch {
-    throw new RouteError(400, "failed to read zstd request body");
+    throw new RouteError(400, "failed to read zstd request body", "middleware");
   }
   return decodeObject(plain, "EOF");
 }

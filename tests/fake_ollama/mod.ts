@@ -24,7 +24,7 @@ import { FakeConnection } from "./http.ts";
 import { BadBody } from "./json.ts";
 import { type Answer, bodyAnswer, type KeyedAnswer, type Plan, plan, write } from "./plan.ts";
 import { RecordedRequest } from "./request.ts";
-import { match } from "./routes.ts";
+import { allowed, match } from "./routes.ts";
 import { Slots } from "./slots.ts";
 import { canonicalName, FakeState } from "./state.ts";
 import { BadRequest, ConnectionGone } from "./wire.ts";
@@ -303,6 +303,7 @@ class Server implements FakeOllama {
     behaviour: FakeBehaviour,
   ): Promise<Answer | KeyedAnswer> {
     const { answer, headers } = guard(request, behaviour);
+    if (answer?.status === 204) return withHeaders(answer, allowed(request, behaviour.release));
     if (answer !== undefined) return answer;
     const matched = match(request, behaviour.release);
     if ("answer" in matched) return withHeaders(matched.answer, headers);
@@ -314,9 +315,10 @@ class Server implements FakeOllama {
       const found = forced ?? await route.handler(exchange);
       return failing(withHeaders(found, headers), route.family, behaviour);
     } catch (error) {
-      if (error instanceof BadBody) return errorAnswer(route.family, 400, error.message);
+      if (error instanceof BadBody) return errorAnswer(route.family, 400, error.message, "middleware");
       if (!(error instanceof RouteError)) throw error;
-      return withHeaders(errorAnswer(route.family, error.status, error.message), headers);
+      const { status, message, source } = error;
+      return withHeaders(errorAnswer(route.family, status, message, source), [...headers, ...error.headers]);
     }
   }
 

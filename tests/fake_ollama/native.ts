@@ -22,7 +22,7 @@ export const NDJSON = "application/x-ndjson";
 /** Content type of native objects (2.2). */
 export const JSON_UTF8 = "application/json; charset=utf-8";
 
-/** Visible event of the runner; exactly one of the three is not empty. */
+/** Event of the runner; at most one of the three is not empty. */
 export interface Piece {
   text: string;
   thinking: string;
@@ -121,7 +121,16 @@ export function generateAnswer(
     ...(piece.toolCalls.length === 0 ? {} : { tool_calls: nativeToolCalls(piece.toolCalls) }),
   });
   const context = contextLength === undefined ? {} : { context: contextOf(contextLength) };
-  return nativeAnswer(made, stream, fields, context);
+  return nativeAnswer({ ...made, pieces: withTags(made.pieces) }, stream, fields, context);
+}
+
+/** Adds a message without text where thinking begins and where it ends: the tags, which are not shown (2.2). */
+function withTags(pieces: readonly Piece[]): Piece[] {
+  const tag = { text: "", thinking: "", toolCalls: [] };
+  return pieces.flatMap((piece, index) => {
+    const hasThought = (pieces[index - 1]?.thinking ?? "") !== "";
+    return hasThought === (piece.thinking !== "") ? [piece] : [tag, piece];
+  });
 }
 
 function nativeAnswer(
@@ -150,11 +159,18 @@ function nativeAnswer(
   return {
     status: 200,
     contentType: NDJSON,
-    messages: textMessages(lines.map((line) => line + "\n"), (i) => i < made.pieces.length),
+    messages: textMessages(
+      lines.map((line) => line + "\n"),
+      (i) => made.pieces[i] !== undefined && !isEmpty(made.pieces[i]),
+    ),
     streamed: true,
     paced: true,
     failure,
   };
+}
+
+function isEmpty({ text, thinking, toolCalls }: Piece): boolean {
+  return text === "" && thinking === "" && toolCalls.length === 0;
 }
 
 /** Returns the metric fields of a final message in order, without zeros (2.3, 10). */
@@ -212,6 +228,19 @@ export function loadAnswer(
     ...output,
     done: true,
     done_reason: reason,
+  });
+  return { ...bodyAnswer(200, JSON_UTF8, body), paced: true };
+}
+
+/** `/api/generate` with `_debug_render_only` (2.3): the prompt as the runner would get it, and no figures. */
+export function debugAnswer(model: string, prompt: string): Answer {
+  const rendered = `<|im_start|>user\n${prompt}<|im_end|>\n<|im_start|>assistant\n`;
+  const body = goJson({
+    model,
+    created_at: timestamp(Date.now()),
+    response: "",
+    done: false,
+    _debug_info: { rendered_template: rendered },
   });
   return { ...bodyAnswer(200, JSON_UTF8, body), paced: true };
 }

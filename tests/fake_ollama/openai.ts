@@ -5,7 +5,7 @@
 
 import type { FakeBehaviour, FakeModel, FakeToolCall } from "./behaviour.ts";
 import { goJson, type JsonObject, utf8 } from "./json.ts";
-import { embedding, type Generation, joined, JSON_UTF8, type Piece, toolCallId } from "./native.ts";
+import { embedding, type Generation, joined, type Piece, toolCallId } from "./native.ts";
 import { type Answer, bodyAnswer, textMessages } from "./plan.ts";
 
 const NS_PER_MS = 1_000_000;
@@ -59,11 +59,11 @@ export function openaiChatAnswer(made: Generation, options: OpenaiOptions): Answ
     role = {};
   }
   const tokens = texts.length;
-  texts.push(chunk(made.model, choices(role, finishReason(made))));
-  if (options.includeUsage && !made.omitUsage) {
-    texts.push(chunk(made.model, { choices: [], ...usageFields(made, options) }));
-  }
-  texts.push(DONE);
+  const usage = options.includeUsage && !made.omitUsage
+    ? chunk(made.model, { choices: [], ...usageFields(made, options) })
+    : "";
+  // One flush (3.1).
+  texts.push(chunk(made.model, choices(role, finishReason(made))) + usage + DONE);
   return sseAnswer(texts, tokens, () => [chunk("", choices({ content: "" }, null))]);
 }
 
@@ -108,9 +108,9 @@ export function openaiCompletionAnswer(made: Generation, options: OpenaiOptions)
     chunk(model, [{ text, index: 0, finish_reason: finish }], withUsage ? zero : {});
   const pieces = made.pieces.filter((piece) => piece.text !== "");
   const texts = pieces.map((piece) => textChunk(made.model, piece.text, null));
-  texts.push(textChunk(made.model, made.final.text, reason));
-  if (withUsage) texts.push(chunk(made.model, [], usageFields(made, options)));
-  texts.push(DONE);
+  const usage = withUsage ? chunk(made.model, [], usageFields(made, options)) : "";
+  // One flush (3.2).
+  texts.push(textChunk(made.model, made.final.text, reason) + usage + DONE);
   return sseAnswer(texts, pieces.length, () => [textChunk("", "", null)]);
 }
 
@@ -135,7 +135,7 @@ export function openaiEmbeddingsAnswer(
 export function openaiModelsAnswer(models: readonly FakeModel[]): Answer {
   const data = models.map((model) => openaiModel(model, model.name));
   const body = goJson({ object: "list", data: data.length === 0 ? null : data });
-  return bodyAnswer(200, JSON_UTF8, body + "\n");
+  return bodyAnswer(200, "application/json", body + "\n");
 }
 
 /** Returns an entry of `/v1/models`; the id is as requested. */

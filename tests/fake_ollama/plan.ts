@@ -9,7 +9,7 @@ import { utf8 } from "./json.ts";
 import { concat, type RecordedRequest } from "./request.ts";
 import { latin1, latin1Bytes } from "./wire.ts";
 
-/** Bodies of at least this size are sent chunked, without a length (docs/ollama-api.md 2.2). */
+/** Larger bodies are sent chunked, without a length (docs/ollama-api.md 2.2). */
 const MAX_LENGTH_BODY_BYTES = 2048;
 const LAST_CHUNK = utf8("0\r\n\r\n");
 const CRLF = utf8("\r\n");
@@ -33,6 +33,8 @@ export interface Answer {
   messages: readonly Message[];
   /** Whether each message is flushed; otherwise the messages are one body. */
   streamed: boolean;
+  /** Whether a body that is not streamed is flushed before its end, and so chunked. Default: by its size. */
+  flushed?: boolean;
   /** Whether delays and faults apply (inference and transfers). */
   paced: boolean;
   /** Returns what the API sends if the runner fails within a stream (4.2, 4.3). */
@@ -64,6 +66,8 @@ type Ending = "clean" | "break" | "stall";
 export interface Plan {
   status: number;
   headers: readonly (readonly [string, string])[];
+  /** `Content-Length` or `Transfer-Encoding`. */
+  framing: readonly (readonly [string, string])[];
   headersDelayMs: number;
   /** Whether the head is written separately, not with the first step as Go does. */
   headAlone: boolean;
@@ -105,12 +109,8 @@ export function plan(answer: Answer, behaviour: FakeBehaviour, minorVersion: num
   const type = answer.contentType;
   return {
     status: answer.status,
-    headers: [
-      ...behaviour.extraHeaders,
-      ...(type === undefined ? [] : [["Content-Type", type] as const]),
-      ...(answer.headers ?? []),
-      ...made.headers,
-    ],
+    headers: [...behaviour.extraHeaders, ...sorted(type, answer.headers ?? [])],
+    framing: made.headers,
     headersDelayMs: made.headersDelayMs,
     headAlone: answer.streamed && answer.paced && behaviour.firstTokenDelayMs > 0,
     broken: fault?.kind === "no_answer" || fault?.kind === "half_headers" ? fault.kind : undefined,
@@ -118,6 +118,15 @@ export function plan(answer: Answer, behaviour: FakeBehaviour, minorVersion: num
     ending: made.ending,
     untilClose: made.headers.length === 0 && !noBody(answer.status),
   };
+}
+
+/** Returns the headers of the handler, which Go sorts by name (5.3). */
+function sorted(
+  contentType: string | undefined,
+  headers: readonly (readonly [string, string])[],
+): (readonly [string, string])[] {
+  const type = contentType === undefined ? [] : [["Content-Type", contentType] as const];
+  return [...type, ...headers].sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0);
 }
 
 interface Made {
@@ -148,7 +157,7 @@ function bodySteps(
     return { headers: [length], headersDelayMs, steps, ending };
   }
   if (noBody(answer.status)) return { headers: [], headersDelayMs, steps: [], ending: "clean" };
-  if (whole.length < MAX_LENGTH_BODY_BYTES || !chunked) {
+  if ((whole.length <= MAX_LENGTH_BODY_BYTES && answer.flushed !== true) || !chunked) {
     return { headers: [length], headersDelayMs, steps: once(whole), ending: "clean" };
   }
   const steps = [{ waitMs: 0, bytes: chunk(whole) }, { waitMs: 0, bytes: LAST_CHUNK }];
@@ -308,6 +317,7 @@ const REASONS: Record<number, string> = {
   405: "Method Not Allowed",
   499: "",
   500: "Internal Server Error",
+  501: "Not Implemented",
   502: "Bad Gateway",
   503: "Service Unavailable",
 };
@@ -323,7 +333,7 @@ export async function write(
   if (plan.broken === "no_answer") return connection.close();
   const keep = await connection.settleBody() && !plan.untilClose;
   if (!keep) connection.closeAfterAnswer = true;
-  const head = headBytes(plan, keep, request.minorVersion);
+  const head = headBytes(plan, keep, request);
   if (plan.broken === "half_headers") {
     await connection.write(head.slice(0, head.length >> 1));
     return connection.close();
@@ -369,14 +379,20 @@ function stamped(bytes: Uint8Array<ArrayBuffer>, at: number): Uint8Array<ArrayBu
   return copy;
 }
 
-function headBytes(plan: Plan, keep: boolean, minorVersion: number): Uint8Array<ArrayBuffer> {
+/** Returns a head in Go's order: headers of the handler, `Date`, length, `Connection`, `Transfer-Encoding` (5.3). */
+function headBytes(plan: Plan, keep: boolean, request: RecordedRequest): Uint8Array<ArrayBuffer> {
   const reason = REASONS[plan.status] ?? `status code ${plan.status}`;
   let text = `HTTP/1.1 ${plan.status} ${reason}\r\n`;
-  for (const [name, value] of plan.headers) {
-    if (keep || name !== "Connection") text += `${name}: ${value}\r\n`;
-  }
-  text += `Date: ${new Date().toUTCString()}\r\n`;
-  if (!keep) text += "Connection: close\r\n";
-  else if (minorVersion === 0) text += "Connection: keep-alive\r\n";
+  const add = (name: string, value: string) => text += `${name}: ${value}\r\n`;
+  for (const [name, value] of plan.headers) if (keep || name !== "Connection") add(name, value);
+  add("Date", new Date().toUTCString());
+  const connection = keep ? request.minorVersion === 0 ? "keep-alive" : undefined : "close";
+  // A HEAD handler writes the same body; Go announces it only if it is neither empty nor chunked.
+  const framing = request.method === "HEAD"
+    ? plan.framing.filter(([name, value]) => name === "Content-Length" && value !== "0")
+    : plan.framing;
+  for (const [name, value] of framing) if (name === "Content-Length") add(name, value);
+  if (connection !== undefined) add("Connection", connection);
+  for (const [name, value] of framing) if (name === "Transfer-Encoding") add(name, value);
   return latin1Bytes(text + "\r\n");
 }

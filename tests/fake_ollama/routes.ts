@@ -93,10 +93,19 @@ export function match(request: RecordedRequest, release: "0.33" | "0.40"): Match
     const exists = table.some((route) => route.method === request.method && fits(route.path, shorter) !== undefined);
     if (exists) return { answer: redirect(request, shorter, request.method === "GET" ? 301 : 307) };
   }
-  const allowed = table.filter((route) => fits(route.path, path) !== undefined);
-  if (allowed.length === 0) return { answer: bodyAnswer(404, "text/plain", "404 page not found") };
-  const allow = ["Allow", allowed.map((route) => route.method).join(", ")] as const;
-  return { answer: bodyAnswer(405, "text/plain", "405 method not allowed", [allow]) };
+  const allow = allowed(request, release);
+  if (allow.length === 0) return { answer: bodyAnswer(404, "text/plain", "404 page not found") };
+  return { answer: bodyAnswer(405, "text/plain", "405 method not allowed", allow) };
+}
+
+/** Returns the `Allow` header of a known path, no header for other paths. */
+export function allowed(
+  request: RecordedRequest,
+  release: "0.33" | "0.40",
+): readonly (readonly [string, string])[] {
+  const table = release === "0.40" ? ROUTES_OF_0_40 : ROUTES;
+  const methods = table.filter(({ path }) => fits(path, pathOf(request)) !== undefined).map(({ method }) => method);
+  return methods.length === 0 ? [] : [["Allow", methods.join(", ")]];
 }
 
 /** Returns the path of an origin-form or absolute-form target. */

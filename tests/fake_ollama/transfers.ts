@@ -4,13 +4,19 @@
 
 import type { FakeBehaviour, FakeLayer } from "./behaviour.ts";
 import { type Exchange, readObject, RouteError } from "./exchange.ts";
-import { booleanField, goJson, type JsonObject, textField, utf8 } from "./json.ts";
+import { errorAnswer } from "./errors.ts";
+import { booleanField, field, goJson, isObject, type JsonObject, textField, utf8 } from "./json.ts";
 import { NDJSON } from "./native.ts";
 import { type Answer, bodyAnswer, textMessages } from "./plan.ts";
 import { addModel } from "./models.ts";
 import { anyModel, canonicalName, findModel } from "./state.ts";
 
 const SHORT_DIGEST_CHARS = 12;
+const VALIDATION_STEPS = 2;
+/** Digest of a pass over a local file, of which nothing is transferred (2.5). */
+const VALIDATION_DIGEST = "0000000000000000000";
+/** Names that Ollama accepts (8.4): host, namespace, model and tag. */
+const NAME = /^(?:[\w][\w.:-]{0,349}\/)?(?:[\w][\w.-]{0,79}\/)?[\w][\w.-]{0,79}(?::[\w][\w.-]{0,79})?$/;
 const DIGEST = /^sha256[:-]([0-9a-fA-F]{64})$/;
 
 /** `POST /api/pull`. Adds the model. */
@@ -29,18 +35,30 @@ export async function push(exchange: Exchange): Promise<Answer> {
   return transferAnswer(pushMessages(exchange.behaviour), stream);
 }
 
-/** `POST /api/create`, without byte counts. */
+/** `POST /api/create`, from files or from a model. A model that is not there would have to be pulled, which fails. */
 export async function create(exchange: Exchange): Promise<Answer> {
-  const { name, stream } = await transferRequest(exchange);
+  const { name, stream, body } = await transferRequest(exchange);
+  const from = textField(body, "from");
+  const files = field(body, "files");
+  if (from === "" && !(isObject(files) && Object.keys(files).length > 0)) {
+    throw new RouteError(400, "neither 'from' or 'files' was specified", "stream");
+  }
+  if (from !== "" && findModel(exchange.behaviour, from) === undefined) {
+    const lookup = "dial tcp: lookup registry.ollama.ai: no such host";
+    const url = `https://registry.ollama.ai/v2/library/${from}/manifests/latest`;
+    const error = `pull model manifest: Get "${url}": ${lookup}`;
+    return transferAnswer([{ status: "pulling manifest" }, { error }], stream);
+  }
   addModel(exchange, anyModel(canonicalName(name)));
-  return transferAnswer(createMessages(exchange.behaviour), stream);
+  return transferAnswer(createMessages(exchange.behaviour, from === ""), stream);
 }
 
-/** `HEAD /api/blobs/:digest`. */
+/** `HEAD /api/blobs/:digest`. The body of its 404 is announced and, as to any HEAD, not sent. */
 export function headBlob(exchange: Exchange): Answer {
   const digest = blobDigest(exchange.param);
-  const known = digest !== undefined && exchange.state.blobs.has(digest);
-  return bodyAnswer(digest === undefined ? 400 : known ? 200 : 404, undefined, "");
+  if (digest === undefined) return errorAnswer("native", 400, "invalid digest format");
+  if (exchange.state.blobs.has(digest)) return bodyAnswer(200, undefined, "");
+  return errorAnswer("native", 404, `blob "${digest}" not found`);
 }
 
 /** `POST /api/blobs/:digest`. Responds before reading the body if the blob exists. */
@@ -79,11 +97,21 @@ export function pushMessages(behaviour: FakeBehaviour): JsonObject[] {
   ];
 }
 
-/** Returns the progress of a create. */
-export function createMessages(behaviour: FakeBehaviour): JsonObject[] {
+/** Returns the progress of a create. From files, the model is validated, which moves no bytes (2.5). */
+export function createMessages(behaviour: FakeBehaviour, fromFiles: boolean): JsonObject[] {
+  const [model] = behaviour.layers;
+  const total = model?.bytes ?? 0;
+  const steps = Array.from({ length: VALIDATION_STEPS }, (_, step) => ({
+    status: "validating GGUF model",
+    digest: VALIDATION_DIGEST,
+    total,
+    completed: Math.floor(total * (step + 1) / VALIDATION_STEPS),
+  }));
   return [
-    { status: "parsing GGUF" },
-    ...behaviour.layers.map(({ digest }) => ({ status: `using existing layer sha256:${digest}` })),
+    ...(fromFiles ? [{ status: "parsing GGUF" }, ...steps, { status: "verifying conversion" }] : []),
+    ...behaviour.layers.map(({ digest }, index) => ({
+      status: `${index === 0 ? "using existing" : "creating new"} layer sha256:${digest}`,
+    })),
     { status: "writing manifest" },
     { status: "success" },
   ];
@@ -120,11 +148,13 @@ function progress(verb: string, layer: FakeLayer, behaviour: FakeBehaviour): Jso
   });
 }
 
-async function transferRequest(exchange: Exchange): Promise<{ name: string; stream: boolean }> {
+async function transferRequest(
+  exchange: Exchange,
+): Promise<{ name: string; stream: boolean; body: JsonObject }> {
   const body = await readObject(exchange);
   const name = textField(body, "model") || textField(body, "name");
-  if (name === "") throw new RouteError(400, "invalid model name");
-  return { name, stream: booleanField(body, "stream", true) };
+  if (!NAME.test(name)) throw new RouteError(400, "invalid model name");
+  return { name, stream: booleanField(body, "stream", true), body };
 }
 
 /** Parses a path segment "sha256:<hex>". Returns `undefined` if it is not one. */

@@ -20,6 +20,7 @@ import { startExporter } from "../support/helpers.ts";
 import { JsonWriter } from "../support/random_json.ts";
 import { RawClient } from "../support/raw_client.ts";
 import { messagesIn, Spoiler } from "../support/spoiler.ts";
+import { readUsagePairs } from "../support/usage_pairs.ts";
 
 const FIXTURES = readFixtures().filter(({ name }) => !name.includes("error_"));
 const STREAMS = FIXTURES.filter(({ kind }) => kind !== "json");
@@ -102,14 +103,13 @@ Deno.test("createProxy() counts what it cannot parse before the first output, an
 });
 
 Deno.test("createProxy() hides the usage that it requested, and forwards garbage around it", async () => {
-  for (const api of ["openai_chat", "openai_completions"]) {
-    const asked = STREAMS.find(({ name }) => name === `${api}_stream_usage.sse`);
-    const plain = STREAMS.find(({ name }) => name === `${api}_stream.sse`);
-    assert(asked !== undefined && plain !== undefined);
+  for (const { withUsage, plainText } of readUsagePairs()) {
+    const asked = STREAMS.find(({ name }) => name === `${withUsage.name}.sse`);
+    assert(asked !== undefined);
     const clean = (await pass(asked, [asked.bytes])).observation;
     for (let seed = 1; seed <= 100; seed++) {
       const spoiler = new Spoiler(seed);
-      const shown = messagesIn("sse", plain.bytes);
+      const shown = messagesIn("sse", bytesOf(plainText));
       const sent: string[] = [];
       const wanted: string[] = [];
       for (const message of messagesIn("sse", asked.bytes)) {
@@ -118,8 +118,8 @@ Deno.test("createProxy() hides the usage that it requested, and forwards garbage
         wanted.push(garbage, message.includes('"choices":[]') ? "" : shown.shift() ?? "");
       }
       const { bytes, observation } = await pass(asked, spoiler.cut(latin1Bytes(sent.join(""))), true);
-      assertEquals(latin1(bytes), wanted.join(""), `${api}, seed ${seed}`);
-      assertEquals(observation.report, clean.report, `${api}, seed ${seed}`);
+      assertEquals(latin1(bytes), wanted.join(""), `${asked.name}, seed ${seed}`);
+      assertEquals(observation.report, clean.report, `${asked.name}, seed ${seed}`);
       assertEquals(observation.responseBytes, bytes.length);
     }
   }
@@ -238,7 +238,7 @@ const USAGES: Record<string, { usages: string[]; tokens: [number | undefined, nu
 
 for (const [name, { usages, tokens, invalid = 0 }] of Object.entries(USAGES)) {
   Deno.test(`createProxy() reads usage ${name}`, async () => {
-    const fixture = STREAMS.find(({ name }) => name === "openai_chat_stream.sse");
+    const fixture = STREAMS.find(({ name }) => name === "v1_chat_stream.sse");
     assert(fixture !== undefined);
     const events = usages.map((usage) => `data: {"model":"m","choices":[],"usage":${usage}}\n\n`).join("");
     const { observation: { report, parseErrors } } = await pass(fixture, [bytesOf(events), fixture.bytes]);
@@ -248,7 +248,7 @@ for (const [name, { usages, tokens, invalid = 0 }] of Object.entries(USAGES)) {
 }
 
 Deno.test("createProxy() reads an event of 5 MB, and counts one of 9 MiB as too long", async () => {
-  const fixture = STREAMS.find(({ name }) => name === "openai_chat_stream_usage.sse");
+  const fixture = STREAMS.find(({ name }) => name === "v1_chat_stream_usage.sse");
   assert(fixture !== undefined);
   for (const [length, errors] of [[5_000_000, 0], [9 * 1024 * 1024, 1]] as const) {
     const event = bytesOf(`data: {"choices":[{"delta":{"content":"${"x".repeat(length)}"}}]}\n\n`);
@@ -260,10 +260,10 @@ Deno.test("createProxy() reads an event of 5 MB, and counts one of 9 MiB as too 
     const { bytes, observation } = await pass(fixture, chunks, true);
     assertEquals(
       bytes.length,
-      event.length + (STREAMS.find(({ name }) => name === "openai_chat_stream.sse")?.bytes.length ?? 0),
+      event.length + (STREAMS.find(({ name }) => name === "v1_chat_stream.sse")?.bytes.length ?? 0),
     );
     assertEquals(observation.parseErrors.too_long ?? 0, errors);
-    assertEquals(observation.report.outputTokens, 5);
+    assertEquals(observation.report.outputTokens, 9);
   }
 });
 

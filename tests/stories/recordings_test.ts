@@ -4,7 +4,7 @@
  * Without `--quiet`, `deno test` prints how many exchanges were replayed and how many figures were compared.
  */
 
-import { assertEquals, fail } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { endpointOf } from "../../lib/reading/endpoints.ts";
 import { type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
 import { bodyOf, readRecordings, type Recording, type ReplayForm, replaying } from "../fake_ollama/recordings.ts";
@@ -14,6 +14,7 @@ import { random } from "../support/fixtures.ts";
 import { type Scrape, startExporterOn, type TestExporter } from "../support/helpers.ts";
 import { RawClient, type RawResponse, valuesOf } from "../support/raw_client.ts";
 import { figuresOf, type RecordedFigures } from "../support/recorded_figures.ts";
+import { readUsagePairs } from "../support/usage_pairs.ts";
 
 const RECORDINGS = readRecordings();
 const CUT_RUNS = 20;
@@ -204,35 +205,18 @@ for (const server of ["deno", "node"] as const) {
   });
 }
 
-/** Streams of the same generation, without usage and with it. */
-const USAGE_PAIRS = ["v1_chat_stream", "v1_compl_stream", "v0_24_v1_chat_stream", "v0_24_v1_compl_stream"].map((name) =>
-  [recordingOf(name), recordingOf(`${name}_usage`)] as const
-);
-
-function recordingOf(name: string): Recording {
-  return RECORDINGS.find((recording) => recording.name === name) ?? fail(name);
-}
-
-/** Returns the body of a stream with the ID and the time of another one, which differ in each answer. */
-function bodyWithIdOf(recording: Recording, other: Recording): string {
-  const id = /"id":"[^"]+","object":"[^"]+","created":\d+/;
-  const text = new TextDecoder().decode(bodyOf(recording));
-  const [otherId] = id.exec(new TextDecoder().decode(bodyOf(other))) ?? fail(other.name);
-  return text.replace(new RegExp(id, "g"), otherId);
-}
-
 for (const server of ["deno", "node"] as const) {
   Deno.test(`createExporter() hides requested usage on ${server}, so that streams are as recorded without it`, async () => {
     await using fake = await startFakeOllama({ models: MODELS });
     await using exporter = await startExporterOn(server, fake, { openaiStreamUsage: true });
     let exchanges = 0;
-    for (const [plain, withUsage] of USAGE_PAIRS) {
+    for (const { plain, withUsage, plainText } of readUsagePairs()) {
       const before = await exporter.scrape();
       const forms = [{ timeScale: 1 / TIME_DIVISOR }, ...formsOf(withUsage)];
       for (const form of forms) {
         fake.behaviour.script = replaying(withUsage, form);
         const response = await exporter.post(plain.target, JSON.parse(plain.requestBody));
-        assertEquals(await response.text(), bodyWithIdOf(plain, withUsage), `${plain.name} ${JSON.stringify(form)}`);
+        assertEquals(await response.text(), plainText, `${plain.name} ${JSON.stringify(form)}`);
         await exporter.observation(++exchanges);
         fake.behaviour.script = undefined;
       }

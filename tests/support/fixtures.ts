@@ -10,6 +10,7 @@ import { type FramingKind, framingKind } from "../../lib/reading/framing.ts";
 import { emptyReport, type Observation, type Report } from "../../lib/observation.ts";
 import type { ServerState } from "../../lib/ollama/state.ts";
 import { type Endpoint, endpointOf } from "../../lib/reading/endpoints.ts";
+import { bodyOf, readRecordings, type Recording } from "../fake_ollama/recordings.ts";
 
 /** The repository. */
 export const REPOSITORY = new URL("../../", import.meta.url);
@@ -99,10 +100,11 @@ export function random(seed: number): () => number {
   };
 }
 
-/** A recorded answer of Ollama. */
+/** An answer of Ollama: recorded, or what the fake answers where none was. */
 export interface Fixture {
-  /** Name of its file. */
+  /** Name of its file; of a recording, with the extension of its body. */
   readonly name: string;
+  readonly isRecorded: boolean;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly kind: FramingKind;
   /** The endpoint that answers so. */
@@ -133,7 +135,7 @@ const ROUTES = {
   error: "/api/chat",
 };
 
-/** All fixtures that a dialect reads. */
+/** All fixtures and recorded answers that a dialect reads. */
 export function readFixtures(): Fixture[] {
   const folder = new URL("tests/fixtures/", REPOSITORY);
   const fixtures: Fixture[] = [];
@@ -141,7 +143,16 @@ export function readFixtures(): Fixture[] {
     const kind = framingKind(CONTENT_TYPES[name.slice(name.lastIndexOf(".") + 1)] ?? null);
     const route = Object.entries(ROUTES).find(([beginning]) => name.startsWith(beginning))?.[1];
     if (kind === undefined || route === undefined) continue;
-    fixtures.push({ name, kind, endpoint: endpointOf("POST", route), bytes: Deno.readFileSync(new URL(name, folder)) });
+    const [endpoint, bytes] = [endpointOf("POST", route), Deno.readFileSync(new URL(name, folder))];
+    fixtures.push({ name, kind, endpoint, bytes, isRecorded: false });
   }
-  return fixtures;
+  return [...fixtures, ...readRecordings().flatMap(recordedFixture)];
+}
+
+/** The answer of a recording, as the reader gets it; none where it is an error, or of a route that is not measured. */
+function recordedFixture(recording: Recording): Fixture[] {
+  const endpoint = endpointOf(recording.method, recording.target);
+  const kind = framingKind(new Map(recording.headers).get("Content-Type") ?? null);
+  if (recording.status !== 200 || endpoint.dialect === undefined || kind === undefined) return [];
+  return [{ name: `${recording.name}.${kind}`, kind, endpoint, bytes: bodyOf(recording), isRecorded: true }];
 }

@@ -107,7 +107,7 @@ const BREAKS: [string, string, FakeOllamaOptions][] = [
   ["a chat after its final record", "POST /api/chat", { script: answering(NO_END, "close") }],
   ["an OpenAI stream", "POST /v1/chat/completions", { fault: { kind: "half_chunk" } }],
   ["a pull", "POST /api/pull", { fault: { kind: "reset" } }],
-  ["a body with a length", "POST /api/embed", { fault: { kind: "reset" } }],
+  ["a body with a length", "POST /api/embed", { models: [], fault: { kind: "reset" } }],
   ["a body with a length that is not read", "GET /other", { script: answering(HALF_LENGTH, "close") }],
   ["a measured body with a length that is not read", "POST /api/chat", { script: answering(HALF_LENGTH, "close") }],
   ["a body in chunks that is not read", "GET /other", { script: answering(HALF_CHUNK, "close") }],

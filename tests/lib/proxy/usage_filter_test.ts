@@ -6,7 +6,9 @@ import { EVENT_LIMIT_BYTES, UsageFilter } from "../../../lib/proxy/stream_usage.
 import { defaultBehaviour, type FakeBehaviour } from "../../fake_ollama/behaviour.ts";
 import { generation } from "../../fake_ollama/native.ts";
 import { openaiChatAnswer, openaiCompletionAnswer } from "../../fake_ollama/openai.ts";
-import { bytesOf, random, REPOSITORY } from "../../support/fixtures.ts";
+import { bodyOf } from "../../fake_ollama/recordings.ts";
+import { bytesOf, random } from "../../support/fixtures.ts";
+import { readUsagePairs } from "../../support/usage_pairs.ts";
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -34,16 +36,25 @@ interface Pair {
   readonly plain: readonly Uint8Array[];
 }
 
-const PAIRS: Pair[] = [];
+const PAIRS: Pair[] = readUsagePairs().map(({ withUsage, plainText }) => ({
+  name: withUsage.name,
+  asked: eventsOf(bodyOf(withUsage)),
+  plain: eventsOf(bytesOf(plainText)),
+}));
 for (const [name, changes] of Object.entries(VARIANTS)) {
   const behaviour = { ...defaultBehaviour(), ...changes };
   const made = generation(behaviour, { model: "llama3.2", thinks: false, startMs: 0 });
   const options = { stream: true, timings: behaviour.release === "0.40" };
   for (const [api, answer] of [["chat", openaiChatAnswer], ["completions", openaiCompletionAnswer]] as const) {
     const events = (includeUsage: boolean) =>
-      answer(made, { ...options, includeUsage }).messages.map(({ bytes }) => bytes);
+      eventsOf(join(answer(made, { ...options, includeUsage }).messages.map(({ bytes }) => bytes)));
     PAIRS.push({ name: `${api} ${name}`, asked: events(true), plain: events(false) });
   }
+}
+
+/** Splits a stream into its events. */
+function eventsOf(stream: Uint8Array): Uint8Array[] {
+  return textOf(stream).split(/(?<=\n\n)/).map(bytesOf);
 }
 
 function filtered(chunks: Iterable<Uint8Array>): string {
@@ -80,13 +91,6 @@ function* cut(bytes: Uint8Array, size: () => number): Generator<Uint8Array> {
 function withEnds(events: readonly Uint8Array[], end: string): Uint8Array<ArrayBuffer> {
   return bytesOf(textOf(join(events)).replaceAll("\n", end));
 }
-
-Deno.test("UsageFilter turns the fixtures with usage into those without", () => {
-  for (const api of ["openai_chat", "openai_completions"]) {
-    const read = (name: string) => Deno.readFileSync(new URL(`tests/fixtures/${name}`, REPOSITORY));
-    assertEquals(filtered([read(`${api}_stream_usage.sse`)]), textOf(read(`${api}_stream.sse`)));
-  }
-});
 
 for (const { name, asked, plain } of PAIRS) {
   const [bytes, expected] = [join(asked), textOf(join(plain))];
