@@ -39,7 +39,7 @@ const REASONS: Record<string, string> = {
 };
 
 /** The messages of a recording's answer; `[DONE]` is that string. */
-export function messagesOf(recording: Recording): unknown[] {
+function messagesOf(recording: Recording): unknown[] {
   const type = new Map(recording.headers).get("Content-Type") ?? "";
   const text = new TextDecoder().decode(bodyOf(recording));
   if (text === "" || type.startsWith("text/plain")) return [];
