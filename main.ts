@@ -23,7 +23,6 @@ import {
   type WebServer,
 } from "./lib/settings/settings.ts";
 import { isHealthy, requestHealth } from "./lib/web/health_command.ts";
-import { loadWebConfig } from "./lib/web/web_config.ts";
 import { WebGuard } from "./lib/web/web_guard.ts";
 import denoJson from "./deno.json" with { type: "json" };
 
@@ -71,10 +70,8 @@ function versionText(): string {
 
 async function health(config: Config): Promise<void> {
   const address = config.metricsListenAddress ?? config.listenAddress;
-  const { webConfigFile, webServer } = config;
-  const tls = webConfigFile !== undefined && (await loadWebConfig(webConfigFile, webServer)).tls !== undefined;
   try {
-    const statusLine = await requestHealth(address, { tls });
+    const statusLine = await requestHealth(address);
     print(statusLine);
     if (!isHealthy(statusLine)) Deno.exit(EXIT_FAILURE);
   } catch (error) {

@@ -39,6 +39,8 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
   BURST_LIMIT: ["`burst` of a rate limit; requests beyond the burst get status 429", "the file is rejected"],
   INTERVAL_LIMIT_MS: ["`interval` of a rate limit", "the file is rejected"],
   FILE_LIMIT_BYTES: ["a file that a setting names, and a certificate or key", "the file is rejected"],
+  HEALTH_TIMEOUT_MS: ["time for a response to `ollama-exporter health`", "exit code 1"],
+  LINE_LIMIT_CHARACTERS: ["status line of that response", "exit code 1"],
   QUOTE_LIMIT_CHARACTERS: ["a quotation from such a file in an error message", "truncated"],
 };
 

@@ -9,6 +9,7 @@ import { commitOf, compileArguments } from "../../tools/compile.ts";
 import { START_FLAGS } from "../../tools/start_flags.ts";
 import { ExporterProcess, isCi, ROOT, run, toolchain } from "../support/deployment.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
+import { CERTIFICATES } from "../support/certificates.ts";
 import { CHAT, GENERATE, Scrape, until } from "../support/helpers.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
@@ -135,6 +136,23 @@ testExecutable("has a health command, which fails if nothing serves", async (exe
   await exporter.stop();
   assertEquals((await run(executable, ["health"], { env })).code, 1);
 });
+
+for (const server of ["deno", "node"]) {
+  for (const [name, { cert, key }] of Object.entries(CERTIFICATES)) {
+    testExecutable(`is healthy with ${name} (${server})`, async (executable) => {
+      using folder = new TemporaryFolder();
+      folder.write("cert.pem", cert);
+      folder.write("key.pem", key);
+      const file = folder.write("web.yml", "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n");
+      const variables = { WEB_CONFIG_FILE: file, WEB_SERVER: server, NODE_EXTRA_CA_CERTS: `${folder.path}/cert.pem` };
+      // An old runtime does not end with node:http over TLS until the timeout.
+      const options = { env: { OLLAMA_HOST: nowhere(), SHUTDOWN_TIMEOUT: "0", ...variables } };
+      await using exporter = await ExporterProcess.start(executable, [], options);
+      const env = { LISTEN_ADDRESS: new URL(exporter.url).host, NO_COLOR: "1", ...variables };
+      assertEquals(await run(executable, ["health"], { env }), { code: 0, stdout: "HTTP/1.1 200 OK\n", stderr: "" });
+    });
+  }
+}
 
 testExecutable("completes open responses on SIGTERM, and exits with 0", async (executable) => {
   await using fake = await startFakeOllama({ tokens: 10, tokenDelayMs: 50 });
