@@ -22,6 +22,7 @@ import {
   sourceOf,
   type WebServer,
 } from "./lib/settings/settings.ts";
+import { Signals, signalsOf } from "./lib/signals.ts";
 import { isHealthy, requestHealth } from "./lib/web/health_command.ts";
 import { WebGuard } from "./lib/web/web_guard.ts";
 import denoJson from "./deno.json" with { type: "json" };
@@ -94,6 +95,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   const upstreamCa = await load("ollamaCaFile", loadCaFile);
   const headersFile = await load("ollamaHeadersFile", (path) => HeadersFile.open({ path, onReload: logReload(log) }));
   problems.end();
+  const configFiles = guard === undefined ? [] : [guard];
   const { listenAddress, metricsListenAddress = listenAddress } = config;
   const bound = { proxy: listenAddress.hostname, admin: metricsListenAddress.hostname };
   const exporter = createExporter({
@@ -110,11 +112,13 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     ...upstreamCa !== undefined && { upstreamCa },
     ...headersFile && { headersFile },
     ...guard && { guard: (request) => guard.check(request) },
+    configFiles,
   });
   globalThis.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     exporter.internalError(event.reason);
   });
+  handleSignals({ open, exporter, configFiles, timeoutMs: config.shutdownTimeoutMs, log });
   const listeners = await startAll(config, exporter, guard?.tls);
   // A socket passed by systemd has an address of its own.
   [bound.proxy, bound.admin] = [listeners.proxy.address.hostname, listeners.admin.address.hostname];
@@ -130,7 +134,6 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     });
   }
   open.push(...new Set(Object.values(listeners)));
-  stopOnSignal(open, exporter, config.shutdownTimeoutMs, log);
   await logReachability(exporter, config, log);
 }
 
@@ -206,25 +209,54 @@ async function logReachability({ ollama }: Exporter, config: Config, log: Log): 
   }
 }
 
-/** On SIGTERM or SIGINT, stops accepting connections, waits for open requests, and aborts the rest at the timeout. */
-function stopOnSignal(listeners: Listener[], exporter: Exporter, timeoutMs: number, log: Log): void {
-  let isStopping = false;
-  const exit = (): never => {
-    log.info("Stopped", { open_requests: exporter.openRequests.size });
-    // Requests that are still open are aborted by the exit.
-    Deno.exit(0);
+/** What signals act on. */
+interface Running {
+  /** Listeners that have started. */
+  readonly open: readonly Listener[];
+  readonly exporter: Exporter;
+  /** Files to reload on SIGHUP. */
+  readonly configFiles: readonly { reload(): Promise<void> }[];
+  /** Maximum time to wait for open requests, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly log: Log;
+}
+
+/** Stops, exits or reloads configuration files as {@linkcode Signals} says. */
+function handleSignals(running: Running): void {
+  const { configFiles, log } = running;
+  const signals = new Signals({ os: Deno.build.os, hasTerminal: Deno.stderr.isTerminal() });
+  const actions = {
+    stop: () => stop(running),
+    exit: () => exit(running),
+    reload(): void {
+      for (const file of configFiles) file.reload();
+      if (configFiles.length === 0) {
+        log.info("No configuration file to reload", { setting: SETTINGS.webConfigFile.variable });
+      }
+    },
   };
-  const stop = async (): Promise<void> => {
-    if (isStopping) exit();
-    isStopping = true;
-    exporter.endViewers();
-    log.info("Stopping", { open_requests: exporter.openRequests.size, timeout_seconds: timeoutMs / 1000 });
-    setTimeout(exit, timeoutMs);
-    await Promise.all(listeners.map((listener) => listener.shutdown()));
-    exit();
-  };
-  Deno.addSignalListener("SIGTERM", stop);
-  Deno.addSignalListener("SIGINT", stop);
+  for (const signal of signalsOf(Deno.build.os)) {
+    Deno.addSignalListener(signal, () => {
+      const action = signals.receive(signal, performance.now());
+      if (action !== undefined) actions[action]();
+    });
+  }
+}
+
+/** Stops accepting connections, waits for open requests, and aborts the rest at the timeout. */
+async function stop(running: Running): Promise<void> {
+  const { open, exporter, timeoutMs, log } = running;
+  exporter.endViewers();
+  log.info("Stopping", { open_requests: exporter.openRequests.size, timeout_seconds: timeoutMs / 1000 });
+  setTimeout(() => exit(running), timeoutMs);
+  await Promise.all(open.map((listener) => listener.shutdown()));
+  exit(running);
+}
+
+/** Ends the process, which aborts requests that are still open. */
+function exit({ exporter, log }: Running): never {
+  log.info("Stopped", { open_requests: exporter.openRequests.size });
+  Deno.exit(0);
 }
 
 try {

@@ -7,6 +7,7 @@
 import type { Fetch } from "./http.ts";
 import type { Log } from "./log/log.ts";
 import { logObservations } from "./log/log_observations.ts";
+import { type ConfigFile, declareConfigMetrics } from "./metrics/config_metrics.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import type { Observe, OpenRequest } from "./observation.ts";
 import type { HeadersFile } from "./ollama/headers_file.ts";
@@ -40,6 +41,8 @@ export interface ExporterOptions {
   readonly bound?: BoundHosts;
   /** Guards the admin endpoints. Absent: they are open. */
   readonly guard?: Guard;
+  /** Configuration files whose state is exposed. Absent: none. */
+  readonly configFiles?: readonly ConfigFile[];
   /** Sends requests upstream. */
   readonly fetch: Fetch;
   /** Further consumers of observations, called before the metrics and the log. */
@@ -71,6 +74,7 @@ export function createExporter(options: ExporterOptions): Exporter {
   const metrics = new Metrics({ modelLimit: options.modelLimit, openRequests });
   const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
   declareProcessMetrics(metrics.registry, options.version);
+  declareConfigMetrics(metrics.registry, options.configFiles ?? []);
   declareServerMetrics(metrics.registry, metrics.models);
   const internalError = (error: unknown): void => {
     metrics.internalError();

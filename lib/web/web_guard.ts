@@ -1,5 +1,6 @@
 /**
- * Guards the admin endpoints with the authentication and rate limit of the web config file, reloaded when it changes.
+ * Guards the admin endpoints with the authentication and rate limit of the web config file, reloaded when it changes
+ * and on request.
  *
  * @module
  */
@@ -7,6 +8,7 @@
 import { messageOf, UserError } from "../errors.ts";
 import type { TlsConfig } from "../http.ts";
 import type { Log } from "../log/log.ts";
+import type { ConfigFile } from "../metrics/config_metrics.ts";
 import type { WebServer } from "../settings/settings.ts";
 import { BasicAuth } from "./basic_auth.ts";
 import { Bcrypt, type Compare, decoyHash } from "./bcrypt.ts";
@@ -16,6 +18,8 @@ import { loadWebConfig, type WebConfig } from "./web_config.ts";
 
 /** Default minimum time between reloads of the file, in milliseconds. */
 const RELOAD_INTERVAL_MS = 1000;
+
+const MILLISECONDS_PER_SECOND = 1000;
 
 /** `Retry-After` of a request whose credentials could not be checked, in milliseconds. */
 const RETRY_WHEN_BUSY_MS = 1000;
@@ -42,7 +46,7 @@ export interface WebGuardOptions {
  * The guard. Requests reload the file, at most once per interval, which needs neither timers nor file watchers. While
  * the file is invalid, the previous configuration stays in use.
  */
-export class WebGuard {
+export class WebGuard implements ConfigFile {
   readonly #options: WebGuardOptions;
   readonly #bcrypt = new Bcrypt();
   #config: WebConfig;
@@ -50,10 +54,13 @@ export class WebGuard {
   #limiter: RateLimiter | undefined;
   /** Error of the last reload; `undefined` if it succeeded. */
   #reloadError: string | undefined;
+  #loadedAtSeconds = Date.now() / MILLISECONDS_PER_SECOND;
   /** Time of the next reload, by `performance.now()`. */
   #nextReloadAt: number;
   /** Reload in progress. */
   #reloading: Promise<void> | undefined;
+  /** Whether a reload was requested that has not begun. */
+  #isRequested = false;
 
   private constructor(options: WebGuardOptions, config: WebConfig) {
     this.#options = options;
@@ -84,6 +91,14 @@ export class WebGuard {
     return this.#config.tls;
   }
 
+  get isCurrent(): boolean {
+    return this.#reloadError === undefined;
+  }
+
+  get loadedAtSeconds(): number {
+    return this.#loadedAtSeconds;
+  }
+
   /**
    * Authorizes a request to an admin endpoint.
    *
@@ -91,7 +106,7 @@ export class WebGuard {
    * @throws {Error} If a password cannot be compared.
    */
   async check(request: Pick<Request, "headers">): Promise<Response | undefined> {
-    if (performance.now() >= this.#nextReloadAt) await this.reload();
+    if (performance.now() >= this.#nextReloadAt) await this.#refresh();
     const waitMs = this.#limiter?.take() ?? 0;
     if (waitMs > 0) return tooMany(waitMs);
     switch (await this.#auth?.check(request.headers.get("authorization"))) {
@@ -106,12 +121,10 @@ export class WebGuard {
     }
   }
 
-  /** Reloads the file now. Never rejects: errors are logged. */
+  /** Reloads the file now, and logs the result also if nothing has changed. Never rejects. */
   reload(): Promise<void> {
-    return this.#reloading ??= this.#load().finally(() => {
-      this.#reloading = undefined;
-      this.#nextReloadAt = this.#nextReload();
-    });
+    this.#isRequested = true;
+    return this.#refresh();
   }
 
   /** Terminates the password worker. */
@@ -119,18 +132,36 @@ export class WebGuard {
     this.#bcrypt.close();
   }
 
-  async #load(): Promise<void> {
+  #refresh(): Promise<void> {
+    return this.#reloading ??= this.#loadRequested();
+  }
+
+  async #loadRequested(): Promise<void> {
+    // A reload in progress may have read the file before the change for which another one was requested.
+    do {
+      const isRequested = this.#isRequested;
+      this.#isRequested = false;
+      await this.#load(isRequested);
+    } while (this.#isRequested);
+    this.#reloading = undefined;
+    this.#nextReloadAt = this.#nextReload();
+  }
+
+  async #load(isRequested: boolean): Promise<void> {
     const { path, server, log } = this.#options;
     try {
       const config = await loadWebConfig(path, server);
       assertReplaceable(this.#config, config, path);
       const isChanged = serialized(config) !== serialized(this.#config);
       if (isChanged) this.#replace(config);
-      if (isChanged || this.#reloadError !== undefined) log.info("Reloaded web config", { file: path });
+      if (isChanged || isRequested || this.#reloadError !== undefined) {
+        log.info("Reloaded web config", { file: path });
+        this.#loadedAtSeconds = Date.now() / MILLISECONDS_PER_SECOND;
+      }
       this.#reloadError = undefined;
     } catch (error) {
       const message = messageOf(error);
-      if (message !== this.#reloadError) {
+      if (isRequested || message !== this.#reloadError) {
         log.error("Error reloading web config, keeping the previous one", { error: message });
       }
       this.#reloadError = message;

@@ -4,8 +4,9 @@ import { get } from "node:http";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { WEB_SERVERS } from "../../lib/settings/settings.ts";
-import { type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
-import { CHAT, Gate, GENERATE, Scrape, until } from "../support/helpers.ts";
+import { startFakeOllama } from "../fake_ollama/mod.ts";
+import { holdStreams, isRefused } from "../support/held_streams.ts";
+import { CHAT, delay, Gate, GENERATE, Scrape, until } from "../support/helpers.ts";
 import { Program, type ProgramOptions } from "../support/program.ts";
 import { ask, RawClient } from "../support/raw_client.ts";
 
@@ -20,36 +21,11 @@ function freePort(): number {
   return listener.addr.port;
 }
 
-/** The fake Ollama begins an answer, and ends it when the gate opens. */
-function holdStreams(fake: FakeOllama, gate: Gate): void {
-  fake.behaviour.script = async ({ method }, connection) => {
-    if (method !== "POST") return;
-    await connection.readBody();
-    await connection.write(
-      "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n",
-    );
-    await connection.write("6\r\nbegin\n\r\n");
-    await gate.opened;
-    await connection.writeLast("4\r\nend\n\r\n0\r\n\r\n");
-  };
-}
-
 /** Returns the status of a GET request with a Host header of its own. */
 function statusBy(host: string, url: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     get(url, { headers: { host } }, (response) => resolve(response.resume().statusCode)).on("error", reject);
   });
-}
-
-async function isRefused(port: number): Promise<boolean> {
-  try {
-    using client = await RawClient.connect(port);
-    await client.request("GET /-/healthy");
-    await client.response();
-    return false;
-  } catch {
-    return true;
-  }
 }
 
 Deno.test("main says what listens where and what is proxied, and that Ollama answers", async () => {
@@ -160,11 +136,13 @@ for (const [signal, server] of [["SIGTERM", "deno"], ["SIGINT", "deno"], ["SIGTE
 
 /** What may hold up an end, beside a stream. */
 const METRICS_ELSEWHERE = { METRICS_LISTEN_ADDRESS: "127.0.0.1:0" };
+/** Time after which a second signal counts, in milliseconds, and some more. */
+const SECOND_SIGNAL_MS = 1100;
 
 for (
   const [name, variables, signals] of [
     ["when SHUTDOWN_TIMEOUT is over", { SHUTDOWN_TIMEOUT: "200ms" }, 1],
-    ["at a second signal", {}, 2],
+    ["at a second signal, a second later", {}, 2],
     ["when SHUTDOWN_TIMEOUT is over (node)", { SHUTDOWN_TIMEOUT: "200ms", WEB_SERVER: "node" }, 1],
     ["on both addresses when SHUTDOWN_TIMEOUT is over", { SHUTDOWN_TIMEOUT: "200ms", ...METRICS_ELSEWHERE }, 1],
   ] as const
@@ -185,7 +163,10 @@ for (
     await fake.waitForRequest(({ path }) => path.startsWith("/api/blobs"));
     program.kill("SIGTERM");
     await program.line("msg=Stopping");
-    if (signals === 2) program.kill("SIGTERM");
+    if (signals === 2) {
+      await delay(SECOND_SIGNAL_MS);
+      program.kill("SIGTERM");
+    }
     const { body, end } = await client.response();
     assertEquals([body, end], ["begin\n", "broken"]);
     assertEquals(await program.exitCode(), 0, program.lines.join("\n"));

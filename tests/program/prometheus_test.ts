@@ -18,10 +18,13 @@ const ROUND_MS = 1000;
 /** Panels and rules that have no data here, and why. */
 const WITHOUT_DATA: Record<string, string> = {
   "instance:ollama_vram_capacity:bytes": "operators write this rule",
+  "ollama_exporter_config_last_reload_successful": "needs a web config file",
 };
 
 /** Metrics that neither dashboard nor rules use, and why. */
-const NOT_SHOWN: Record<string, string> = {};
+const NOT_SHOWN: Record<string, string> = {
+  "ollama_exporter_config_last_reload_success_timestamp_seconds": "says since when, once the alert has fired",
+};
 
 interface Target {
   readonly panel: string;

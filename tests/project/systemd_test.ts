@@ -1,6 +1,7 @@
 /** The service: the unit by systemd's own tools, and the installer below a folder of its own. */
 
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes } from "@std/assert";
+import { Signals } from "../../lib/signals.ts";
 import { SETTINGS } from "../../lib/settings/settings.ts";
 import { type Ran, ROOT, run, testWith } from "../support/deployment.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
@@ -20,6 +21,12 @@ testWith(["systemd-analyze"], "The unit is what systemd accepts", async () => {
   assertEquals(await run("systemd-analyze", ["verify", path]), { code: 0, stdout: "", stderr: "" });
   const broken = folder.write("broken.service", unit.replace("ProtectSystem=strict", "ProtectSystem=strct"));
   assertStringIncludes((await run("systemd-analyze", ["verify", broken])).stderr, "strct");
+});
+
+Deno.test("The unit reloads with the signal that reloads the program", () => {
+  const [, signal] = /^ExecReload=\/bin\/kill -(\w+) \$MAINPID$/m.exec(Deno.readTextFileSync(UNIT)) ?? [];
+  const signals = new Signals({ os: "linux", hasTerminal: false });
+  assertEquals(signals.receive(`SIG${signal}` as Deno.Signal, 0), "reload");
 });
 
 testWith(["systemd-analyze"], "The unit leaves the service hardly anything that it could do", async () => {

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStrictEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertStringIncludes } from "@std/assert";
 import { UserError } from "../../../lib/errors.ts";
 import type { TlsConfig } from "../../../lib/http.ts";
 import { decoyHash } from "../../../lib/web/bcrypt.ts";
@@ -199,16 +199,67 @@ Deno.test("WebGuard logs that a changed certificate requires a restart without o
   ]);
 });
 
+/** Options of a guard that reloads only on request. */
+const ON_REQUEST = { ...FAKE, reloadIntervalMs: 3_600_000 };
+
 Deno.test("WebGuard.reload() reloads the file before the interval has passed", async () => {
   await using test = new TestGuard();
-  const guard = await test.open(USERS, { ...FAKE, reloadIntervalMs: 3_600_000 });
+  const guard = await test.open(USERS, ON_REQUEST);
   test.write(USERS.replace("alice", "bob"));
   assertEquals(await test.status("alice:e"), 200);
-  const reload = guard.reload();
-  assertStrictEquals(guard.reload(), reload, "one reload at a time");
-  await reload;
+  await guard.reload();
   assertEquals(await test.status("alice:e"), 401);
-  assertEquals(test.logLines.length, 1);
+});
+
+Deno.test("WebGuard.reload() logs each result, also if nothing has changed", async () => {
+  await using test = new TestGuard();
+  const guard = await test.open(USERS, ON_REQUEST);
+  await guard.reload();
+  await guard.reload();
+  test.write("basic_auth_users: {alice: *");
+  await guard.reload();
+  await guard.reload();
+  assertEquals([await test.status("alice:e"), await test.status()], [200, 401]);
+  const error = 'ERROR msg="Error reloading web config, keeping the previous one"';
+  assertEquals(test.log, [...Array(2).fill('INFO msg="Reloaded web config"'), error, error]);
+});
+
+Deno.test("WebGuard.reload() reads the file again for a request during a reload, once for all of them", async () => {
+  await using test = new TestGuard();
+  const guard = await test.open(USERS, ON_REQUEST);
+  const reload = guard.reload();
+  // The reload may have read the file by now, or not.
+  test.write(USERS.replace("alice", "bob"));
+  assertStrictEquals(guard.reload(), reload);
+  assertStrictEquals(guard.reload(), reload);
+  await reload;
+  assertEquals([await test.status("bob:e"), test.logLines.length], [200, 2]);
+});
+
+Deno.test("WebGuard says whether the file in use is that on disk, and since when", async () => {
+  const now = (): number => Date.now() / 1000;
+  await using test = new TestGuard();
+  const openedAfter = now();
+  const guard = await test.open(USERS);
+  const openedAt = guard.loadedAtSeconds;
+  assert(guard.isCurrent && openedAt >= openedAfter && openedAt <= now());
+  await test.status();
+  assertEquals([guard.isCurrent, guard.loadedAtSeconds], [true, openedAt], "nothing has changed");
+  test.write("basic_auth_users: {alice: *");
+  await test.status();
+  await guard.reload();
+  assertEquals([guard.isCurrent, guard.loadedAtSeconds], [false, openedAt]);
+  for (
+    const reload of [
+      () => (test.write(USERS), test.status()),
+      () => (test.write(USERS.replace("alice", "bob")), test.status()),
+      () => guard.reload(),
+    ]
+  ) {
+    const reloadedAfter = now();
+    await reload();
+    assert(guard.isCurrent && guard.loadedAtSeconds >= reloadedAfter && guard.loadedAtSeconds <= now());
+  }
 });
 
 Deno.test("WebGuard.open() throws if the file is invalid or passwords cannot be compared", async () => {
