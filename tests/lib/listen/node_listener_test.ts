@@ -5,6 +5,7 @@ import type { Handler, TlsConfig } from "../../../lib/http.ts";
 import { HEAD_LIMIT_BYTES, listenNode } from "../../../lib/listen/node_listener.ts";
 import { FIRST, SECOND } from "../../support/certificates.ts";
 import { ROOT, run, testWith } from "../../support/deployment.ts";
+import { START_FLAGS } from "../../../tools/start_flags.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
 import { ANY_PORT, delay, Gate, until } from "../../support/helpers.ts";
 import { ask, RawClient } from "../../support/raw_client.ts";
@@ -152,8 +153,9 @@ testWith(["systemd-socket-activate"], "main accepts a socket from systemd (node)
   };
   const address = `127.0.0.1:${port()}`;
   const env = [`OLLAMA_HOST=${fake.url}`, "WEB_SERVER=node", `LISTEN_ADDRESS=0.0.0.0:${port()}`];
+  const program = [Deno.execPath(), "run", ...START_FLAGS, `${ROOT}/main.ts`];
   const child = new Deno.Command("systemd-socket-activate", {
-    args: ["-l", address, ...env.map((line) => `--setenv=${line}`), Deno.execPath(), "run", "-A", `${ROOT}/main.ts`],
+    args: ["-l", address, ...env.map((line) => `--setenv=${line}`), ...program],
     stdin: "null",
     stdout: "null",
     stderr: "null",
