@@ -22,7 +22,7 @@ import {
   sourceOf,
   type WebServer,
 } from "./lib/settings/settings.ts";
-import { Signals, signalsOf } from "./lib/signals.ts";
+import { Signals, signalsOf } from "./lib/listen/signals.ts";
 import { isHealthy, requestHealth } from "./lib/web/health_command.ts";
 import { WebGuard } from "./lib/web/web_guard.ts";
 import denoJson from "./deno.json" with { type: "json" };
@@ -95,7 +95,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   const upstreamCa = await load("ollamaCaFile", loadCaFile);
   const headersFile = await load("ollamaHeadersFile", (path) => HeadersFile.open({ path, onReload: logReload(log) }));
   problems.end();
-  const configFiles = guard === undefined ? [] : [guard];
+  const configFiles = [guard, headersFile].filter((file) => file !== undefined);
   const { listenAddress, metricsListenAddress = listenAddress } = config;
   const bound = { proxy: listenAddress.hostname, admin: metricsListenAddress.hostname };
   const exporter = createExporter({

@@ -10,6 +10,8 @@ import { readText } from "../settings/text_file.ts";
 /** Minimum time between two reads of the file, in milliseconds. */
 const READ_INTERVAL_MS = 1000;
 
+const MILLISECONDS_PER_SECOND = 1000;
+
 /** Headers of one connection (RFC 9110, 7.6.1), and those that `fetch` or the probes set. */
 const RESERVED = new Set([
   ...["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"],
@@ -21,7 +23,7 @@ interface HeadersFileOptions {
   readonly path: string;
   /**
    * Called when the file was read again: with the error if there is another one than the last time, and with
-   * `undefined` if the headers have changed or the file is valid again.
+   * `undefined` if the headers have changed or the file is valid again; after {@linkcode HeadersFile.reload} always.
    */
   readonly onReload: (error: string | undefined) => void;
 }
@@ -40,6 +42,7 @@ export class HeadersFile {
   #reading: Promise<void> | undefined;
   /** Error of the last read; `undefined` if it succeeded. */
   #error: string | undefined;
+  #loadedAtSeconds = Date.now() / MILLISECONDS_PER_SECOND;
 
   private constructor(options: HeadersFileOptions, text: string) {
     this.#options = options;
@@ -58,16 +61,35 @@ export class HeadersFile {
 
   /** Returns the headers of a request. Never rejects: after an error they are the previous ones. */
   async headers(): Promise<Headers> {
-    if (performance.now() >= this.#nextReadAt) {
-      await (this.#reading ??= this.#read().finally(() => {
-        this.#reading = undefined;
-        this.#nextReadAt = performance.now() + READ_INTERVAL_MS;
-      }));
-    }
+    if (performance.now() >= this.#nextReadAt) await this.#refresh(false);
     return new Headers(this.#headers);
   }
 
-  async #read(): Promise<void> {
+  /** Whether the last read succeeded; otherwise the previous headers are in use. */
+  get isCurrent(): boolean {
+    return this.#error === undefined;
+  }
+
+  /** Time of the last successful read that was the first one, found a change or was requested; Unix, in seconds. */
+  get loadedAtSeconds(): number {
+    return this.#loadedAtSeconds;
+  }
+
+  /** Reads the file now, and reports the result also if nothing has changed. Never rejects. */
+  async reload(): Promise<void> {
+    // A read in progress may have read the file before the change for which another one is requested.
+    await this.#reading;
+    await this.#refresh(true);
+  }
+
+  #refresh(isRequested: boolean): Promise<void> {
+    return this.#reading ??= this.#read(isRequested).finally(() => {
+      this.#reading = undefined;
+      this.#nextReadAt = performance.now() + READ_INTERVAL_MS;
+    });
+  }
+
+  async #read(isRequested: boolean): Promise<void> {
     const { path, onReload } = this.#options;
     const lastError = this.#error;
     try {
@@ -76,10 +98,12 @@ export class HeadersFile {
       if (isChanged) this.#headers = parseHeaders(text, path);
       this.#text = text;
       this.#error = undefined;
-      if (isChanged || lastError !== undefined) onReload(undefined);
+      if (!isChanged && !isRequested && lastError === undefined) return;
+      this.#loadedAtSeconds = Date.now() / MILLISECONDS_PER_SECOND;
+      onReload(undefined);
     } catch (error) {
       this.#error = messageOf(error);
-      if (this.#error !== lastError) onReload(this.#error);
+      if (isRequested || this.#error !== lastError) onReload(this.#error);
     }
   }
 }

@@ -1,7 +1,7 @@
 /** The service: the unit by systemd's own tools, and the installer below a folder of its own. */
 
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes } from "@std/assert";
-import { Signals } from "../../lib/signals.ts";
+import { Signals } from "../../lib/listen/signals.ts";
 import { SETTINGS } from "../../lib/settings/settings.ts";
 import { type Ran, ROOT, run, testWith } from "../support/deployment.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";

@@ -19,7 +19,6 @@ const ROOMS: Record<string, readonly string[]> = {
   json: [],
   model_name: [],
   observation: [],
-  signals: [],
   listen: ["http"],
   ollama: ["http", "errors", "json", "settings"],
   reading: ["bytes", "observation", "json"],
@@ -32,7 +31,7 @@ const ROOMS: Record<string, readonly string[]> = {
   exporter: ["http", "log", "metrics", "observation", "ollama", "proxy", "status", "web"],
 };
 
-const ROOM_LIMIT = 17;
+const ROOM_LIMIT = 16;
 /** How many rooms may stand on one another. */
 const FLOOR_LIMIT = 6;
 

@@ -130,3 +130,19 @@ Deno.test("HeadersFile.headers() returns headers that the caller may change", as
   const error = await assertRejects(() => open(folder.write("headers", "hunter2")), UserError);
   assert(!String(error.stack).includes("hunter2"));
 });
+
+Deno.test("HeadersFile.reload() reads the file at once, and reports that nothing has changed", async () => {
+  using folder = new TemporaryFolder();
+  const path = folder.write("headers", "X-Key: 1");
+  const reloads: (string | undefined)[] = [];
+  const file = await open(path, reloads);
+  const loadedAt = file.loadedAtSeconds;
+  await file.reload();
+  assertEquals([reloads, file.isCurrent], [[undefined], true]);
+  assert(file.loadedAtSeconds >= loadedAt);
+  folder.write("headers", "no header");
+  await Promise.all([file.reload(), file.reload()]);
+  const error = `${path}: Line 1: expected \`Name: value\` in ASCII`;
+  assertEquals([new Set(reloads), file.isCurrent], [new Set([undefined, error]), false]);
+  assertEquals((await file.headers()).get("x-key"), "1");
+});

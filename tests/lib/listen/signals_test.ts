@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Signals, signalsOf } from "../../lib/signals.ts";
+import { Signals, signalsOf } from "../../../lib/listen/signals.ts";
 
 /** Signals, and when they arrive, in milliseconds. */
 type Course = [signal: Deno.Signal, atMs: number][];

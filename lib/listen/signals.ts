@@ -1,5 +1,5 @@
 /**
- * What signals ask of the process. Imports nothing, and listens to none itself.
+ * What signals ask of the process. Listens to none itself.
  *
  * @module
  */
