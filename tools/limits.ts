@@ -18,7 +18,10 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
     "a request body that is parsed",
     "forwarded unparsed: the model is taken from the response, usage is not requested",
   ],
-  HELD_LIMIT_BYTES: ["all request bodies held in memory", "further ones are forwarded unparsed"],
+  HELD_LIMIT_BYTES: [
+    "all request bodies in memory, from their arrival until they are sent",
+    "further ones are forwarded unparsed",
+  ],
   KEY_LIMIT_BYTES: ["a member name in the JSON of a request", "ignored"],
   MODEL_LABEL_LIMIT: ["values of the label `model`", "further models are reported as `other`"],
   TRANSFER_DIGESTS_LIMIT: ["layers of one pull, push or create", "the bytes of further ones are not counted"],

@@ -7,36 +7,62 @@
 /** No bytes. */
 export const EMPTY: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
-/** Copies of byte arrays, joined once when they are taken. */
+/**
+ * Copies of byte arrays, in one buffer that grows: an array for each part would take some 300 bytes even for a part of
+ * one byte, and a view would keep the whole buffer that the part was read into.
+ */
 export class ByteQueue {
+  readonly #sizeBytes: number;
+  #buffer = EMPTY;
+  #bytes = 0;
+
+  /** @param sizeBytes Expected size, in bytes: the buffer does not grow beyond it ahead of time. Default: not known. */
+  constructor(sizeBytes = Infinity) {
+    this.#sizeBytes = sizeBytes;
+  }
+
   /** Number of bytes in the queue. */
-  bytes = 0;
-  #parts: Uint8Array<ArrayBuffer>[] = [];
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Size that the buffer has once this number of bytes is added, in bytes: at most twice those of the queue. */
+  capacityWith(bytes: number): number {
+    const needed = this.#bytes + bytes;
+    const { length } = this.#buffer;
+    return needed <= length ? length : Math.max(needed, Math.min(2 * length, this.#sizeBytes));
+  }
 
   /** Appends a copy of the bytes. */
   add(part: Uint8Array): void {
     if (part.length === 0) return;
-    this.#parts.push(part.slice());
-    this.bytes += part.length;
+    const capacity = this.capacityWith(part.length);
+    if (capacity > this.#buffer.length) {
+      const grown = new Uint8Array(capacity);
+      grown.set(this.#buffer.subarray(0, this.#bytes));
+      this.#buffer = grown;
+    }
+    this.#buffer.set(part, this.#bytes);
+    this.#bytes += part.length;
   }
 
   /**
    * Empties the queue.
    *
    * @param last Bytes to append to those of the queue. Default: none.
-   * @returns All bytes in one array; `last` itself where the queue is empty.
+   * @returns All bytes in one array, in a buffer that may be larger; `last` itself where the queue is empty.
    */
   take<T extends ArrayBufferLike = ArrayBuffer>(last?: Uint8Array<T>): Uint8Array<T | ArrayBuffer> {
-    const parts = this.#parts;
+    const taken = this.#buffer.subarray(0, this.#bytes);
     this.clear();
-    if (last !== undefined && last.length > 0) return parts.length === 0 ? last : join([...parts, last]);
-    return parts.length === 1 && parts[0] ? parts[0] : join(parts);
+    if (last === undefined || last.length === 0) return taken;
+    return taken.length === 0 ? last : join([taken, last]);
   }
 
   /** Discards all bytes. */
   clear(): void {
-    this.#parts = [];
-    this.bytes = 0;
+    this.#buffer = EMPTY;
+    this.#bytes = 0;
   }
 }
 

@@ -10,11 +10,7 @@
 
 import { setImmediate } from "node:timers";
 import { ByteQueue } from "../bytes/byte_queue.ts";
-
-/** Initial size of the buffer that a body is read into: some tokens. A read that fills it doubles it. */
-const MIN_READ_BYTES = 1024;
-/** Maximum size of a read. */
-export const READ_BYTES = 128 * 1024;
+import { BodyReader, type Bytes } from "./body_reader.ts";
 
 /** Maximum size of what is gathered; a chunk that does not fit completes it. */
 export const GATHER_BYTES = 4 * 1024;
@@ -24,9 +20,6 @@ export const GATHER_BYTES = 4 * 1024;
  * asked for more.
  */
 const GATHER_TICKS = 2;
-
-/** Bytes of a stream's own. */
-export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** What a read brought. */
 export interface Gathered {
@@ -55,10 +48,8 @@ export class LoopTicks {
 
 /** A reader of one body. While nobody waits for it, at most one read of the body is under way. */
 export class GatheringReader {
-  readonly #reader: ReadableStreamBYOBReader | ReadableStreamDefaultReader<Bytes>;
+  readonly #reader: BodyReader;
   readonly #ticks: LoopTicks;
-  /** Passed to each read of the body and returned with what was read. */
-  #buffer = new ArrayBuffer(MIN_READ_BYTES);
   readonly #queue = new ByteQueue();
   #isReading = false;
   /** The first chunk does not wait for others. */
@@ -74,7 +65,7 @@ export class GatheringReader {
    * @param ticks Shared by all readers.
    */
   constructor(body: ReadableStream<Bytes>, ticks: LoopTicks) {
-    this.#reader = readerOf(body);
+    this.#reader = new BodyReader(body);
     this.#ticks = ticks;
   }
 
@@ -107,7 +98,7 @@ export class GatheringReader {
   #readBody(): void {
     if (this.#isReading) return;
     this.#isReading = true;
-    read(this.#reader, this.#buffer).then(this.#take, this.#break);
+    this.#reader.read().then(this.#take, this.#break);
   }
 
   readonly #take = ({ done, value }: ReadableStreamReadResult<Bytes>): void => {
@@ -117,7 +108,7 @@ export class GatheringReader {
     this.#isFirst = false;
     if (this.#resolve !== undefined && isWhole) this.#deliver(value);
     else this.#queue.add(value);
-    this.#buffer = nextBuffer(value);
+    this.#reader.reuse(value);
     if (this.#resolve === undefined) return;
     if (this.#turns !== undefined) this.#turns = 0;
     this.#schedule();
@@ -144,25 +135,4 @@ export class GatheringReader {
     this.#resolve = undefined;
     resolve?.(this.#end === undefined ? { bytes } : { bytes, end: this.#end });
   }
-}
-
-/** A body that came together with its head is no byte stream in `Deno.serve`, and cannot be read into a buffer. */
-function readerOf(body: ReadableStream<Bytes>): ReadableStreamBYOBReader | ReadableStreamDefaultReader<Bytes> {
-  try {
-    return body.getReader({ mode: "byob" });
-  } catch {
-    return body.getReader();
-  }
-}
-
-function read(
-  reader: ReadableStreamBYOBReader | ReadableStreamDefaultReader<Bytes>,
-  buffer: ArrayBuffer,
-): Promise<ReadableStreamReadResult<Bytes>> {
-  return reader instanceof ReadableStreamBYOBReader ? reader.read(new Uint8Array(buffer)) : reader.read();
-}
-
-/** The buffer of a read, to be used for the next one; a larger one where it was filled. */
-function nextBuffer({ buffer, length }: Bytes): ArrayBuffer {
-  return length === buffer.byteLength && length < READ_BYTES ? new ArrayBuffer(2 * length) : buffer;
 }

@@ -85,7 +85,7 @@ export function createProxy(options: ProxyOptions): Handler {
       const hasDisconnected = request.signal.aborted || isBrokenUpload(error);
       return hasDisconnected ? clientClosed(exchange) : unreachable(error, exchange, path);
     } finally {
-      bodies.release(body);
+      body.release();
     }
   };
 }

@@ -4,22 +4,25 @@
  * @module
  */
 
-import { ByteQueue, join } from "../bytes/byte_queue.ts";
 import { describe } from "../errors.ts";
 import { type ClientRequest, contentLength } from "../http.ts";
 import type { Endpoint } from "../reading/endpoints.ts";
-import type { Bytes, LoopTicks } from "./gather.ts";
+import { BodyReader, type Bytes } from "./body_reader.ts";
+import type { LoopTicks } from "./gather.ts";
+import { HeldBody, type HeldTotal, READ_LIMIT_BYTES } from "./held_body.ts";
 import { parseRequest, type RequestFacts } from "./stream_usage.ts";
 import { type BodyEnd, tap, type Watcher } from "./tap.ts";
 
-/** Maximum size of a body that is parsed, in bytes. A larger one is only forwarded; its model is the response's. */
-export const READ_LIMIT_BYTES = 8 * 1024 * 1024;
-
 /**
- * Maximum size of all bodies that are held at once, in bytes: those of requests whose response has not begun. Beyond it
- * bodies are only forwarded, so that memory stays bounded when thousands of requests wait.
+ * Maximum size of a body that is passed to `fetch` as it is, in bytes: at a fraction of what a stream costs, but it is
+ * copied more than once, and the copies are kept until the response begins (seen in Deno 2.9.6).
  */
-export const HELD_LIMIT_BYTES = 256 * 1024 * 1024;
+const SHORT_BODY_BYTES = 16 * 1024;
+/** Size of such a body in memory, the copies included, by its own size. */
+const FETCH_COPIES = 4;
+
+/** Size of the pieces in which a larger body is passed to `fetch`. */
+const PIECE_BYTES = 64 * 1024;
 
 type ByteStream = ReadableStream<Bytes>;
 
@@ -39,14 +42,14 @@ export interface RequestBody {
   readonly hasRequestedUsage: boolean;
   /** An object of its own: it is needed until the request ends, and must not keep the body alive so long. */
   readonly facts: RequestBodyFacts;
-  /** Bytes held until the response begins: pass the body to {@linkcode RequestBodies.release} then. */
-  readonly heldBytes: number;
+  /** Call it when the response has begun, or when there is none: what is held of the body is no longer needed. */
+  release(): void;
 }
 
 /** The client disconnected before its body was complete, or violated HTTP. */
 export class UnreadableBody extends Error {
   override readonly name = "UnreadableBody";
-  /** Bytes received before that; the announced length where it is not known. */
+  /** Bytes received before that. */
   readonly bytes: number;
 
   constructor(cause: unknown, bytes: number) {
@@ -68,7 +71,7 @@ export interface RequestBodiesOptions {
 /** Reads the bodies of all requests, and limits what is held of them. */
 export class RequestBodies {
   readonly #options: RequestBodiesOptions;
-  #heldBytes = 0;
+  readonly #total: HeldTotal = { bytes: 0 };
 
   constructor(options: RequestBodiesOptions) {
     this.#options = options;
@@ -83,87 +86,64 @@ export class RequestBodies {
    * @throws {UnreadableBody} Where the client disconnects before its body is complete.
    */
   async read(request: ClientRequest, endpoint: Endpoint): Promise<RequestBody> {
-    const { headers } = request;
+    const { headers, body } = request;
     const length = contentLength(headers);
-    if (length === 0 || length === undefined && !headers.has("transfer-encoding")) return NO_BODY;
+    if (body === null || length === 0 || length === undefined && !headers.has("transfer-encoding")) return NO_BODY;
     const { api, hasJsonRequest = false, asksForUsage = false } = endpoint;
     const canRequestUsage = asksForUsage && this.#options.openaiStreamUsage;
-    const isParsed = api !== undefined && hasJsonRequest && !headers.has("content-encoding") &&
-      this.#heldBytes + (length ?? 0) < HELD_LIMIT_BYTES;
-    if (isParsed && length !== undefined && length <= READ_LIMIT_BYTES) {
-      return this.#held(await this.#receive(request, length), canRequestUsage);
-    }
-    // Not asked for before: with a stream of the body in between, `bytes()` costs half as much again.
-    const { body } = request;
-    if (body === null) return NO_BODY;
-    // `fetch` knows the length of `Deno.serve`'s own streams.
-    if (length !== undefined && request instanceof Request) {
-      return { ...NO_BODY, body, facts: { bytes: length, model: undefined } };
-    }
-    if (length !== undefined) return this.#streamed(body, { length });
-    return isParsed && canRequestUsage ? await this.#collect(body) : this.#streamed(body, { isParsed });
+    const isParsed = api !== undefined && hasJsonRequest && !headers.has("content-encoding");
+    const isHeld = isParsed && (length === undefined ? canRequestUsage : length <= READ_LIMIT_BYTES);
+    if (isHeld) return await this.#receive(body, { length, canRequestUsage });
+    return this.#streamed(body, { length, isParsed: isParsed && length === undefined });
   }
 
-  /** The response to this body has begun, or there is none. */
-  release({ heldBytes }: RequestBody): void {
-    this.#heldBytes -= heldBytes;
-  }
-
-  /** Receives a body to its end. It counts as held from the beginning, since memory fills while it arrives. */
-  async #receive(request: ClientRequest, length: number): Promise<Bytes> {
-    this.#heldBytes += length;
-    try {
-      return await request.bytes();
-    } catch (cause) {
-      throw new UnreadableBody(cause, length);
-    } finally {
-      this.#heldBytes -= length;
-    }
-  }
-
-  #held(received: Bytes, canRequestUsage: boolean): RequestBody & { readonly body: Bytes } {
-    const { model, withUsage } = this.#parse(received, canRequestUsage);
-    const body = withUsage ?? received;
-    this.#heldBytes += body.length;
-    const facts = { bytes: received.length, model };
-    return { body, hasRequestedUsage: withUsage !== undefined, facts, heldBytes: body.length };
-  }
-
-  /** Receives a chunked body up to the limits; it stays a chunked one. */
-  async #collect(body: ByteStream): Promise<RequestBody> {
-    const reader = body.getReader();
-    const parts: Bytes[] = [];
+  /** Receives a body to its end, as long as it stays within the limits; a chunked one stays chunked. */
+  async #receive(body: ByteStream, { length, canRequestUsage }: ReceiveOptions): Promise<RequestBody> {
+    const held = new HeldBody(this.#total, length);
+    const reader = new BodyReader(body);
     let bytes = 0;
     try {
-      while (bytes <= READ_LIMIT_BYTES && this.#heldBytes <= HELD_LIMIT_BYTES) {
+      for (;;) {
         const { done, value } = await reader.read();
-        if (done) {
-          const held = this.#held(join(parts), true);
-          return { ...held, body: streamOf([held.body]) };
-        }
-        parts.push(value);
+        if (done) return this.#held(held, length === undefined, canRequestUsage);
         bytes += value.length;
-        this.#heldBytes += value.length;
+        if (!held.add(value)) {
+          reader.release();
+          return this.#streamed(body, { length, beginning: { held, parts: [held.take(), value.slice()], bytes } });
+        }
+        reader.reuse(value);
       }
     } catch (cause) {
+      held.release();
       throw new UnreadableBody(cause, bytes);
-    } finally {
-      this.#heldBytes -= bytes;
     }
-    reader.releaseLock();
-    return this.#streamed(body, { received: parts });
   }
 
-  #streamed(body: ByteStream, { received = [], isParsed = false, length }: StreamedOptions): RequestBody {
-    const readModel = isParsed ? (whole: Uint8Array) => this.#parse(whole, false).model : undefined;
-    const watcher = new BodyWatcher(received.reduce((sum, part) => sum + part.length, 0), readModel);
+  #held(held: HeldBody, isChunked: boolean, canRequestUsage: boolean): RequestBody {
+    const received = held.take();
+    const { model, withUsage } = this.#parse(received, canRequestUsage);
+    const body = withUsage ?? received;
+    const isShort = !isChunked && body.length <= SHORT_BODY_BYTES;
+    held.replace(isShort ? FETCH_COPIES * body.length : body.length);
+    return {
+      body: isShort ? body : isChunked ? streamOf(held, [body]) : new SizedBody(streamOf(held, [body]), body.length),
+      hasRequestedUsage: withUsage !== undefined,
+      facts: { bytes: received.length, model },
+      release: () => held.release(),
+    };
+  }
+
+  #streamed(body: ByteStream, { beginning, isParsed = false, length }: StreamedOptions): RequestBody {
+    const copy = isParsed ? new HeldBody(this.#total) : undefined;
+    const watcher = new BodyWatcher(beginning?.bytes ?? 0, copy, (whole) => this.#parse(whole, false).model);
     const rest = tap(body, { watcher, ticks: this.#options.ticks });
-    const sent = length !== undefined
-      ? new SizedBody(rest, length)
-      : received.length === 0
-      ? rest
-      : streamOf(received, rest);
-    return { ...NO_BODY, body: sent, facts: watcher.facts };
+    const sent = beginning === undefined ? rest : streamOf(beginning.held, beginning.parts, rest);
+    return {
+      ...NO_BODY,
+      body: length === undefined ? sent : new SizedBody(sent, length),
+      facts: watcher.facts,
+      release: () => beginning?.held.release(),
+    };
   }
 
   #parse(bytes: Uint8Array, canRequestUsage: boolean): RequestFacts {
@@ -180,50 +160,87 @@ const NO_BODY: RequestBody = {
   body: null,
   hasRequestedUsage: false,
   facts: { bytes: 0, model: undefined },
-  heldBytes: 0,
+  release(): void {},
 };
 
+interface ReceiveOptions {
+  /** Absent: the body is chunked. */
+  readonly length: number | undefined;
+  readonly canRequestUsage: boolean;
+}
+
 interface StreamedOptions {
-  /** What was received of it already. */
-  readonly received?: readonly Bytes[];
+  /** Absent: nothing was received of it. */
+  readonly beginning?: Beginning;
   /** Whether the model is read of it. */
   readonly isParsed?: boolean;
-  /** Absent: it is chunked. */
-  readonly length?: number;
+  /** Absent: the body is chunked. */
+  readonly length: number | undefined;
+}
+
+/** What was received of a body that went over a limit. */
+interface Beginning {
+  readonly held: HeldBody;
+  /** Its bytes, and the chunk that was one too many. */
+  readonly parts: readonly Bytes[];
+  readonly bytes: number;
 }
 
 /** Counts the bytes of a body on its way, and reads the model of it when it is complete. */
 class BodyWatcher implements Watcher {
   readonly facts: { bytes: number; model: string | undefined };
-  readonly #readModel: ((whole: Uint8Array) => string | undefined) | undefined;
-  readonly #copy = new ByteQueue();
+  readonly #readModel: (whole: Uint8Array) => string | undefined;
+  #copy: HeldBody | undefined;
 
-  constructor(bytes: number, readModel: ((whole: Uint8Array) => string | undefined) | undefined) {
+  /** @param copy Takes a copy of the body. Absent: the model is not read. */
+  constructor(bytes: number, copy: HeldBody | undefined, readModel: (whole: Uint8Array) => string | undefined) {
     this.facts = { bytes, model: undefined };
+    this.#copy = copy;
     this.#readModel = readModel;
   }
 
   chunk(bytes: Uint8Array): void {
     this.facts.bytes += bytes.length;
-    if (this.#readModel === undefined) return;
-    if (this.facts.bytes <= READ_LIMIT_BYTES) this.#copy.add(bytes);
-    else this.#copy.clear();
+    if (this.#copy?.add(bytes) === false) this.#drop();
   }
 
   end(end: BodyEnd): void {
-    const whole = this.#copy.take();
-    if (end === "complete") this.facts.model = this.#readModel?.(whole);
+    if (end === "complete" && this.#copy !== undefined) this.facts.model = this.#readModel(this.#copy.take());
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#copy?.release();
+    this.#copy = undefined;
   }
 }
 
-/** A stream of the parts, followed by the rest of the stream that they were taken from. */
-function streamOf(parts: readonly Bytes[], rest?: ByteStream): ByteStream {
-  return ReadableStream.from(chunksOf(parts, rest));
+/**
+ * A stream of what is held, then of the rest. In pieces, since `fetch` copies what it reads; what is sent is held no
+ * longer.
+ */
+function streamOf(held: HeldBody, parts: readonly Bytes[], rest?: ByteStream): ByteStream {
+  let pieces = parts.values().flatMap(piecesOf);
+  const reader = rest?.getReader();
+  return new ReadableStream<Bytes>({
+    async pull(controller): Promise<void> {
+      const piece = pieces.next();
+      if (!piece.done) return controller.enqueue(piece.value);
+      held.release();
+      const next = await reader?.read();
+      if (next?.value === undefined) controller.close();
+      else controller.enqueue(next.value);
+    },
+    async cancel(reason): Promise<void> {
+      pieces = [].values();
+      held.release();
+      await reader?.cancel(reason);
+    },
+  }, { highWaterMark: 0 });
 }
 
-async function* chunksOf(parts: readonly Bytes[], rest: ByteStream | undefined): AsyncGenerator<Bytes> {
-  yield* parts;
-  if (rest !== undefined) yield* rest;
+function* piecesOf(bytes: Bytes): Generator<Bytes> {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
 }
 
 /** A stream of known length: `fetch` would send a plain stream chunked, whatever `content-length` says. */

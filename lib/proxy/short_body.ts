@@ -6,7 +6,7 @@
  */
 
 import { setImmediate } from "node:timers";
-import type { Bytes } from "./gather.ts";
+import type { Bytes } from "./body_reader.ts";
 
 /** Maximum size of a body that is read before it is forwarded, in bytes. With larger ones the bytes are what costs. */
 export const SHORT_BODY_BYTES = 16 * 1024;

@@ -8,7 +8,8 @@
  */
 
 import { join } from "../bytes/byte_queue.ts";
-import { type Bytes, type Gathered, GatheringReader, type LoopTicks } from "./gather.ts";
+import type { Bytes } from "./body_reader.ts";
+import { type Gathered, GatheringReader, type LoopTicks } from "./gather.ts";
 
 /** How a body ended. */
 export type BodyEnd =

@@ -1,7 +1,8 @@
 /** What one read returns: a chunk at once, or small ones together; never a byte twice. */
 
 import { assertEquals, assertExists } from "@std/assert";
-import { type Bytes, GATHER_BYTES, type Gathered, GatheringReader, LoopTicks } from "../../../lib/proxy/gather.ts";
+import type { Bytes } from "../../../lib/proxy/body_reader.ts";
+import { GATHER_BYTES, type Gathered, GatheringReader, LoopTicks } from "../../../lib/proxy/gather.ts";
 import { bytesOf, liveBody, turn, turns } from "../../support/fixtures.ts";
 
 /** A body whose chunks arrive when the test sends them, and its reader. */

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertExists, assertRejects, assertStrictEquals } from "@std/assert";
 import { join } from "../../../lib/bytes/byte_queue.ts";
-import { GATHER_BYTES, LoopTicks, READ_BYTES } from "../../../lib/proxy/gather.ts";
+import { READ_BYTES } from "../../../lib/proxy/body_reader.ts";
+import { GATHER_BYTES, LoopTicks } from "../../../lib/proxy/gather.ts";
 import { type BodyEnd, type Filter, tap as tapOf, type Watcher } from "../../../lib/proxy/tap.ts";
 import { bytesOf, liveBody, random, turn, turns } from "../../support/fixtures.ts";
 
