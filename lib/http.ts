@@ -60,6 +60,11 @@ export function contentLength(headers: Headers): number | undefined {
   return value !== null && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
 }
 
+/** A copy of a text: V8's substrings are views, which keep the whole text in memory that they were taken from. */
+export function copyOf(text: string): string {
+  return new TextDecoder().decode(new TextEncoder().encode(text));
+}
+
 /**
  * An error response in the shape of the API that was called (docs/ollama-api.md 4.1, 4.3), so that clients can show it.
  *

@@ -8,8 +8,21 @@ const DEFAULT_HOST = "registry.ollama.ai";
 const DEFAULT_NAMESPACE = "library";
 const DEFAULT_TAG = "latest";
 
+/**
+ * Maximum size of a name that is taken from a request or a response, in bytes: of a model, a layer or a finish reason.
+ * A longer one is no name; shortened it would be another one.
+ */
+export const NAME_LIMIT_BYTES = 512;
+
 const PART = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}$/;
 const HOST = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}$/;
+
+/** Whether a value is a text that can be a name: not empty, and within the limit. */
+export function isName(value: unknown): value is string {
+  if (typeof value !== "string" || value === "" || value.length > NAME_LIMIT_BYTES) return false;
+  // A character has at most three bytes.
+  return 3 * value.length <= NAME_LIMIT_BYTES || new TextEncoder().encode(value).length <= NAME_LIMIT_BYTES;
+}
 
 /**
  * Returns the canonical short form of a model name, as `/api/ps` and `/api/tags` report it: with the tag, without the
@@ -19,6 +32,7 @@ const HOST = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}$/;
  * @returns `undefined` if the name is not valid.
  */
 export function canonicalModelName(name: string): string | undefined {
+  if (!isName(name)) return undefined;
   // The suffix `local` only rules out the cloud model of that name.
   const full = name.trim().replace(/^[a-z]+:\/\//i, "").replace(/:local$/i, "");
   const slash = full.lastIndexOf("/");

@@ -16,6 +16,12 @@ const ARRAY_CLOSE = 0x5d;
 /** Maximum size of a key that is decoded: the keys that are looked up are shorter, even with each letter escaped. */
 export const KEY_LIMIT_BYTES = 128;
 
+/** Maximum size of a value that is decoded, in bytes: more than a model name with each letter escaped. */
+export const VALUE_LIMIT_BYTES = 4 * 1024;
+
+/** Maximum number of members of an object: requests have some dozens. An object with more is not scanned further. */
+export const MEMBERS_LIMIT = 1024;
+
 /** A member of an object: its key, and the positions of key and value. */
 export interface Member {
   /** The key in lower case: Go matches keys in any case (docs/ollama-api.md 0). Empty where it is over the limit. */
@@ -38,7 +44,7 @@ export interface ScannedObject {
  * The object that begins at an index, optionally after white space. Only what delimits members is checked: the result
  * for bytes that are not JSON is useless but harmless.
  *
- * @returns `undefined` where there is no whole object.
+ * @returns `undefined` where there is no whole object, or one with more than {@linkcode MEMBERS_LIMIT} members.
  */
 export function scanObject(bytes: Uint8Array, from = 0): ScannedObject | undefined {
   const start = skipSpace(bytes, from);
@@ -46,7 +52,7 @@ export function scanObject(bytes: Uint8Array, from = 0): ScannedObject | undefin
   const members: Member[] = [];
   let at = skipSpace(bytes, start + 1);
   if (bytes[at] === OBJECT_CLOSE) return { start, members };
-  while (bytes[at] === QUOTE) {
+  while (bytes[at] === QUOTE && members.length < MEMBERS_LIMIT) {
     const keyStart = at;
     const keyEnd = skipString(bytes, at);
     at = skipSpace(bytes, keyEnd);
@@ -63,8 +69,9 @@ export function scanObject(bytes: Uint8Array, from = 0): ScannedObject | undefin
   return undefined;
 }
 
-/** The value of a member, parsed; `undefined` where it is not JSON. */
+/** The value of a member, parsed; `undefined` where it is not JSON, or over {@linkcode VALUE_LIMIT_BYTES}. */
 export function valueOf(bytes: Uint8Array, { valueStart, valueEnd }: Member): unknown {
+  if (valueEnd - valueStart > VALUE_LIMIT_BYTES) return undefined;
   try {
     return JSON.parse(new TextDecoder().decode(bytes.subarray(valueStart, valueEnd)));
   } catch {

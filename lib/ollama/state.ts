@@ -4,10 +4,15 @@
  * @module
  */
 
+import { copyOf } from "../http.ts";
 import { valueAt } from "../json.ts";
+import { isName } from "../model_name.ts";
 
 /** Maximum length of a text taken from a response, in characters. */
 export const LABEL_LIMIT_CHARACTERS = 128;
+
+/** Maximum number of models in a response: each takes some microseconds of every scrape. */
+export const MODELS_LIMIT = 10_000;
 
 const MILLISECONDS_PER_SECOND = 1000;
 
@@ -130,10 +135,11 @@ function entriesByName(json: unknown): Map<string, unknown[]> {
   // Go marshals an empty list as null.
   const list = valueAt(json, "models") === null ? [] : valueAt(json, "models");
   if (!Array.isArray(list)) throw new Error("no list of models in the response");
+  if (list.length > MODELS_LIMIT) throw new Error(`response exceeds ${MODELS_LIMIT} models`);
   const models = new Map<string, unknown[]>();
   for (const entry of list) {
     const name = valueAt(entry, "name") ?? valueAt(entry, "model");
-    if (typeof name !== "string" || name === "") continue;
+    if (!isName(name)) continue;
     const entries = models.get(name);
     if (entries === undefined) models.set(name, [entry]);
     else entries.push(entry);
@@ -152,9 +158,9 @@ function modelDetails(entry: unknown): ModelDetails {
   };
 }
 
-/** Returns the text, shortened to the limit, or `""` if the value is not a text. */
+/** Returns a copy of the text, well-formed and shortened to the limit, or `""` if the value is not a text. */
 function text(value: unknown): string {
-  return typeof value === "string" ? value.slice(0, LABEL_LIMIT_CHARACTERS).toWellFormed() : "";
+  return typeof value === "string" ? copyOf(value.slice(0, LABEL_LIMIT_CHARACTERS)) : "";
 }
 
 function quantity(value: unknown): number | undefined {

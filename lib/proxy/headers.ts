@@ -54,10 +54,10 @@ export function responseHeaders(upstream: Headers, isResized: boolean): [string,
  * its receiver; by `forEach`, which costs a fifth of the iterator.
  */
 function forwardedHeaders(incoming: Headers, dropped: ReadonlySet<string>): [string, string][] {
-  const listed = incoming.get("connection")?.toLowerCase().split(",").map((name) => name.trim());
+  const listed = new Set(incoming.get("connection")?.toLowerCase().split(",").map((name) => name.trim()));
   const forwarded: [string, string][] = [];
   incoming.forEach((value, name) => {
-    if (!dropped.has(name) && !listed?.includes(name)) forwarded.push([name, value]);
+    if (!dropped.has(name) && !listed.has(name)) forwarded.push([name, value]);
   });
   return forwarded;
 }

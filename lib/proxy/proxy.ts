@@ -7,6 +7,7 @@
 import {
   type ClientRequest,
   contentLength,
+  copyOf,
   errorResponse,
   type Fetch,
   type Handler,
@@ -120,7 +121,7 @@ const TRACEPARENT = /^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16}
 
 function summaryOf({ method, headers }: ClientRequest): RequestSummary {
   const [, traceId] = TRACEPARENT.exec(headers.get("traceparent") ?? "") ?? [];
-  return { method, traceId };
+  return { method, traceId: traceId && copyOf(traceId) };
 }
 
 /** What {@linkcode forward} needs besides the response. */

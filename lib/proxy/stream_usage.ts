@@ -9,11 +9,12 @@ import { EMPTY, join } from "../bytes/byte_queue.ts";
 import { ByteSearch } from "../bytes/byte_search.ts";
 import { firstEnd, lastEnd, MessageSplitter } from "../bytes/message_splitter.ts";
 import { type Member, type ScannedObject, scanObject, valueOf } from "../bytes/json_scan.ts";
+import { isName } from "../model_name.ts";
 import type { Filter } from "./tap.ts";
 
 /** What the body of an inference request says. */
 export interface RequestFacts {
-  /** The model's name as it is spelled; `undefined` where there is none. */
+  /** The model's name as it is spelled; `undefined` where there is none, or none that can be one. */
   readonly model: string | undefined;
   /** The body with usage requested; `undefined` where that is not needed, or not safe. */
   readonly withUsage: Uint8Array<ArrayBuffer> | undefined;
@@ -31,7 +32,7 @@ export function parseRequest(bytes: Uint8Array, canRequestUsage: boolean): Reque
   if (body === undefined) return { model: undefined, withUsage: undefined };
   const model = last(bytes, body, "model");
   return {
-    model: typeof model === "string" && model !== "" ? model : undefined,
+    model: isName(model) ? model : undefined,
     withUsage: canRequestUsage && last(bytes, body, "stream") === true ? requestUsage(bytes, body) : undefined,
   };
 }

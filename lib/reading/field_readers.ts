@@ -8,6 +8,7 @@
  */
 
 import { valueAt } from "../json.ts";
+import { isName } from "../model_name.ts";
 
 const NANOSECONDS_PER_SECOND = 1e9;
 const MILLISECONDS_PER_SECOND = 1e3;
@@ -31,12 +32,12 @@ function first(paths: readonly string[]): FieldReader<unknown> {
   };
 }
 
-/** Reads a non-empty string. */
+/** Reads a name: a string that is neither empty nor over the limit, so that nothing of a large message is kept. */
 export function text(...paths: string[]): FieldReader<string> {
   const read = first(paths);
   return (message) => {
     const value = read(message);
-    return typeof value === "string" && value !== "" ? value : undefined;
+    return isName(value) ? value : undefined;
   };
 }
 

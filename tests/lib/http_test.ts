@@ -1,5 +1,7 @@
-import { assertEquals } from "@std/assert";
-import { contentLength, errorResponse } from "../../lib/http.ts";
+import { assertEquals, assertLess } from "@std/assert";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { contentLength, copyOf, errorResponse } from "../../lib/http.ts";
 
 Deno.test("contentLength() returns a valid length", () => {
   for (const [value, length] of [["0", 0], ["42", 42], ["999999999999999", 999_999_999_999_999]] as const) {
@@ -31,3 +33,18 @@ for (const [path, status, body] of SHAPES) {
     assertEquals(await response.json(), body);
   });
 }
+
+Deno.test("copyOf() returns the same text, without that which it was taken from", () => {
+  assertEquals(["", "a", "é😀"].map(copyOf), ["", "a", "é😀"]);
+  assertEquals(copyOf("\ud800"), "\ufffd");
+  setFlagsFromString("--expose-gc");
+  const collectGarbage: () => void = runInNewContext("gc");
+  const megabyte = 1_000_000;
+  const shortened = (index: number) => copyOf(`${index}`.padEnd(megabyte, "x").toUpperCase().slice(0, 100));
+  collectGarbage();
+  const before = Deno.memoryUsage().heapUsed;
+  const kept = Array.from({ length: 50 }, (_, index) => shortened(index));
+  collectGarbage();
+  assertLess(Deno.memoryUsage().heapUsed - before, 10 * megabyte);
+  assertEquals(kept.length, 50);
+});

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { canonicalModelName } from "../../lib/model_name.ts";
+import { canonicalModelName, isName, NAME_LIMIT_BYTES } from "../../lib/model_name.ts";
 
 /** Names and what `/api/ps` and `/api/tags` call them (docs/ollama-api.md 8.4); `undefined` for invalid names. */
 const NAMES: Record<string, string | undefined> = {
@@ -71,4 +71,13 @@ Deno.test("canonicalModelName() returns a canonical name unchanged", () => {
   for (const canonical of Object.values(NAMES)) {
     if (canonical !== undefined) assertEquals(canonicalModelName(canonical), canonical);
   }
+});
+
+Deno.test("isName() accepts texts up to the limit in bytes, and none beyond", () => {
+  for (const filling of ["m", "é", "あ", "😀"]) {
+    const size = new TextEncoder().encode(filling).length;
+    const longest = filling.repeat(Math.floor(NAME_LIMIT_BYTES / size));
+    assertEquals([isName(longest), isName(longest + filling)], [true, false], filling);
+  }
+  assertEquals(["", undefined, null, 1, ["m"]].map(isName), [false, false, false, false, false]);
 });

@@ -5,11 +5,13 @@ import {
   LABEL_LIMIT_CHARACTERS,
   type LoadedModel,
   type ModelDetails,
+  MODELS_LIMIT,
   parseInstalled,
   parseLoaded,
   parseVersion,
   serverState,
 } from "../../../lib/ollama/state.ts";
+import { NAME_LIMIT_BYTES } from "../../../lib/model_name.ts";
 import { REPOSITORY } from "../../support/fixtures.ts";
 
 /** A recorded response. */
@@ -114,10 +116,10 @@ for (const parse of [parseLoaded, parseInstalled]) {
     assertEquals(parse({ models: [...nameless, "no entry", null, 5, []] }), []);
   });
 
-  Deno.test(`${parse.name}() lists a model once for all its entries, even 200,000 of them`, () => {
-    const models = Array(200_000).fill({ name: "m", size: 1, context_length: 1 });
+  Deno.test(`${parse.name}() lists a model once for all its entries, however many`, () => {
+    const models = Array(MODELS_LIMIT).fill({ name: "m", size: 1, context_length: 1 });
     const [model, ...others] = parse({ models });
-    assertEquals([model?.name, model?.sizeBytes, others.length], ["m", 200_000, 0]);
+    assertEquals([model?.name, model?.sizeBytes, others.length], ["m", MODELS_LIMIT, 0]);
   });
 }
 
@@ -218,4 +220,19 @@ Deno.test("serverState() has no value and the error of a probe that failed", () 
       tags: { error: undefined, durationSeconds: 0.5 },
     },
   });
+});
+
+Deno.test("parseInstalled() and parseLoaded() accept as many models as the limit, and fail beyond", () => {
+  for (const parse of [parseInstalled, parseLoaded]) {
+    const models = Array.from({ length: MODELS_LIMIT }, (_, index) => ({ name: `m${index}` }));
+    assertEquals(parse({ models }).length, MODELS_LIMIT);
+    assertThrows(() => parse({ models: [...models, { name: "m" }] }), Error, "exceeds 10000 models");
+  }
+});
+
+Deno.test("parseInstalled() and parseLoaded() leave out models whose name is over the limit", () => {
+  const models = [{ name: "x".repeat(NAME_LIMIT_BYTES) }, { name: "x".repeat(NAME_LIMIT_BYTES + 1) }];
+  for (const parse of [parseInstalled, parseLoaded]) {
+    assertEquals(parse({ models }).map(({ name }) => name.length), [NAME_LIMIT_BYTES]);
+  }
 });

@@ -1,6 +1,7 @@
 /** What is read of a request's body, and how usage is asked for in it: by bytes put in, and nothing else changed. */
 
 import { assert, assertEquals } from "@std/assert";
+import { NAME_LIMIT_BYTES } from "../../../lib/model_name.ts";
 import { parseRequest } from "../../../lib/proxy/stream_usage.ts";
 import { bytesOf } from "../../support/fixtures.ts";
 import { JsonWriter } from "../../support/random_json.ts";
@@ -186,4 +187,15 @@ Deno.test("parseRequest() keeps bytes that are not UTF-8", () => {
   const [before, after] = [bytesOf('{"stream":true,"a":"'), bytesOf('"}')];
   const { withUsage: asking } = parseRequest(Uint8Array.from([...before, 0xff, 0xc3, 0x28, ...after]), true);
   assertEquals(asking, Uint8Array.from([...bytesOf(`{${ASKED},"stream":true,"a":"`), 0xff, 0xc3, 0x28, ...after]));
+});
+
+Deno.test("parseRequest() reads a model at the limit, and none beyond: shortened it would be another one", () => {
+  for (
+    const [length, isRead] of [[NAME_LIMIT_BYTES, true], [NAME_LIMIT_BYTES + 1, false], [8_000_000, false]] as const
+  ) {
+    const model = ":".repeat(length);
+    assertEquals(read(`{"model":"${model}"}`).model, isRead ? model : undefined);
+    // The last one counts, as for Ollama.
+    assertEquals(read(`{"model":"m","model":"${model}"}`).model, isRead ? model : undefined);
+  }
 });

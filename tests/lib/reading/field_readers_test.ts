@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { NAME_LIMIT_BYTES } from "../../../lib/model_name.ts";
 import {
   any,
   at,
@@ -17,6 +18,8 @@ import {
 
 const MESSAGE = {
   name: "m",
+  long: "x".repeat(NAME_LIMIT_BYTES),
+  longer: "x".repeat(NAME_LIMIT_BYTES + 1),
   empty: "",
   nothing: null,
   zero: 0,
@@ -37,6 +40,8 @@ const READINGS: [what: string, reader: FieldReader<unknown>, value: unknown][] =
   ["the first path that is present", text("absent", "nothing", "name"), "m"],
   ["an empty text, which is present", text("empty", "name"), undefined],
   ["no text", text("three"), undefined],
+  ["a text at the limit", text("long"), "x".repeat(NAME_LIMIT_BYTES)],
+  ["a text over the limit, which is present", text("longer", "name"), undefined],
   ["count", count("three"), 3],
   ["a count of 0", count("zero"), 0],
   ["no count at all", count("absent", "deep.absent", "name.length.x"), undefined],
