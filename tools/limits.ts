@@ -34,6 +34,7 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
   LOG_VALUE_LIMIT_CHARACTERS: ["a value in a log line", "truncated, with `…` at the end"],
   HEAD_LIMIT_BYTES: ["request line and headers, over both listeners", "status 431; from `Deno.serve` 400"],
   HEADERS_LIMIT: ["number of request headers, over both listeners", "status 431; from `Deno.serve` 400"],
+  RESPONSE_HEADERS_LIMIT: ["number of headers of a response from Ollama", "status 502"],
   HEAD_TIMEOUT_MS: [
     "time to receive request line and headers with `WEB_SERVER=node`; `Deno.serve` has no timeout",
     "status 408",

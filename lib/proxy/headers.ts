@@ -4,6 +4,8 @@
  * @module
  */
 
+import { contentLength } from "../http.ts";
+
 /** Headers of one connection (RFC 9110, 7.6.1), and those that `fetch` sets. */
 const HOP_BY_HOP = new Set([
   "connection",
@@ -43,10 +45,19 @@ export function requestHeaders(incoming: Headers, remoteAddr: Deno.Addr, userAge
 /**
  * Headers of the client's response.
  *
- * @param isResized Whether the body may have another length than the upstream's.
+ * @param isResized Whether the body may have another length than the upstream announces.
  */
 export function responseHeaders(upstream: Headers, isResized: boolean): [string, string][] {
   return forwardedHeaders(upstream, isResized ? RESIZED : HOP_BY_HOP);
+}
+
+/**
+ * Length of a response's body, in bytes. A chunked one has none, whatever `Content-Length` says (RFC 9112, 6.3).
+ *
+ * @returns `undefined` where it is not known.
+ */
+export function bodyLength(upstream: Headers): number | undefined {
+  return upstream.has("transfer-encoding") ? undefined : contentLength(upstream);
 }
 
 /**

@@ -4,19 +4,11 @@
  * @module
  */
 
-import {
-  type ClientRequest,
-  contentLength,
-  copyOf,
-  errorResponse,
-  type Fetch,
-  type Handler,
-  type RequestInfo,
-} from "../http.ts";
+import { type ClientRequest, copyOf, errorResponse, type Fetch, type Handler, type RequestInfo } from "../http.ts";
 import { endpointOf } from "../reading/endpoints.ts";
 import { CLIENT_CLOSED_REQUEST, Exchange, type ExchangeOptions, type RequestSummary } from "./exchange.ts";
 import { LoopTicks } from "./gather.ts";
-import { requestHeaders, responseHeaders } from "./headers.ts";
+import { bodyLength, requestHeaders, responseHeaders } from "./headers.ts";
 import { RequestBodies, type RequestBody, UnreadableBody } from "./request_body.ts";
 import { receive, SHORT_BODY_BYTES } from "./short_body.ts";
 import { failOpen, UsageFilter } from "./stream_usage.ts";
@@ -81,7 +73,14 @@ export function createProxy(options: ProxyOptions): Handler {
         signal: request.signal,
         client: SAFE_METHODS.has(request.method) ? options.pooled : options.unpooled,
       });
-      return await forward(upstream, { body, exchange, info, ticks, internalError: options.internalError });
+      return await forward(upstream, {
+        method: request.method,
+        body,
+        exchange,
+        info,
+        ticks,
+        internalError: options.internalError,
+      });
     } catch (error) {
       const hasDisconnected = request.signal.aborted || isBrokenUpload(error);
       return hasDisconnected ? clientClosed(exchange) : unreachable(error, exchange, path);
@@ -95,12 +94,28 @@ export function createProxy(options: ProxyOptions): Handler {
  * The upstream URL: the request target, below the base path. `URL` resolves dot segments, so that what is measured is
  * what is sent.
  *
- * @returns `undefined` where it would escape the base path.
+ * @returns `undefined` where it would escape the base path, at once or where a server behind it decodes it.
  */
 function targetOf(requestUrl: string, origin: string, base: string): URL | undefined {
   const target = /^[^:]+:\/\/[^/?#]*(.*)$/s.exec(requestUrl)?.[1] ?? "";
   const url = URL.parse(origin + base + (target.startsWith("/") ? target : `/${target}`));
-  return url !== null && url.pathname.startsWith(`${base}/`) ? url : undefined;
+  if (url === null || !url.pathname.startsWith(`${base}/`)) return undefined;
+  return base !== "" && hasHiddenParent(url.pathname) ? undefined : url;
+}
+
+/** A parent segment, to whatever server: with either slash, and with path parameters (`..;a=1`). */
+const PARENT = /[/\\]\.\.(?:[/\\;]|$)/;
+/** How often servers one behind the other may decode a path. */
+const DECODINGS = 3;
+
+/** Whether a path has a parent segment once it is decoded; `URL` has resolved those that are not hidden. */
+function hasHiddenParent(path: string): boolean {
+  let decoded = path;
+  for (let count = 0; count < DECODINGS; count++) {
+    if (PARENT.test(decoded)) return true;
+    decoded = decoded.replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+  }
+  return PARENT.test(decoded);
 }
 
 /** A path as Ollama's router matches it; unchanged where it cannot be decoded. */
@@ -126,6 +141,7 @@ function summaryOf({ method, headers }: ClientRequest): RequestSummary {
 
 /** What {@linkcode forward} needs besides the response. */
 interface ForwardOptions {
+  readonly method: string;
   readonly body: RequestBody;
   readonly exchange: Exchange;
   readonly info: RequestInfo;
@@ -139,16 +155,18 @@ interface ForwardOptions {
  * @throws {Error} Where its status is not one that a `Response` can have.
  */
 async function forward(upstream: Response, options: ForwardOptions): Promise<Response> {
-  const { body: requestBody, exchange, info, ticks, internalError } = options;
-  const { status, body } = upstream;
+  const { method, body: requestBody, exchange, info, ticks, internalError } = options;
+  const { status } = upstream;
+  const length = bodyLength(upstream.headers);
+  // A listener announces a length of 0 for no body, which is not what a GET would get.
+  const body = method === "HEAD" && length === undefined ? noBytes() : upstream.body;
   if (status < 200 || status > 599) {
     body?.cancel().catch(() => {});
     throw new Error(`invalid status ${status}`);
   }
   const hidesUsage = exchange.onResponse(upstream) && requestBody.hasRequestedUsage;
-  const headers = responseHeaders(upstream.headers, hidesUsage);
-  const length = contentLength(upstream.headers) ?? Infinity;
-  const isShort = body !== null && !hidesUsage && length <= SHORT_BODY_BYTES;
+  const headers = responseHeaders(upstream.headers, hidesUsage || length === undefined);
+  const isShort = body !== null && !hidesUsage && length !== undefined && length <= SHORT_BODY_BYTES;
   const received = isShort ? await receive(body, length) : body;
   if (received instanceof ReadableStream) {
     // Also where nothing is parsed: only the tap tells a complete body from a broken one.
@@ -158,6 +176,11 @@ async function forward(upstream: Response, options: ForwardOptions): Promise<Res
   if (received !== null) exchange.chunk(received, received.length);
   info.completed.then(() => exchange.end("complete"), () => exchange.end("cancelled"));
   return new Response(received, { status, headers });
+}
+
+/** A body of unknown length without any bytes. */
+function noBytes(): ReadableStream<Uint8Array<ArrayBuffer>> {
+  return ReadableStream.from([]);
 }
 
 /** The client disconnected before there were response headers; nobody reads this response. */

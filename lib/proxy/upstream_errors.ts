@@ -7,11 +7,14 @@
 import { describe } from "../errors.ts";
 import type { UpstreamError } from "../observation.ts";
 
+/** Maximum number of response headers: that of `fetch` (hyper's default; seen in Deno 2.9.6). */
+const RESPONSE_HEADERS_LIMIT = 100;
+
 /** What clients are told about a failed request: nothing that a peer has written. */
 export const UPSTREAM_ERROR_TEXT: Readonly<Record<UpstreamError, string>> = {
   connect: "Connection to Ollama failed",
   reset: "Ollama closed the connection before responding",
-  protocol: "Response from Ollama is not valid HTTP",
+  protocol: `Response from Ollama is not valid HTTP, or has over ${RESPONSE_HEADERS_LIMIT} headers`,
   other: "Request to Ollama failed",
 };
 

@@ -79,7 +79,9 @@ Deno.test("createProxy() prepends the base path of OLLAMA_HOST, and measures the
       ["GET /", "/ollama/", "/"],
       ["GET //x", "/ollama//x", "other"],
       ["GET /../ollama/api/version", "/ollama/api/version", "/api/version"],
-      ["GET /..%2Fsecret", "/ollama/..%2Fsecret", "other"],
+      ["GET /a..%2Fb", "/ollama/a..%2Fb", "other"],
+      ["GET /v1/models/ns%2Fname", "/ollama/v1/models/ns%2Fname", "other"],
+      ["GET /...;/x?u=..%2f", "/ollama/...;/x?u=..%2f", "other"],
     ];
     let requests = 0;
     for (const [line, target, route] of rows) {
@@ -101,6 +103,23 @@ Deno.test("createProxy() refuses paths that escape the base path of OLLAMA_HOST"
     "/a/../../secret",
     "/..\\secret",
     "/../ollama2/x",
+    // A server between us and Ollama may decode these, once or twice, or cut parameters off.
+    "/..%2fsecret",
+    "/..%2Fsecret",
+    "/%2e%2e%2fsecret",
+    "/..%5csecret",
+    "/..%5Csecret",
+    "/a/..%2f..%2fsecret",
+    "/..;/secret",
+    "/..;a=1/secret",
+    "/%2e%2e;/secret",
+    "/..%3b/secret",
+    "/%252e%252e/secret",
+    "/%252e%252e%252fsecret",
+    "/..%252fsecret",
+    "/..%25252fsecret",
+    "/%2e%252e%5csecret",
+    "/x%2f..",
   ];
   for (const path of paths) {
     const { status, body } = await ask(exporter.port, `GET ${path}`);
