@@ -8,6 +8,7 @@ import { SETTINGS, type WebServer } from "../lib/settings/settings.ts";
 import { random as randomFrom } from "../tests/support/fixtures.ts";
 import { delay, until } from "../tests/support/helpers.ts";
 import { lengthOf } from "./bulk.ts";
+import { heldUploads, idleUploads, longName, manyMembers, tinyChunks } from "./soak_bounds.ts";
 import { type Client, download, type Exchange, generation, upload } from "./soak_client.ts";
 import type { Trial } from "./soak_trial.ts";
 import { spreadOf } from "./spread.ts";
@@ -24,6 +25,10 @@ export const RSS_LIMITS_BYTES = {
   LONG_LINE_RSS_LIMIT: 256 * MEBIBYTE,
   SOAK_RSS_LIMIT: 320 * MEBIBYTE,
   CARDINALITY_RSS_LIMIT: 320 * MEBIBYTE,
+  TINY_CHUNKS_RSS_LIMIT: 160 * MEBIBYTE,
+  HELD_UPLOADS_RSS_LIMIT: 640 * MEBIBYTE,
+  IDLE_UPLOADS_RSS_LIMIT: 128 * MEBIBYTE,
+  PARSED_REQUEST_RSS_LIMIT: 256 * MEBIBYTE,
 } as const;
 
 /**
@@ -144,6 +149,51 @@ export function soakCases(scale: SoakScale): SoakCase[] {
       limit: "CARDINALITY_RSS_LIMIT",
       deadlineMs: 4 * MINUTE_MS,
       run: (trial) => manyModels(trial, scale),
+    },
+    ...hostileCases(),
+  ];
+}
+
+/** Returns the cases of clients that try to keep memory or time; the same at every scale. */
+function hostileCases(): SoakCase[] {
+  const common = { servers: BOTH, deadlineMs: MINUTE_MS };
+  const [chunks, held, idle] = [12_000, 160, 64];
+  const nearly = 8 * MEBIBYTE - 64 * 1024;
+  return [
+    {
+      ...common,
+      name: "tiny_chunks",
+      load: `an open request of ${chunks} chunks of one byte`,
+      limit: "TINY_CHUNKS_RSS_LIMIT",
+      run: (trial) => tinyChunks(trial, chunks),
+    },
+    {
+      ...common,
+      name: "held_uploads",
+      load: `${held} open requests in chunks of ${mebibytes(nearly)}, half of them at once`,
+      limit: "HELD_UPLOADS_RSS_LIMIT",
+      run: (trial) => heldUploads(trial, held, nearly),
+    },
+    {
+      ...common,
+      name: "idle_uploads",
+      load: `${idle} requests that announce ${mebibytes(8 * MEBIBYTE)} each and send nothing`,
+      limit: "IDLE_UPLOADS_RSS_LIMIT",
+      run: (trial) => idleUploads(trial, idle, 8 * MEBIBYTE),
+    },
+    {
+      ...common,
+      name: "members",
+      load: `a request of ${mebibytes(nearly)} of tiny members`,
+      limit: "PARSED_REQUEST_RSS_LIMIT",
+      run: (trial) => manyMembers(trial, nearly),
+    },
+    {
+      ...common,
+      name: "long_name",
+      load: `an open request for a model with a name of ${mebibytes(nearly)}`,
+      limit: "PARSED_REQUEST_RSS_LIMIT",
+      run: (trial) => longName(trial, nearly),
     },
   ];
 }

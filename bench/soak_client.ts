@@ -112,6 +112,12 @@ export class Client {
     this.#take();
   }
 
+  /** Sends bytes without waiting for a response. */
+  async send(bytes: Iterable<Uint8Array>): Promise<void> {
+    const conn = this.#conn ??= await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
+    await writeAll(conn, bytes);
+  }
+
   /** Reads that many bytes of the body. */
   async read(bytes: number): Promise<void> {
     while (this.#check.received < bytes && !this.#body.done) await this.#more();

@@ -73,6 +73,13 @@ export class Trial implements AsyncDisposable {
     return await scrapeOf(this.#proxy);
   }
 
+  /** Returns the time of a request that asks nothing of the upstream, in ms. */
+  async responseMs(): Promise<number> {
+    const startedAt = performance.now();
+    await (await fetch(`http://127.0.0.1:${this.#proxy.port}/-/healthy`)).body?.cancel();
+    return performance.now() - startedAt;
+  }
+
   /** Returns the resource usage of the exporter's process. */
   async usage(): Promise<Usage> {
     return await usageOf(this.#proxy.pid as number);
