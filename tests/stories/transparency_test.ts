@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { gzipSync } from "node:zlib";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { latin1, latin1Bytes } from "../fake_ollama/wire.ts";
-import { answering, CHAT, Gate, startExporter, until } from "../support/helpers.ts";
+import { answering, CHAT, Gate, startExporter, startExporterOn, until } from "../support/helpers.ts";
 import { ask, RawClient, valuesOf } from "../support/raw_client.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -327,6 +327,21 @@ Deno.test("createProxy() forwards a large upload completely", async () => {
   assertEquals(requestBytes, bytes.length);
   assert(fake.lastRequest().bodyComplete);
 });
+
+for (const server of ["deno", "node"] as const) {
+  Deno.test(`createProxy() counts the bytes of an upload that came, not those announced (${server})`, async () => {
+    await using fake = await startFakeOllama({ script: answering(OK) });
+    await using exporter = await startExporterOn(server, fake);
+    for (const [count, path] of ["/api/blobs/sha256:00", "/api/chat"].entries()) {
+      using client = await RawClient.connect(exporter.port);
+      await client.send(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999999\r\n\r\nten bytes.`);
+      const hasCome = (): boolean => fake.requests.at(count)?.bodyLength === 10;
+      await until(hasCome, "ten bytes have come");
+      client.close();
+      assertEquals((await exporter.observation(count + 1)).requestBytes, 10, path);
+    }
+  });
+}
 
 Deno.test("Deno changes only these details of a response", async () => {
   const rows: [string, string, string, (readonly [string, string])[]][] = [
