@@ -39,6 +39,10 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
     "time to receive request line and headers with `WEB_SERVER=node`; `Deno.serve` has no timeout",
     "status 408",
   ],
+  PIPELINED_LIMIT_BYTES: [
+    "pipelined requests that wait for a response, of all clients, with `WEB_SERVER=node`",
+    "further ones stay unread",
+  ],
   VIEWER_LIMIT: ["clients of the status page", "status 503"],
   STATE_LIMIT_MS: ["age of the server state on the status page", "not shown"],
   NAME_LIMIT_CHARACTERS: ["a name on the status page other than a model's", "truncated"],

@@ -13,6 +13,7 @@ import type { Address, Handler, Listener, TlsConfig } from "../http.ts";
 import { AcceptWatch } from "./accept_watch.ts";
 import { clientRequest } from "./node_request.ts";
 import { abortResponse, sendResponse } from "./node_response.ts";
+import { Pipeline, type PipelinedBytes } from "./pipeline.ts";
 
 /** Timeout of a request's headers, in milliseconds. */
 export const HEAD_TIMEOUT_MS = 60_000;
@@ -21,6 +22,9 @@ export const HEAD_LIMIT_BYTES = 64 * 1024;
 
 /** Maximum number of headers, the same as of `Deno.serve`: `Headers` takes time quadratic in their number. */
 export const HEADERS_LIMIT = 128;
+
+/** Status of a response to an unknown `Expect` header, as from Ollama (`net/http` of Go). */
+const EXPECTATION_FAILED = 417;
 
 /** TLS versions as `node:https` names them. */
 const MIN_VERSIONS = { TLS12: "TLSv1.2", TLS13: "TLSv1.3" } as const;
@@ -54,21 +58,21 @@ export async function listenNode(
   server.keepAliveTimeout = 0;
   const scheme = tls === undefined ? "http" : "https";
   const connections = new Connections(server);
-  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    connections.onRequest(response);
-    if (request.rawHeaders.length > 2 * HEADERS_LIMIT) {
-      response.writeHead(431, { connection: "close" }).end();
-      return;
-    }
-    serve(handler, scheme, request, response).catch(() => abortResponse(response));
+  const onRequest = (request: IncomingMessage, response: ServerResponse, status = rejectionOf(request)): void => {
+    connections.onRequest(request, response);
+    if (status !== undefined) response.writeHead(status, { connection: "close", "content-length": 0 }).end();
+    else serve(handler, scheme, request, response).catch(() => abortResponse(response));
   };
   server.on("request", onRequest);
+  server.on("checkExpectation", (request, response) => onRequest(request, response, EXPECTATION_FAILED));
   // CONNECT has an event of its own. The handler rejects it, as with `Deno.serve`.
   server.on("connect", (request: IncomingMessage, socket: Socket) => {
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     response.assignSocket(socket);
     response.once("finish", () => socket.end());
+    // The server has taken its listeners back; an unhandled error would end the process.
+    socket.on("error", () => {});
     onRequest(request, response);
   });
   const { address: hostname, port } = await open(server, address);
@@ -93,13 +97,24 @@ async function open(server: Server, address: NodeAddress): Promise<AddressInfo> 
   return server.address() as AddressInfo;
 }
 
+/** Returns the status with which to reject a request that no handler may see, or `undefined`. */
+function rejectionOf({ rawHeaders, httpVersionMajor, headers }: IncomingMessage): number | undefined {
+  if (rawHeaders.length > 2 * HEADERS_LIMIT) return 431;
+  // The parser accepts `HTTP/2.0` and `HTTP/0.9` in the request line.
+  if (httpVersionMajor !== 1) return 505;
+  // The end of such a body cannot be known (RFC 9112, 6.3); the parser notices only after the head.
+  const coding = headers["transfer-encoding"];
+  return coding === undefined || /(^|[\s,])chunked\s*$/i.test(coding) ? undefined : 400;
+}
+
 /** Open connections and requests of a server. */
 class Connections {
   readonly #server: Server;
   /** All connections, including those in the TLS handshake. */
   readonly #open = new Set<Socket>();
-  /** Number of open requests by connection that can carry requests. */
-  readonly #requests = new Map<Socket, number>();
+  /** Requests by connection that can carry some. */
+  readonly #pipelines = new Map<Socket, Pipeline>();
+  readonly #pipelined: PipelinedBytes = { kept: 0 };
   /** Number of open requests of all connections. */
   #openRequests = 0;
   #isStopping = false;
@@ -113,26 +128,23 @@ class Connections {
       socket.once("close", () => this.#open.delete(socket));
     });
     server.on(server instanceof TlsServer ? "secureConnection" : "connection", (socket: Socket) => {
-      this.#requests.set(socket, 0);
-      socket.once("close", () => this.#requests.delete(socket));
+      this.#pipelines.set(socket, new Pipeline(socket, this.#pipelined));
+      socket.once("close", () => this.#pipelines.delete(socket));
       if (this.#isStopping) socket.destroy();
     });
   }
 
   /** Registers a request until its response is closed. */
-  onRequest(response: ServerResponse): void {
-    const { socket } = response.req;
-    this.#requests.set(socket, (this.#requests.get(socket) ?? 0) + 1);
+  onRequest(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
     this.#openRequests++;
     this.#watch?.onRequest();
     if (this.#isStopping) response.shouldKeepAlive = false;
     response.once("close", () => {
       this.#openRequests--;
-      const count = this.#requests.get(socket);
-      if (count === undefined) return;
-      this.#requests.set(socket, count - 1);
-      if (this.#isStopping && count === 1) socket.destroySoon();
+      if (this.#isStopping) socket.destroySoon();
     });
+    this.#pipelines.get(socket)?.onRequest(request, response);
   }
 
   /**
@@ -154,7 +166,7 @@ class Connections {
     this.#isStopping = true;
     this.#watch?.stop();
     const closed = new Promise<void>((resolve) => void this.#server.close(() => resolve()));
-    for (const [socket, count] of this.#requests) if (count === 0) socket.destroySoon();
+    for (const [socket, { isResponding }] of this.#pipelines) if (!isResponding) socket.destroySoon();
     return closed;
   }
 

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Handler } from "../../../lib/http.ts";
 import { listenNode } from "../../../lib/listen/node_listener.ts";
 import { ANY_PORT, Gate } from "../../support/helpers.ts";
-import { ask, RawClient } from "../../support/raw_client.ts";
+import { ask, RawClient, valuesOf } from "../../support/raw_client.ts";
 import { gatedBody, TestListener } from "../../support/test_listener.ts";
 
 async function start(handler: Handler): Promise<TestListener> {
@@ -17,6 +17,41 @@ Deno.test("sendResponse() streams to an HTTP/1.0 client and closes the connectio
   await client.sees("begin");
   gate.open();
   assert((await client.rest()).endsWith("\r\n\r\nbeginend"));
+});
+
+const X = "x".repeat(300);
+
+/** Request line, response, and what is received: Content-Length, Transfer-Encoding, chunks, and a body without them. */
+const FRAMINGS: [string, () => Response, string[], string[], string[], string?][] = [
+  ["GET /stream", () => new Response(streamOf("", "one", "", X)), [], ["chunked"], ["one", X]],
+  ["GET /length", () => new Response("four", { headers: { "content-length": "4" } }), ["4"], [], [], "four"],
+  ["GET /empty", () => new Response(null), ["0"], [], []],
+  ["GET /204", () => new Response(null, { status: 204, headers: { "content-length": "5" } }), [], [], []],
+  ["GET /304", () => new Response(null, { status: 304, headers: { "content-length": "5" } }), ["5"], [], []],
+  ["GET /both", () => new Response(streamOf("four"), { headers: BOTH }), [], ["chunked"], ["four"]],
+  ["HEAD /stream", () => new Response(streamOf("one")), [], [], []],
+  ["HEAD /length", () => new Response(null, { headers: { "content-length": "4" } }), ["4"], [], []],
+  ["HEAD /empty", () => new Response(null), [], [], []],
+];
+
+const BOTH = { "content-length": "4", "transfer-encoding": "chunked" };
+
+function streamOf(...texts: string[]): ReadableStream<Uint8Array<ArrayBuffer>> {
+  return ReadableStream.from(texts.map((text) => new TextEncoder().encode(text)));
+}
+
+Deno.test("sendResponse() frames a body by its length or in chunks, and invents no length", async () => {
+  for (const [line, respond, lengths, encodings, chunks, body = chunks.join("")] of FRAMINGS) {
+    await using server = await start(({ url }) => url.endsWith("/next") ? new Response("next") : respond());
+    using client = await RawClient.connect(server.port);
+    await client.request(line);
+    const response = await client.response(line.split(" ", 1)[0]);
+    assertEquals(valuesOf(response, "content-length"), lengths, line);
+    assertEquals(valuesOf(response, "transfer-encoding"), encodings, line);
+    assertEquals([response.chunks, response.body], [chunks, body], line);
+    await client.request("GET /next");
+    assertEquals((await client.response()).body, "next", line);
+  }
 });
 
 Deno.test("abortResponse() closes the connection if the handler or the response body fails", async () => {
