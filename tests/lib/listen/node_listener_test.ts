@@ -81,6 +81,38 @@ Deno.test("listenNode() detects disconnects before and during the response", asy
   }
 });
 
+Deno.test("listenNode() takes a half-closed client for a disconnected one, as Ollama does", async () => {
+  using gate = new Gate();
+  let isAborted = false;
+  await using server = await start(async ({ signal }) => {
+    signal.addEventListener("abort", () => isAborted = true);
+    await gate.opened;
+    return new Response();
+  });
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  await client.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+  await client.closeWrite();
+  await until(() => isAborted, "the end of the client's requests is detected");
+});
+
+Deno.test("listenNode() survives clients that reset a CONNECT", async () => {
+  const methods: string[] = [];
+  await using server = await start(async ({ method }) => {
+    methods.push(method);
+    await delay(20);
+    return new Response(new Uint8Array(1_000_000));
+  });
+  for (let count = 1; count <= 8; count++) {
+    const client = await RawClient.connect(server.port);
+    await client.request("CONNECT h:1");
+    await until(() => methods.length === count, "the request is handled");
+    if (count % 2 === 0) await client.sees("200 OK");
+    client.close();
+  }
+  await delay(100);
+  assertEquals((await ask(server.port, "GET /")).status, 200);
+});
+
 Deno.test("Listener.shutdown() waits for open requests and closes all other connections (node)", async () => {
   using gate = new Gate();
   const server = await start(({ url }) => new Response(url.endsWith("/stream") ? gatedBody("begin", gate, "end") : ""));
