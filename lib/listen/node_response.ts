@@ -43,8 +43,9 @@ export async function sendResponse(
   outgoing.writeHead(response.status, headers);
   outgoing.chunkedEncoding = false;
   if (body === null || socket === null) {
-    response.body?.cancel().catch(() => {});
     outgoing.end();
+    // Of a HEAD response it is empty, and has an end like any other.
+    await response.body?.pipeTo(new WritableStream());
     return;
   }
   // Sends the headers in Latin-1; `flushHeaders()` would encode them in UTF-8.
