@@ -84,7 +84,7 @@ export function casesOf(scale: Scale): Case[] {
     { ...paced("paced500", 500, scale), also: ["pass_tapped"] },
     { ...paced("paced2000", 2000, scale), also: ["pass_tapped"] },
     download(scale),
-    upload("upload", false, scale),
+    { ...upload("upload", false, scale), also: ["us_node"] },
     { ...upload("upload_chunked", true, { ...scale, bodyBytes: scale.bodyBytes / CHUNKED_SHARE }), also: ["us_node"] },
     scrape(),
   ];

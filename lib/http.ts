@@ -65,6 +65,17 @@ export function copyOf(text: string): string {
   return new TextDecoder().decode(new TextEncoder().encode(text));
 }
 
+/** Minimum size of a chunk whose memory is released at once. */
+const RELEASE_BYTES = 16 * 1024;
+
+/**
+ * Releases the memory of a chunk that nobody reads any more. Otherwise large bodies leave garbage of 64 MiB and more
+ * before V8 collects it (V8 15.0). Small chunks, and those that share their memory, are left alone.
+ */
+export function releaseMemory({ buffer, byteLength }: Uint8Array): void {
+  if (byteLength >= RELEASE_BYTES && byteLength === buffer.byteLength) (buffer as ArrayBuffer).transfer(0);
+}
+
 /**
  * An error response in the shape of the API that was called (docs/ollama-api.md 4.1, 4.3), so that clients can show it.
  *

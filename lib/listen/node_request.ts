@@ -5,7 +5,7 @@
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { ClientRequest } from "../http.ts";
+import { type ClientRequest, releaseMemory } from "../http.ts";
 
 /** Converts an incoming message, with URL, headers and body as `Deno.serve` would have them. */
 export function clientRequest(
@@ -57,7 +57,7 @@ function bodyOf(incoming: IncomingMessage, outgoing: ServerResponse): ReadableSt
       incoming.pause();
       incoming.on("data", (chunk: Uint8Array<ArrayBuffer>) => {
         if (isDone) return;
-        controller.enqueue(chunk.slice());
+        deliver(chunk, controller as ReadableByteStreamController);
         if ((controller.desiredSize ?? 0) <= 0) incoming.pause();
       });
       incoming.once("end", () => {
@@ -84,4 +84,16 @@ function bodyOf(incoming: IncomingMessage, outgoing: ServerResponse): ReadableSt
       incoming.resume();
     },
   }, { highWaterMark: 0 });
+}
+
+/** Copies a chunk to where it is awaited, or enqueues it. */
+function deliver(chunk: Uint8Array<ArrayBuffer>, controller: ReadableByteStreamController): void {
+  const { byobRequest } = controller;
+  const view = byobRequest?.view;
+  if (!byobRequest || !view) return controller.enqueue(chunk.slice());
+  const awaited = chunk.subarray(0, view.byteLength);
+  new Uint8Array(view.buffer, view.byteOffset).set(awaited);
+  byobRequest.respond(awaited.length);
+  if (awaited.length < chunk.length) controller.enqueue(chunk.slice(awaited.length));
+  releaseMemory(chunk);
 }

@@ -9,6 +9,7 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { releaseMemory } from "../http.ts";
 
 /**
  * Maximum size of pipelined requests kept, of all connections. Further ones stay unread, and a disconnect of their
@@ -73,8 +74,9 @@ export class Pipeline {
   }
 
   #receive(chunk: Uint8Array): void {
-    if (this.#kept.length === 0) chunk = this.#parseOne(chunk);
-    if (chunk.length > 0) this.#keep(chunk);
+    const rest = this.#kept.length === 0 ? this.#parseOne(chunk) : chunk;
+    if (rest.length > 0) this.#keep(rest);
+    else releaseMemory(chunk);
   }
 
   /** Parses up to the end of the current request, if one is expected. Returns the bytes behind it. */

@@ -136,7 +136,7 @@ export class RequestBodies {
   #streamed(body: ByteStream, { beginning, isParsed = false, length }: StreamedOptions): RequestBody {
     const copy = isParsed ? new HeldBody(this.#total) : undefined;
     const watcher = new BodyWatcher(beginning?.bytes ?? 0, copy, (whole) => this.#parse(whole, false).model);
-    const rest = tap(body, { watcher, ticks: this.#options.ticks });
+    const rest = tap(body, { watcher, ticks: this.#options.ticks, releasesChunks: true });
     const sent = beginning === undefined ? rest : streamOf(beginning.held, beginning.parts, rest);
     return {
       ...NO_BODY,

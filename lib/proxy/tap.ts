@@ -8,6 +8,7 @@
  */
 
 import { join } from "../bytes/byte_queue.ts";
+import { releaseMemory } from "../http.ts";
 import type { Bytes } from "./body_reader.ts";
 import { type Gathered, GatheringReader, type LoopTicks } from "./gather.ts";
 
@@ -52,6 +53,11 @@ export interface TapOptions {
   readonly ticks: LoopTicks;
   /** Changes what is forwarded. Absent: nothing is changed. */
   readonly filter?: Filter | undefined;
+  /**
+   * Whether a chunk's memory is released when the next one is read. Only for a reader that is done with a chunk by
+   * then, as `fetch` is, and a watcher that keeps none. Default: `false`.
+   */
+  readonly releasesChunks?: boolean;
 }
 
 /**
@@ -67,16 +73,23 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
   readonly #source: GatheringReader;
   readonly #watcher: Watcher;
   readonly #filter: Filter | undefined;
+  readonly #releasesChunks: boolean;
+  /** The last chunk, if it is to be released. */
+  #last: Bytes | undefined;
   #hasEnded = false;
 
-  constructor(body: ReadableStream<Bytes>, { watcher, ticks, filter }: TapOptions) {
+  constructor(body: ReadableStream<Bytes>, options: TapOptions) {
+    const { watcher, ticks, filter, releasesChunks = false } = options;
     this.#source = new GatheringReader(body, ticks);
     this.#watcher = watcher;
     this.#filter = filter;
+    this.#releasesChunks = releasesChunks;
   }
 
   /** Copies until something is forwarded: a filter may hold a whole chunk back. */
   async pull(controller: ReadableStreamDefaultController<Bytes>): Promise<void> {
+    if (this.#last !== undefined) releaseMemory(this.#last);
+    this.#last = undefined;
     try {
       for (let hasForwarded = false; !hasForwarded && !this.#hasEnded;) {
         const gathered = await this.#source.read();
@@ -98,6 +111,7 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
   #forward({ bytes, end }: Gathered, controller: ReadableStreamDefaultController<Bytes>): boolean {
     const forwarded = this.#filtered(bytes, end !== undefined);
     if (forwarded.length > 0) controller.enqueue(forwarded);
+    if (this.#releasesChunks) this.#last = forwarded;
     if (bytes.length + forwarded.length > 0) this.#watcher.chunk(bytes, forwarded.length);
     return forwarded.length > 0;
   }

@@ -1,7 +1,7 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { contentLength, copyOf, errorResponse } from "../../lib/http.ts";
+import { contentLength, copyOf, errorResponse, releaseMemory } from "../../lib/http.ts";
 
 Deno.test("contentLength() returns a valid length", () => {
   for (const [value, length] of [["0", 0], ["42", 42], ["999999999999999", 999_999_999_999_999]] as const) {
@@ -15,6 +15,17 @@ Deno.test("contentLength() returns undefined if there is no valid length", () =>
   for (const value of ["", "-1", "+1", "1.0", "0x1", "1, 1", "1 1", "1000000000000000"]) {
     assertEquals(contentLength(new Headers({ "Content-Length": value })), undefined, value);
   }
+});
+
+Deno.test("releaseMemory() releases a large chunk that has its memory for itself", () => {
+  const sizes = [100_000, 100].map((size) => {
+    const chunk = new Uint8Array(size);
+    releaseMemory(chunk);
+    return chunk.length;
+  });
+  const shared = new Uint8Array(200_000);
+  releaseMemory(shared.subarray(100_000));
+  assertEquals([...sizes, shared.length], [0, 100, 200_000]);
 });
 
 const SHAPES: [path: string, status: number, body: unknown][] = [

@@ -14,7 +14,7 @@ const OFFERED_BYTES = 256 * MEBIBYTE;
 
 const REPETITIONS = 8;
 /** Sizes of requests: in one packet, longer than the first read of `Deno.serve`, in many packets. */
-const PADDINGS = [0, 1500, 100_000, 2_000_000];
+const PADDINGS = [0, 1500, 100_000, 2_000_000, 8_000_000];
 
 const BLOB = `/api/blobs/sha256:${"0".repeat(64)}`;
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -22,6 +22,19 @@ const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /** Returns a chat request somewhat longer than this many characters. */
 function padded(characters: number): string {
   return JSON.stringify({ ...CHAT, padding: "x".repeat(characters) });
+}
+
+/** Returns a body in one chunk. */
+function chunked(bytes: Uint8Array): Uint8Array {
+  const encoder = new TextEncoder();
+  const parts = [encoder.encode(`${bytes.length.toString(16)}\r\n`), bytes, encoder.encode("\r\n0\r\n\r\n")];
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
+  for (const part of parts) {
+    whole.set(part, end);
+    end += part.length;
+  }
+  return whole;
 }
 
 /** Closes the client's connection, and waits until the upstream's is closed. */
@@ -59,6 +72,27 @@ for (const server of WEB_SERVERS) {
       assertEquals(fake.lastRequest().headers("content-length"), [String(bytes.length)], path);
       await ask(exporter.port, `POST ${path}`, ["Transfer-Encoding: chunked"], "3\r\none\r\n3;x=y\r\ntwo\r\n0\r\n\r\n");
       assertEquals([fake.lastRequest().text, fake.lastRequest().headers("content-length")], ["onetwo", []], path);
+    }
+  });
+
+  Deno.test(`createExporter() over ${server} keeps the bytes of an upload that the upstream reads late`, async () => {
+    await using fake = await startFakeOllama({
+      script: async (_, connection) => {
+        await connection.readBodyChunk();
+        await delay(200);
+        await connection.readBody();
+        await connection.writeLast(OK);
+        return true;
+      },
+    });
+    await using exporter = await startExporterOn(server, fake);
+    const bytes = new Uint8Array(12 * MEBIBYTE).map((_, index) => (index * 7919) >> 3);
+    for (const framing of ["length", "chunked"]) {
+      const head = framing === "chunked" ? ["Transfer-Encoding: chunked"] : [];
+      const body = framing === "chunked" ? chunked(bytes) : bytes;
+      assertEquals((await ask(exporter.port, `POST ${BLOB}`, head, body)).status, 200);
+      assertEquals(fake.lastRequest().bodyLength, bytes.length, framing);
+      assert(fake.lastRequest().body.every((byte, index) => byte === bytes[index]), framing);
     }
   });
 

@@ -314,3 +314,19 @@ Deno.test("tap() forwards what a filter held when the source breaks off", async 
   await assertRejects(() => reader.read(), Error, "gone");
   assertEquals([witness.events, witness.passed], [["chunk 2", "chunk 0", "broken: Error: gone"], 2]);
 });
+
+Deno.test("tap() releases a chunk when the next one is read, if it is told to", async () => {
+  for (const releasesChunks of [true, false]) {
+    const chunks = [1, 2, 3].map((byte) => new Uint8Array(READ_BYTES).fill(byte));
+    const body = new Source(chunks).plain();
+    const reader = tapOf(body, { watcher: new Witness(), ticks: TICKS, releasesChunks }).getReader();
+    let before: Bytes | undefined;
+    for (const { length } of chunks) {
+      const { value } = await reader.read();
+      assertExists(value);
+      assertEquals([value.length, before?.length], [length, before && (releasesChunks ? 0 : length)]);
+      before = value;
+    }
+    assert((await reader.read()).done);
+  }
+});
