@@ -6,9 +6,8 @@
 
 import { messageOf, Problems, UserError } from "./lib/errors.ts";
 import { createExporter, type Exporter } from "./lib/exporter.ts";
-import type { Address, Handler, Listener, TlsConfig } from "./lib/http.ts";
-import { listen } from "./lib/listen/deno_listener.ts";
-import { listenNode, type NodeAddress } from "./lib/listen/node_listener.ts";
+import { hostPort, type Listener, type TlsConfig } from "./lib/http.ts";
+import { startListeners } from "./lib/listen/start.ts";
 import type { Log } from "./lib/log/log.ts";
 import { openLog } from "./lib/log/open_log.ts";
 import { loadCaFile } from "./lib/ollama/ca_file.ts";
@@ -20,7 +19,6 @@ import {
   parseCommand,
   SETTINGS,
   sourceOf,
-  type WebServer,
 } from "./lib/settings/settings.ts";
 import { Signals, signalsOf } from "./lib/listen/signals.ts";
 import { isHealthy, requestHealth } from "./lib/web/health_command.ts";
@@ -119,7 +117,12 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     exporter.internalError(event.reason);
   });
   handleSignals({ open, exporter, configFiles, timeoutMs: config.shutdownTimeoutMs, log });
-  const listeners = await startAll(config, exporter, guard?.tls);
+  const listeners = await startListeners(exporter.handlers, {
+    ...config,
+    server: config.webServer,
+    tls: guard?.tls,
+    passedFd: takePassedFd(),
+  });
   // A socket passed by systemd has an address of its own.
   [bound.proxy, bound.admin] = [listeners.proxy.address.hostname, listeners.admin.address.hostname];
   log.info("Listening", {
@@ -148,53 +151,11 @@ function logReload(log: Log): (error: string | undefined) => void {
   };
 }
 
-/** The listeners of the proxy and of the admin endpoints, which may be the same. */
-interface Listeners {
-  readonly proxy: Listener;
-  readonly admin: Listener;
-}
-
-/** Starts one listener for everything, or separate ones for the proxy and the admin endpoints. */
-async function startAll(
-  config: Config,
-  { handlers }: Exporter,
-  tls: TlsConfig | undefined,
-): Promise<Listeners> {
-  const { webServer, listenAddress, metricsListenAddress } = config;
-  if (metricsListenAddress === undefined) {
-    const listener = await start(webServer, handlers.combined, listenAddress, tls);
-    return { proxy: listener, admin: listener };
-  }
-  return {
-    proxy: await start(webServer, handlers.proxy, listenAddress, undefined),
-    admin: await start(webServer, handlers.admin, metricsListenAddress, tls),
-  };
-}
-
-/** @throws {UserError} If the address cannot be listened on. */
-async function start(
-  server: WebServer,
-  handler: Handler,
-  address: Address,
-  tls: TlsConfig | undefined,
-): Promise<Listener> {
-  try {
-    if (server === "deno") return listen(handler, address, tls);
-    return await listenNode(handler, passedSocket() ?? address, tls);
-  } catch (error) {
-    throw new UserError(`Cannot listen on ${hostPort(address)}: ${messageOf(error)}`);
-  }
-}
-
-/** Returns the socket passed by systemd, if any, once: the first listener, which is the proxy's, gets it. */
-function passedSocket(): NodeAddress | undefined {
+/** Returns the descriptor of the socket passed by systemd, if any. */
+function takePassedFd(): number | undefined {
   const isOurs = Deno.env.get("LISTEN_PID") === String(Deno.pid) && Deno.env.get("LISTEN_FDS") === "1";
   for (const name of ["LISTEN_PID", "LISTEN_FDS"]) Deno.env.delete(name);
-  return isOurs ? { fd: FIRST_PASSED_FD } : undefined;
-}
-
-function hostPort({ hostname, port }: Address): string {
-  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  return isOurs ? FIRST_PASSED_FD : undefined;
 }
 
 /** Logs whether Ollama is reachable. If it is not, the exporter responds with 502 until it is. */

@@ -11,6 +11,11 @@ export interface Address {
   readonly port: number;
 }
 
+/** Returns an address as in the authority of a URL: IPv6 addresses are in brackets. */
+export function hostPort({ hostname, port }: Address): string {
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
 /** Certificate and key of a TLS listener. */
 export interface TlsConfig {
   /** Certificate chain, PEM. */

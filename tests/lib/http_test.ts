@@ -1,7 +1,7 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { contentLength, copyOf, errorResponse, releaseMemory } from "../../lib/http.ts";
+import { contentLength, copyOf, errorResponse, hostPort, releaseMemory } from "../../lib/http.ts";
 
 Deno.test("contentLength() returns a valid length", () => {
   for (const [value, length] of [["0", 0], ["42", 42], ["999999999999999", 999_999_999_999_999]] as const) {
@@ -26,6 +26,11 @@ Deno.test("releaseMemory() releases a large chunk that has its memory for itself
   const shared = new Uint8Array(200_000);
   releaseMemory(shared.subarray(100_000));
   assertEquals([...sizes, shared.length], [0, 100, 200_000]);
+});
+
+Deno.test("hostPort() puts IPv6 addresses in brackets", () => {
+  assertEquals(hostPort({ hostname: "::1", port: 80 }), "[::1]:80");
+  assertEquals(hostPort({ hostname: "127.0.0.1", port: 0 }), "127.0.0.1:0");
 });
 
 const SHAPES: [path: string, status: number, body: unknown][] = [

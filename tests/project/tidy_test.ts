@@ -19,7 +19,7 @@ const ROOMS: Record<string, readonly string[]> = {
   json: [],
   model_name: [],
   observation: [],
-  listen: ["http"],
+  listen: ["http", "errors", "settings"],
   ollama: ["http", "errors", "json", "model_name", "settings"],
   reading: ["bytes", "observation", "json", "model_name"],
   settings: ["errors", "http"],
