@@ -16,6 +16,14 @@ export function hostPort({ hostname, port }: Address): string {
   return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
+/**
+ * Address of a client without its port; `undefined` for a transport other than TCP. An IPv4 client of a dual-stack
+ * socket has an IPv4-mapped address (RFC 4291, 2.5.5.2), which is returned as the IPv4 address.
+ */
+export function clientAddress(remoteAddr: Deno.Addr): string | undefined {
+  return "hostname" in remoteAddr ? remoteAddr.hostname.replace(/^::ffff:(?=\d+\.)/i, "") : undefined;
+}
+
 /** Certificate and key of a TLS listener. */
 export interface TlsConfig {
   /** Certificate chain, PEM. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { contentLength } from "../http.ts";
+import { clientAddress, contentLength } from "../http.ts";
 
 /** Headers of one connection (RFC 9110, 7.6.1), and those that `fetch` sets. */
 const HOP_BY_HOP = new Set([
@@ -36,8 +36,8 @@ export function requestHeaders(incoming: Headers, remoteAddr: Deno.Addr, userAge
   headers.push(["accept-encoding", "identity"]);
   if (!incoming.has("user-agent")) headers.push(["user-agent", userAgent]);
   // Ollama's log shows the client then, as it does without a proxy (docs/ollama-api.md 5.3).
-  const forwardedFor = [incoming.get("x-forwarded-for"), "hostname" in remoteAddr ? remoteAddr.hostname : null];
-  const known = forwardedFor.filter((address) => address !== null);
+  const forwardedFor = [incoming.get("x-forwarded-for") ?? undefined, clientAddress(remoteAddr)];
+  const known = forwardedFor.filter((address) => address !== undefined);
   if (known.length > 0) headers.push(["x-forwarded-for", known.join(", ")]);
   return headers;
 }

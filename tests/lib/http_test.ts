@@ -1,7 +1,7 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { contentLength, copyOf, errorResponse, hostPort, releaseMemory } from "../../lib/http.ts";
+import { clientAddress, contentLength, copyOf, errorResponse, hostPort, releaseMemory } from "../../lib/http.ts";
 
 Deno.test("contentLength() returns a valid length", () => {
   for (const [value, length] of [["0", 0], ["42", 42], ["999999999999999", 999_999_999_999_999]] as const) {
@@ -31,6 +31,21 @@ Deno.test("releaseMemory() releases a large chunk that has its memory for itself
 Deno.test("hostPort() puts IPv6 addresses in brackets", () => {
   assertEquals(hostPort({ hostname: "::1", port: 80 }), "[::1]:80");
   assertEquals(hostPort({ hostname: "127.0.0.1", port: 0 }), "127.0.0.1:0");
+});
+
+Deno.test("clientAddress() returns the address, and that of an IPv4-mapped one", () => {
+  const addresses = {
+    "1.2.3.4": "1.2.3.4",
+    "::ffff:1.2.3.4": "1.2.3.4",
+    "::FFFF:1.2.3.4": "1.2.3.4",
+    "::1": "::1",
+    "::ffff:0:1.2.3.4": "::ffff:0:1.2.3.4",
+    "2001:db8::ffff:1": "2001:db8::ffff:1",
+  };
+  for (const [hostname, address] of Object.entries(addresses)) {
+    assertEquals(clientAddress({ transport: "tcp", hostname, port: 1 }), address);
+  }
+  assertEquals(clientAddress({ transport: "unix", path: "/x" }), undefined);
 });
 
 const SHAPES: [path: string, status: number, body: unknown][] = [
