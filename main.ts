@@ -7,8 +7,10 @@
 import { messageOf, Problems, UserError } from "./lib/errors.ts";
 import { createExporter, type Exporter } from "./lib/exporter.ts";
 import { hostPort, type Listener, type TlsConfig } from "./lib/http.ts";
+import { chooseServer } from "./lib/listen/server_check.ts";
 import { startListeners } from "./lib/listen/start.ts";
 import type { Log } from "./lib/log/log.ts";
+import { logStart } from "./lib/log/log_start.ts";
 import { openLog } from "./lib/log/open_log.ts";
 import { loadCaFile } from "./lib/ollama/ca_file.ts";
 import { HeadersFile } from "./lib/ollama/headers_file.ts";
@@ -81,10 +83,14 @@ async function health(config: Config): Promise<void> {
 /** @throws {UserError} With all problems of settings and files, or if the addresses cannot be listened on. */
 async function serve(command: ConfiguredCommand, log: Log, problems: Problems): Promise<void> {
   const { config } = command;
+  const passedFd = takePassedFd();
+  const isPassed = passedFd !== undefined;
+  const choice = await chooseServer(config.webServer, { isPassed, version: Deno.version.deno });
+  const { server } = choice;
   const open: Listener[] = [];
   const onTlsChange = (tls: TlsConfig): void => open.forEach((listener) => listener.useTls?.(tls));
   // Listeners without `useTls` cannot replace the certificate; without the option, the guard logs that.
-  const options = { server: config.webServer, log, ...config.webServer === "node" && { onTlsChange } };
+  const options = { server, log, ...server === "node" && { onTlsChange } };
   const load = async <T>(name: FileSetting, open: (path: string) => Promise<T>): Promise<T | undefined> => {
     const path = config[name];
     return path === undefined ? undefined : await problems.collect(sourceOf(name, command), open(path));
@@ -117,25 +123,19 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     exporter.internalError(event.reason);
   });
   handleSignals({ open, exporter, configFiles, timeoutMs: config.shutdownTimeoutMs, log });
-  const listeners = await startListeners(exporter.handlers, {
-    ...config,
-    server: config.webServer,
-    tls: guard?.tls,
-    passedFd: takePassedFd(),
-  });
+  const tls = guard?.tls;
+  const listeners = await startListeners(exporter.handlers, { ...config, server, tls, passedFd });
   // A socket passed by systemd has an address of its own.
   [bound.proxy, bound.admin] = [listeners.proxy.address.hostname, listeners.admin.address.hostname];
-  log.info("Listening", {
+  logStart(log, {
+    config,
+    given: command.given,
     version: denoJson.version,
-    address: hostPort(listeners.proxy.address),
-    ollama: config.ollamaHost.href,
-    metrics: `${guard?.tls ? "https" : "http"}://${hostPort(listeners.admin.address)}${config.metricsPath}`,
+    choice,
+    isTls: tls !== undefined,
+    proxy: listeners.proxy.address,
+    admin: listeners.admin.address,
   });
-  if (config.webServer === "deno") {
-    log.info("Deno.serve does not report every client disconnect before response headers, node:http does", {
-      setting: SETTINGS.webServer.variable,
-    });
-  }
   open.push(...new Set(Object.values(listeners)));
   await logReachability(exporter, config, log);
 }

@@ -43,6 +43,7 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
     "pipelined requests that wait for a response, of all clients, with `WEB_SERVER=node`",
     "further ones stay unread",
   ],
+  CHECK_TIMEOUT_MS: ["time for the check of `Deno.serve` at start", "`WEB_SERVER=auto` uses `node:http`"],
   VIEWER_LIMIT: ["clients of the status page", "status 503"],
   STATE_LIMIT_MS: ["age of the server state on the status page", "not shown"],
   NAME_LIMIT_CHARACTERS: ["a name on the status page other than a model's", "truncated"],

@@ -61,8 +61,64 @@ async function start(
   passed?: NodeAddress,
 ): Promise<Listener> {
   try {
-    return server === "deno" ? listen(handler, address, tls) : await listenNode(handler, passed ?? address, tls);
+    if (server === "node" && passed !== undefined) return await listenNode(handler, passed, tls);
+    return await listenOn(
+      address,
+      (one) => server === "deno" ? listen(handler, one, tls) : listenNode(handler, one, tls),
+    );
   } catch (error) {
     throw new UserError(`Cannot listen on ${hostPort(address)}: ${messageOf(error)}`);
   }
+}
+
+/** Codes of the errors of a system without IPv6: switched off in the kernel, or no address of it. */
+const NO_IPV6 = ["EAFNOSUPPORT", "EADDRNOTAVAIL"];
+
+/**
+ * Listens on an address; on `::`, IPv4 included, and IPv4 alone where the system has no IPv6.
+ *
+ * @param open Listens on one socket.
+ * @param isDualStack Whether a socket of `::` takes IPv4 connections. Default: not on Windows, where that has to be set
+ * on the socket, which Deno does not.
+ */
+export async function listenOn(
+  address: Address,
+  open: (address: Address) => Listener | Promise<Listener>,
+  isDualStack = Deno.build.os !== "windows",
+): Promise<Listener> {
+  if (address.hostname !== "::") return await open(address);
+  const ipv4 = { ...address, hostname: "0.0.0.0" };
+  let first: Listener;
+  try {
+    first = await open(address);
+  } catch (error) {
+    if (!(error instanceof Error) || !("code" in error) || !NO_IPV6.includes(String(error.code))) throw error;
+    return await open(ipv4);
+  }
+  if (isDualStack) return first;
+  try {
+    return joined(first, await open({ ...ipv4, port: first.address.port }));
+  } catch (error) {
+    first.abort();
+    await first.shutdown();
+    throw error;
+  }
+}
+
+/** Two listeners as one, with the address of the first. */
+function joined(first: Listener, second: Listener): Listener {
+  return {
+    address: first.address,
+    shutdown: async () => void await Promise.all([first.shutdown(), second.shutdown()]),
+    abort(): void {
+      first.abort();
+      second.abort();
+    },
+    ...first.useTls && {
+      useTls(tls: TlsConfig): void {
+        first.useTls?.(tls);
+        second.useTls?.(tls);
+      },
+    },
+  };
 }

@@ -33,7 +33,8 @@ export interface Config {
   readonly ollamaHeadersFile: string | undefined;
   /** Milliseconds, over 0. */
   readonly probeTimeoutMs: number;
-  readonly webServer: WebServer;
+  /** `auto`: chosen at start. */
+  readonly webServer: WebServer | "auto";
   readonly listenAddress: Address;
   /** Listen address of the admin endpoints; `undefined` serves them on `listenAddress`. */
   readonly metricsListenAddress: Address | undefined;
@@ -112,9 +113,9 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
   listenAddress: {
     variable: "LISTEN_ADDRESS",
     flag: "web.listen-address",
-    default: "0.0.0.0:8000",
+    default: ":8000",
     accepts: "`host:port`, `:port` or `[::]:port`",
-    help: "Listen address for Ollama clients.",
+    help: "Listen address for Ollama clients; without a host, all interfaces.",
     parse: parseAddress,
   },
   metricsListenAddress: {
@@ -136,10 +137,10 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
   webServer: {
     variable: "WEB_SERVER",
     flag: "web.server",
-    default: "deno",
-    accepts: "`deno` (`Deno.serve`) or `node` (`node:http`)",
-    help: "HTTP server implementation.",
-    parse: (text) => WEB_SERVERS.find((server) => server === text),
+    default: "auto",
+    accepts: "`auto`, `deno` or `node`",
+    help: "HTTP server: Deno.serve, node:http, or Deno.serve if it passes a check at start.",
+    parse: (text) => text === "auto" ? text : WEB_SERVERS.find((server) => server === text),
   },
   webConfigFile: {
     variable: "WEB_CONFIG_FILE",
@@ -348,9 +349,10 @@ function parseLogLevel(text: string): LogLevel | undefined {
   return LOG_LEVELS.find((known) => known === level);
 }
 
+/** Parses a listen address. Without a host it is `::`: all interfaces, as with Go's `net.Listen`. */
 function parseAddress(text: string): Address | undefined {
   const split = splitHostPort(text);
   if (split === undefined || !/^\d+$/.test(split.port) || Number(split.port) > 65535) return undefined;
   if (/[\s/@?#]/.test(split.host)) return undefined;
-  return { hostname: split.host || "0.0.0.0", port: Number(split.port) };
+  return { hostname: split.host || "::", port: Number(split.port) };
 }

@@ -1,7 +1,7 @@
 /** The program as a process: how it starts, what it says, how it ends. */
 
 import { get } from "node:http";
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, fail } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { WEB_SERVERS } from "../../lib/settings/settings.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
@@ -14,6 +14,9 @@ import { ask, RawClient } from "../support/raw_client.ts";
 function startProgram(upstream: { url: string }, { args, variables }: ProgramOptions = {}): Program {
   return new Program({ args: args ?? [], variables: { OLLAMA_HOST: upstream.url, ...variables } });
 }
+
+/** In the log where Deno.serve is forced. */
+const DENO_WARNING = "HTTP server is Deno.serve, which failed the check at start";
 
 /** A port of this machine that nothing listens on. */
 function freePort(): number {
@@ -39,6 +42,12 @@ Deno.test("main says what listens where and what is proxied, and that Ollama ans
   for (const part of [` address=${address} `, ` ollama=${fake.url}/ `, ` metrics=http://${address}/metrics`]) {
     assertStringIncludes(first, part);
   }
+  const status = / status=(\S+)$/.exec(first)?.[1] ?? fail(first);
+  assertStringIncludes(await (await fetch(status)).text(), "<title>");
+  assertMatch(
+    await program.line("HTTP server is"),
+    /level=INFO msg="HTTP server is node:http" reason="Deno.serve rejects/,
+  );
   assertStringIncludes(answers, "ollama_version=0.33.0");
   const response = await ask(port, "POST /api/chat", [], JSON.stringify(CHAT));
   assertStringIncludes(response.body, '"done":true');
@@ -62,6 +71,34 @@ Deno.test("main warns while Ollama is away, and serves all the same until it com
   assertEquals((await ask(own, "GET /-/ready")).status, 200);
   await program.line('msg="Ollama is reachable again"');
 });
+
+Deno.test("main warns where Deno.serve is forced although it failed the check", async () => {
+  await using fake = await startFakeOllama();
+  await using program = startProgram(fake, { variables: { WEB_SERVER: "deno" } });
+  assertMatch(await program.line(DENO_WARNING), /level=WARN .* setting=WEB_SERVER$/);
+});
+
+for (const server of ["auto", ...WEB_SERVERS]) {
+  Deno.test(`main listens on IPv4 and IPv6 without a host, and says that Ollama is reachable (${server})`, async () => {
+    await using fake = await startFakeOllama();
+    const variables = { LISTEN_ADDRESS: ":0", METRICS_LISTEN_ADDRESS: ":0", WEB_SERVER: server };
+    await using program = startProgram(fake, { variables });
+    const [port, own] = [await program.port(), await program.metricsPort()];
+    for (const host of ["127.0.0.1", "[::1]"]) {
+      assertEquals((await (await fetch(`http://${host}:${port}/api/version`)).json()).version, "0.33.0");
+      assertEquals(await (await fetch(`http://${host}:${own}/-/healthy`)).text(), "Healthy\n");
+    }
+    const forwarded = fake.requests.filter(({ path }) => path === "/api/version")
+      .flatMap((request) => request.headers("x-forwarded-for"));
+    assertEquals(new Set(forwarded), new Set(["127.0.0.1", "::1"]));
+    assertMatch(
+      await program.line("Ollama's API"),
+      / level=WARN .*; set LISTEN_ADDRESS=127\.0\.0\.1:\d+ to keep it local"/,
+    );
+    await using health = new Program({ args: ["health", `--web.listen-address=:${own}`] });
+    assertEquals([await health.exitCode(), health.lines], [0, []]);
+  });
+}
 
 for (const server of WEB_SERVERS) {
   Deno.test(`main ends with one line where it cannot listen (${server})`, async () => {
@@ -130,7 +167,8 @@ for (const [signal, server] of [["SIGTERM", "deno"], ["SIGINT", "deno"], ["SIGTE
     assertEquals([body, end], ["begin\nend\n", "complete"]);
     assertEquals(await program.exitCode(), 0);
     assertStringIncludes(program.lines.at(-1) ?? "", "msg=Stopped");
-    assertEquals(program.lines.filter((line) => /WARN|ERROR|^\s+at /.test(line)), []);
+    const unwanted = program.lines.filter((line) => /WARN|ERROR|^\s+at /.test(line) && !line.includes(DENO_WARNING));
+    assertEquals(unwanted, []);
   });
 }
 

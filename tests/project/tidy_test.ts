@@ -23,7 +23,7 @@ const ROOMS: Record<string, readonly string[]> = {
   ollama: ["http", "errors", "json", "model_name", "settings"],
   reading: ["bytes", "observation", "json", "model_name"],
   settings: ["errors", "http"],
-  log: ["settings", "observation", "model_name", "errors"],
+  log: ["settings", "observation", "model_name", "errors", "http"],
   metrics: ["observation", "model_name", "ollama"],
   proxy: ["reading", "bytes", "http", "errors", "observation", "model_name"],
   status: ["ollama", "observation", "model_name", "http"],

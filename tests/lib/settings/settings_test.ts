@@ -43,8 +43,8 @@ Deno.test("parseCommand() returns the defaults if nothing is set", () => {
     ollamaCaFile: undefined,
     ollamaHeadersFile: undefined,
     probeTimeoutMs: 3000,
-    webServer: "deno",
-    listenAddress: { hostname: "0.0.0.0", port: 8000 },
+    webServer: "auto",
+    listenAddress: { hostname: "::", port: 8000 },
     metricsListenAddress: undefined,
     metricsPath: "/metrics",
     webConfigFile: undefined,
@@ -116,7 +116,7 @@ const PARSERS: {
   listenAddress: {
     accepted: {
       "0.0.0.0:8000": { hostname: "0.0.0.0", port: 8000 },
-      ":8000": { hostname: "0.0.0.0", port: 8000 },
+      ":8000": { hostname: "::", port: 8000 },
       "[::]:8000": { hostname: "::", port: 8000 },
       "[::1]:0": { hostname: "::1", port: 0 },
       "localhost:65535": { hostname: "localhost", port: 65535 },

@@ -1,0 +1,82 @@
+/**
+ * Log lines of the start: what listens where, with which HTTP server, and who can reach it.
+ *
+ * @module
+ */
+
+import { type Address, hostPort } from "../http.ts";
+import { type Config, SETTINGS, type WebServer } from "../settings/settings.ts";
+import type { Log } from "./log.ts";
+
+/** Facts of a start. */
+export interface StartFacts {
+  readonly config: Config;
+  /** Settings that were set, as opposed to left at their default. */
+  readonly given: ReadonlyMap<keyof Config, string>;
+  /** Version of the exporter. */
+  readonly version: string;
+  /** The HTTP server, and why `Deno.serve` should not be used; `undefined` where nothing is known against it. */
+  readonly choice: { readonly server: WebServer; readonly defect: string | undefined };
+  /** Whether the listener of the admin endpoints uses TLS. */
+  readonly isTls: boolean;
+  /** Bound address of the proxy's listener. */
+  readonly proxy: Address;
+  /** Bound address of the admin endpoints' listener. */
+  readonly admin: Address;
+}
+
+/** Names of the HTTP servers. */
+const SERVER_NAMES: Readonly<Record<WebServer, string>> = { deno: "Deno.serve", node: "node:http" };
+
+/** Logs the start of the listeners. */
+export function logStart(log: Log, facts: StartFacts): void {
+  const { config, version, isTls, proxy, admin } = facts;
+  const adminUrl = `${isTls ? "https" : "http"}://${clickable(admin)}`;
+  const isShared = config.metricsListenAddress === undefined;
+  log.info("Listening", {
+    version,
+    address: hostPort(proxy),
+    url: isShared ? adminUrl : `http://${clickable(proxy)}`,
+    ollama: config.ollamaHost.href,
+    metrics: adminUrl + config.metricsPath,
+    status: `${adminUrl}/-/`,
+  });
+  logServer(log, facts);
+  logExposure(log, facts);
+}
+
+function logServer(log: Log, { config, choice: { server, defect } }: StartFacts): void {
+  const setting = SETTINGS.webServer.variable;
+  if (config.webServer === "auto") {
+    const reason = defect ?? `${SERVER_NAMES.deno} passed the check at start`;
+    log.info(`HTTP server is ${SERVER_NAMES[server]}`, { reason, deno: Deno.version.deno, setting });
+  } else if (defect !== undefined) {
+    log.warn(`HTTP server is ${SERVER_NAMES[server]}, which failed the check at start`, {
+      reason: defect,
+      deno: Deno.version.deno,
+      setting,
+    });
+  }
+}
+
+/** Logs that a server on loopback can be reached from the network through the exporter. */
+function logExposure(log: Log, { config, given, proxy }: StartFacts): void {
+  if (!isEverywhere(proxy) || !isLoopback(config.ollamaHost.hostname)) return;
+  const remedy = `set ${SETTINGS.listenAddress.variable}=127.0.0.1:${proxy.port} to keep it local`;
+  log[given.has("listenAddress") ? "warn" : "info"](
+    `Ollama's API is reachable from the network without authentication; ${remedy}`,
+    { address: hostPort(proxy), ollama: config.ollamaHost.href },
+  );
+}
+
+function clickable(address: Address): string {
+  return isEverywhere(address) ? `localhost:${address.port}` : hostPort(address);
+}
+
+function isEverywhere({ hostname }: Address): boolean {
+  return hostname === "::" || hostname === "0.0.0.0";
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
+}
