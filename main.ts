@@ -30,6 +30,12 @@ import denoJson from "./deno.json" with { type: "json" };
 /** With these variables, the runtime would send even requests to loopback addresses through a proxy. */
 const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
+/**
+ * With these variables, `Deno.serve` would listen elsewhere and take the client's address from a header, and `fetch`
+ * would send headers of its own. Deno 2.9.6 reads them when it listens and fetches first.
+ */
+const RUNTIME_VARIABLES = ["DENO_SERVE_ADDRESS", "DENO_TRUST_PROXY_HEADERS", "X_DENO_FETCH_TOKEN", "CDN_LOOP"];
+
 /** Commit that an executable was built from; set by `deno task compile`. */
 const COMMIT_VARIABLE = "OLLAMA_EXPORTER_COMMIT";
 
@@ -40,7 +46,8 @@ const EXIT_FAILURE = 1;
 
 /** Runs the command given by the arguments. */
 async function main(): Promise<void> {
-  for (const name of PROXY_VARIABLES.flatMap((name) => [name, name.toLowerCase()])) Deno.env.delete(name);
+  const proxyVariables = PROXY_VARIABLES.flatMap((name) => [name, name.toLowerCase()]);
+  for (const name of [...proxyVariables, ...RUNTIME_VARIABLES]) Deno.env.delete(name);
   const command = parseCommand(Deno.args, (name) => Deno.env.get(name), Deno.hostname());
   if (command.name === "help") return print(helpText());
   if (command.name === "version") return print(versionText());

@@ -246,6 +246,31 @@ Deno.test("main takes no notice of a proxy in its environment", async () => {
   assertEquals((await ask(port, "GET /api/tags")).status, 200);
 });
 
+for (const server of WEB_SERVERS) {
+  Deno.test(`main takes no notice of variables that change Deno's listener and fetch (${server})`, async () => {
+    await using fake = await startFakeOllama();
+    const runtime = {
+      DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${freePort()}`,
+      DENO_SERVE_AUTOMATIC_COMPRESSION: "1",
+      DENO_TRUST_PROXY_HEADERS: "1",
+      X_DENO_FETCH_TOKEN: "token",
+      CDN_LOOP: "loop",
+    };
+    const port = freePort();
+    const variables = { ...runtime, LISTEN_ADDRESS: `127.0.0.1:${port}`, WEB_SERVER: server };
+    await using program = startProgram(fake, { variables });
+    assertEquals(await program.port(), port);
+    const sent = ["X-Deno-Client-Address: 1.2.3.4:5", "CDN-Loop: of the client"];
+    for (const [headers, expected] of [[[], []], [sent, ["of the client"]]] as const) {
+      await ask(port, "GET /api/tags", [...headers, "Accept-Encoding: gzip"]);
+      const request = fake.requests.filter(({ path }) => path === "/api/tags").at(-1) ?? fail("no request");
+      assertEquals(request.headers("x-forwarded-for"), ["127.0.0.1"]);
+      assertEquals(request.headers("x-deno-client-address"), headers.length > 0 ? ["1.2.3.4:5"] : []);
+      assertEquals([request.headers("cdn-loop"), request.headers("x-deno-fetch-token")], [[...expected], []]);
+    }
+  });
+}
+
 Deno.test("main logs JSON, a line for each event, where LOG_FORMAT says so", async () => {
   await using fake = await startFakeOllama();
   await using program = startProgram(fake, { variables: { LOG_FORMAT: "json", LOG_LEVEL: "DEBUG" } });
