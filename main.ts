@@ -10,7 +10,7 @@ import { hostPort, type Listener, type TlsConfig } from "./lib/http.ts";
 import { chooseServer } from "./lib/listen/server_check.ts";
 import { startListeners } from "./lib/listen/start.ts";
 import type { Log } from "./lib/log/log.ts";
-import { logStart } from "./lib/log/log_start.ts";
+import { logSlowUpload, logStart } from "./lib/log/log_start.ts";
 import { openLog } from "./lib/log/open_log.ts";
 import { loadCaFile } from "./lib/ollama/ca_file.ts";
 import { HeadersFile } from "./lib/ollama/headers_file.ts";
@@ -131,7 +131,13 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   });
   handleSignals({ open, exporter, configFiles, timeoutMs: config.shutdownTimeoutMs, log });
   const tls = guard?.tls;
-  const listeners = await startListeners(exporter.handlers, { ...config, server, tls, passedFd });
+  const listeners = await startListeners(exporter.handlers, {
+    ...config,
+    server,
+    tls,
+    passedFd,
+    onSlowUpload: () => logSlowUpload(log),
+  });
   // A socket passed by systemd has an address of its own.
   [bound.proxy, bound.admin] = [listeners.proxy.address.hostname, listeners.admin.address.hostname];
   logStart(log, {

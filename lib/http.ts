@@ -42,7 +42,10 @@ export interface RequestInfo {
   readonly completed: Promise<void>;
 }
 
-/** The part of a `Request` that handlers use. `url` holds the request target as received, unresolved. */
+/**
+ * The part of a `Request` that handlers use. `url` holds the request target as received, unresolved; `body` is `null`
+ * if there is none, also where no header tells.
+ */
 export type ClientRequest = Pick<Request, "method" | "url" | "headers" | "body" | "signal" | "bytes">;
 
 /** Responds to a request. */

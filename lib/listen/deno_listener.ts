@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Address, Handler, Listener, TlsConfig } from "../http.ts";
+import type { Address, Handler, Listener, RequestInfo, TlsConfig } from "../http.ts";
+import { isBodyUnknown, withKnownBody } from "./deno_request.ts";
 
 /** Delay before listening again after a failure, such as for lack of file descriptors, in milliseconds. */
 export const RETRY_MS = 200;
@@ -28,6 +29,11 @@ export function listen(handler: Handler, address: Address, tls?: TlsConfig): Lis
   let server = serve(address.port);
   const { addr } = server;
 
+  function serveRequest(request: Request, info: RequestInfo): Response | Promise<Response> {
+    if (!isBodyUnknown(request)) return handler(request, info);
+    return withKnownBody(request).then((known) => handler(known, info));
+  }
+
   function serve(port: number): Deno.HttpServer<Deno.NetAddr> {
     const started = Deno.serve({
       ...tls && { cert: tls.cert, key: tls.key },
@@ -39,7 +45,7 @@ export function listen(handler: Handler, address: Address, tls?: TlsConfig): Lis
       onListen: () => {},
       // Deno also calls this for a failed body, after aborting the client's response.
       onError: () => new Response(null, { status: 500 }),
-    }, handler);
+    }, serveRequest);
     const startedAt = performance.now();
     started.finished.catch((error) => {
       const now = performance.now();

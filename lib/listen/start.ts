@@ -8,6 +8,7 @@ import { messageOf, UserError } from "../errors.ts";
 import { type Address, type Handler, hostPort, type Listener, type TlsConfig } from "../http.ts";
 import type { Config, WebServer } from "../settings/settings.ts";
 import { listen } from "./deno_listener.ts";
+import { watchUploads } from "./deno_request.ts";
 import { listenNode, type NodeAddress } from "./node_listener.ts";
 
 /** Handlers for one listener or two. */
@@ -33,6 +34,8 @@ export interface StartOptions extends Pick<Config, "listenAddress" | "metricsLis
   readonly tls?: TlsConfig | undefined;
   /** Descriptor of a socket opened by another process, for the proxy's listener. `Deno.serve` cannot use one. */
   readonly passedFd?: number | undefined;
+  /** Called once, when a chunked upload becomes slow because of `Deno.serve`. */
+  readonly onSlowUpload?: () => void;
 }
 
 /**
@@ -41,14 +44,16 @@ export interface StartOptions extends Pick<Config, "listenAddress" | "metricsLis
  * @throws {UserError} If an address cannot be listened on.
  */
 export async function startListeners(handlers: ListenerHandlers, options: StartOptions): Promise<Listeners> {
-  const { server, listenAddress, metricsListenAddress, tls, passedFd } = options;
+  const { server, listenAddress, metricsListenAddress, tls, passedFd, onSlowUpload } = options;
+  const watched = (handler: Handler): Handler =>
+    server === "deno" && onSlowUpload !== undefined ? watchUploads(handler, onSlowUpload) : handler;
   const passed = passedFd === undefined ? undefined : { fd: passedFd };
   if (metricsListenAddress === undefined) {
-    const listener = await start(server, handlers.combined, listenAddress, tls, passed);
+    const listener = await start(server, watched(handlers.combined), listenAddress, tls, passed);
     return { proxy: listener, admin: listener };
   }
   return {
-    proxy: await start(server, handlers.proxy, listenAddress, undefined, passed),
+    proxy: await start(server, watched(handlers.proxy), listenAddress, undefined, passed),
     admin: await start(server, handlers.admin, metricsListenAddress, tls),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Log lines of the start: what listens where, with which HTTP server, and who can reach it.
+ * Log lines about the listeners: what listens where, with which HTTP server, and who can reach it.
  *
  * @module
  */
@@ -57,6 +57,13 @@ function logServer(log: Log, { config, choice: { server, defect } }: StartFacts)
       setting,
     });
   }
+}
+
+/** Logs that an upload is slow because of `Deno.serve`. */
+export function logSlowUpload(log: Log): void {
+  log.warn("Large chunked upload: it takes time quadratic in its size with Deno.serve, not with node:http", {
+    setting: SETTINGS.webServer.variable,
+  });
 }
 
 /** Logs that a server on loopback can be reached from the network through the exporter. */

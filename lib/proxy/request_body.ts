@@ -88,7 +88,7 @@ export class RequestBodies {
   async read(request: ClientRequest, endpoint: Endpoint): Promise<RequestBody> {
     const { headers, body } = request;
     const length = contentLength(headers);
-    if (body === null || length === 0 || length === undefined && !headers.has("transfer-encoding")) return NO_BODY;
+    if (body === null || length === 0) return NO_BODY;
     const { api, hasJsonRequest = false, asksForUsage = false } = endpoint;
     const canRequestUsage = asksForUsage && this.#options.openaiStreamUsage;
     const isParsed = api !== undefined && hasJsonRequest && !headers.has("content-encoding");

@@ -178,8 +178,13 @@ for (const [name, { request, path }] of Object.entries(UNREAD)) {
 Deno.test("RequestBodies returns no body for a request that has none", async () => {
   const none = { ...whole(""), body: null };
   assertEquals((await bodies().read(none, endpointAt())).body, null);
-  // Deno.serve gives a body to a POST that announces none.
-  assertEquals((await bodies().read(uploadOf([], {}).request, endpointAt())).body, null);
+  assertEquals((await bodies().read({ ...none, headers: new Headers() }, endpointAt())).body, null);
+});
+
+Deno.test("RequestBodies forwards a body that no header announces, as in HTTP/2", async () => {
+  const { body } = await bodies().read(uploadOf([bytesOf("unannounced")], {}).request, endpointAt("/unknown"));
+  assert(body instanceof ReadableStream);
+  assertEquals(await collect(body), bytesOf("unannounced"));
 });
 
 Deno.test("RequestBodies reads a body at the limit", async () => {
