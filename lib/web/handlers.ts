@@ -52,7 +52,7 @@ interface HandlersOptions {
 export interface Handlers {
   /** Admin endpoints, and the proxy for everything else. */
   readonly combined: Handler;
-  /** Admin endpoints, and 404 for everything else. */
+  /** Admin endpoints, a redirect from `/` to the status page, and 404 for everything else. */
   readonly admin: Handler;
   /** The proxy for everything. */
   readonly proxy: Handler;
@@ -99,7 +99,7 @@ export function createHandlers(options: HandlersOptions): Handlers {
       "proxy",
       async (request, info) => await serveAdmin(request) ?? await options.proxy(request, info),
     ),
-    admin: checked(options, "admin", async (request) => await serveAdmin(request) ?? textResponse(404, "Not found")),
+    admin: checked(options, "admin", async (request) => await serveAdmin(request) ?? serveRoot(request)),
     proxy: checked(options, "proxy", options.proxy),
   };
 }
@@ -139,6 +139,12 @@ function refusalOf({ headers, method, url }: ClientRequest, rules: HostRules): k
 function isSendable(method: string): boolean {
   const name = method.toUpperCase();
   return !UNSUPPORTED_METHODS.has(name) && (name === method || !NORMALIZED_METHODS.has(name));
+}
+
+/** Redirects from `/` to the status page, where `/` is not Ollama's. */
+function serveRoot({ method, url }: ClientRequest): Response {
+  const isRoot = pathOf(url) === "/" && (method === "GET" || method === "HEAD");
+  return isRoot ? textResponse(302, "Found", { location: STATUS_PATH }) : textResponse(404, "Not found");
 }
 
 async function serveReady(ollama: Ollama): Promise<Response> {

@@ -25,7 +25,7 @@ const STATUS_LINE = /^HTTP\/1\.[01] \d{3} [^\r\n]*(?=\r\n)/;
  * certificate need not be issued for a local name. `fetch` would verify it, and `node:https` reads all certificates of
  * the system if NODE_EXTRA_CA_CERTS is set (Deno 2.9.6), for which the program has no permission.
  *
- * @param address Its listen address; for an unspecified address, connects to the loopback address of the same family.
+ * @param address Its listen address; for an unspecified one, which includes IPv4, connects to 127.0.0.1.
  * @returns The status line of the response.
  * @throws {Error} If there is no response within the timeout. The error is that of plain HTTP.
  */
@@ -33,7 +33,7 @@ export async function requestHealth(
   { hostname, port }: Address,
   timeoutMs = HEALTH_TIMEOUT_MS,
 ): Promise<string> {
-  const options = { host: { "0.0.0.0": "127.0.0.1", "::": "::1" }[hostname] ?? hostname, port };
+  const options = { host: { "0.0.0.0": "127.0.0.1", "::": "127.0.0.1" }[hostname] ?? hostname, port };
   const deadline = performance.now() + timeoutMs;
   try {
     return await statusLine(connectPlain(options), timeoutMs);

@@ -97,11 +97,20 @@ Deno.test("createHandlers() returns an admin handler that responds with 404 to o
     assertEquals(response.status, 200, path);
   }
   const before = fake.requestCount;
-  for (const line of ["GET /", "GET /api/version", "POST /api/chat", "GET /metrics/", "DELETE /api/delete"]) {
+  for (const line of ["POST /", "GET /api/version", "POST /api/chat", "GET /metrics/", "DELETE /api/delete"]) {
     const response = await ask(exporter.ports.admin, line, [], line.startsWith("POST") ? JSON.stringify(CHAT) : null);
     assertEquals([response.status, response.body], [404, "Not found\n"], line);
   }
   assertEquals(fake.requestCount, before);
+});
+
+Deno.test("createHandlers() returns an admin handler that redirects / to the status page", async () => {
+  await using fake = await startFakeOllama();
+  await using exporter = new ThreeListeners(fake);
+  for (const method of ["GET", "HEAD"]) {
+    const response = await ask(exporter.ports.admin, `${method} /?x`);
+    assertEquals([response.status, valuesOf(response, "location")], [302, ["/-/"]]);
+  }
 });
 
 Deno.test("createHandlers() returns a proxy handler that proxies the paths of admin endpoints too", async () => {

@@ -61,16 +61,11 @@ for (const [server, open] of Object.entries(LISTENERS)) {
   }
 }
 
-for (const [hostname, loopback] of [["0.0.0.0", "127.0.0.1"], ["::", "::1"]] as const) {
-  Deno.test(`requestHealth() connects to loopback if the exporter listens on ${hostname}`, async () => {
-    try {
-      await withServer({ hostname: loopback }, async ({ address: { port } }) => {
-        assertEquals(await requestHealth({ hostname, port }), "HTTP/1.1 200 OK");
-      });
-    } catch (error) {
-      // Some machines have no IPv6.
-      if (loopback !== "::1" || !(error instanceof Deno.errors.AddrNotAvailable)) throw error;
-    }
+for (const hostname of ["0.0.0.0", "::"]) {
+  Deno.test(`requestHealth() connects to 127.0.0.1 if the exporter listens on ${hostname}`, async () => {
+    await withServer({ hostname: "127.0.0.1" }, async ({ address: { port } }) => {
+      assertEquals(await requestHealth({ hostname, port }), "HTTP/1.1 200 OK");
+    });
   });
 }
 
