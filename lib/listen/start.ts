@@ -76,8 +76,11 @@ async function start(
   }
 }
 
-/** Codes of the errors of a system without IPv6: switched off in the kernel, or no address of it. */
-const NO_IPV6 = ["EAFNOSUPPORT", "EADDRNOTAVAIL"];
+/**
+ * Codes of the errors of `::` on a system without IPv6: switched off in the kernel, or no address of it, for which
+ * `node:http` of Deno 2.9.6 has `EINVAL`.
+ */
+const NO_IPV6 = ["EAFNOSUPPORT", "EADDRNOTAVAIL", "EINVAL"];
 
 /**
  * Listens on an address; on `::`, IPv4 included, and IPv4 alone where the system has no IPv6.

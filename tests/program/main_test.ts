@@ -235,6 +235,19 @@ Deno.test("main logs a line for each request at DEBUG, and no secret of it", asy
   for (const word of ["SECRET", "PROMPT", "ANSWER", "Thought"]) assert(!log.includes(word), `${word} in:\n${log}`);
 });
 
+Deno.test("main serves requests that offer an HTTP upgrade, as Java's HttpClient does", async () => {
+  await using fake = await startFakeOllama();
+  await using program = startProgram(fake);
+  const offer = [
+    "Connection: Upgrade, HTTP2-Settings",
+    "Upgrade: h2c",
+    "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA",
+  ];
+  const response = await ask(await program.port(), "POST /api/chat", offer, JSON.stringify(CHAT));
+  assertEquals(response.status, 200);
+  assertStringIncludes(response.body, '"done":true');
+});
+
 Deno.test("main takes no notice of a proxy in its environment", async () => {
   const dead = `http://127.0.0.1:${freePort()}`;
   const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
