@@ -33,7 +33,7 @@ about 20 minutes.
   --quick             run a few cases, in under two minutes
   --case=A,B          run only these cases
   --proxy=A,B         run only these proxies: direct, nginx, pass, pass_pooled, pass_tapped (all bodies through JavaScript),
-                      us, us_node (the other listener), us_viewed (with a viewer of the status page),
+                      us (WEB_SERVER=deno), us_node (WEB_SERVER=node), us_viewed (with a viewer of the status page),
                       us_scraped (once a second, 200 models), and variants
   --reps=N            repetitions; ratios are of the same repetition (3, with --quick 2)
   --variant=NAME=PATH measure another source tree or executable as well; repeatable

@@ -37,10 +37,13 @@ export async function findProxies(variants: ReadonlyMap<string, string>): Promis
   proxies.set("pass", (port) => startPass(port));
   proxies.set("pass_pooled", (port) => startPass(port, "pooled"));
   proxies.set("pass_tapped", (port) => startPass(port, "tapped"));
-  proxies.set("us", (port) => startExporter(port));
+  proxies.set("us", (port) => startExporter(port, ROOT, { WEB_SERVER: "deno" }));
   proxies.set("us_node", (port) => startExporter(port, ROOT, { WEB_SERVER: "node" }));
-  proxies.set("us_viewed", async (port) => accompanied(await startExporter(port), view));
-  proxies.set("us_scraped", async (port) => accompanied(await startExporter(port), scrape));
+  proxies.set("us_viewed", async (port) => accompanied(await startExporter(port, ROOT, { WEB_SERVER: "deno" }), view));
+  proxies.set(
+    "us_scraped",
+    async (port) => accompanied(await startExporter(port, ROOT, { WEB_SERVER: "deno" }), scrape),
+  );
   for (const [name, path] of variants) proxies.set(name, (port) => startExporter(port, path));
   return proxies;
 }
