@@ -32,10 +32,7 @@ import { Gate, PATIENCE_MS, Scrape, until } from "../../support/helpers.ts";
 import { Program } from "../../support/program.ts";
 
 /** The default settings, on a free port. */
-const SETTINGS = {
-  LISTEN_ADDRESS: ":0",
-  WEB_SERVER: "node",
-};
+const SETTINGS = { LISTEN_ADDRESS: ":0" };
 
 /** Timeout of a client with all its cases, and of what it downloads or compiles before. */
 export const CLIENT_MS = 3 * PATIENCE_MS;
