@@ -13,6 +13,9 @@ import { listen } from "./deno_listener.ts";
 /** Oldest Deno whose `Deno.serve` is used; the README's minimum. */
 export const MIN_DENO = "2.9.6";
 
+/** Oldest Deno with a `node:http` whose sockets have a parser, on which the listener relies. 2.7.1 has none. */
+const MIN_NODE_HTTP_DENO = "2.7.14";
+
 /** Maximum time for all checks together, in milliseconds. A check that is not over by then has failed. */
 const CHECK_TIMEOUT_MS = 250;
 
@@ -21,7 +24,10 @@ const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 /** The HTTP server to use. */
 export interface ServerChoice {
   readonly server: WebServer;
-  /** Why `Deno.serve` should not be used, for the log; `undefined` where it passed the checks or was not checked. */
+  /**
+   * Why `Deno.serve` should not be used, or `node:http` cannot be, for the log; `undefined` where `Deno.serve` passed the
+   * checks or was not checked.
+   */
   readonly defect: string | undefined;
 }
 
@@ -45,6 +51,10 @@ type StartListener = (handler: Handler) => Listener | Promise<Listener>;
  * fails or passes, in `timeoutMs` at most. Never rejects.
  */
 export async function chooseServer(setting: Config["webServer"], options: ChoiceOptions): Promise<ServerChoice> {
+  if (isOlder(options.version, MIN_NODE_HTTP_DENO) && !options.isPassed) {
+    const defect = setting === "deno" ? undefined : `node:http of Deno ${options.version} cannot be used`;
+    return { server: "deno", defect };
+  }
   if (setting === "node") return { server: "node", defect: undefined };
   const { isPassed, version, start = (handler) => listen(handler, LOOPBACK), timeoutMs = CHECK_TIMEOUT_MS } = options;
   const defect = isPassed

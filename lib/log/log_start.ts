@@ -51,7 +51,8 @@ function logServer(log: Log, { config, choice: { server, defect } }: StartFacts)
     const reason = defect ?? `${SERVER_NAMES.deno} passed the check at start`;
     log.info(`HTTP server is ${SERVER_NAMES[server]}`, { reason, deno: Deno.version.deno, setting });
   } else if (defect !== undefined) {
-    log.warn(`HTTP server is ${SERVER_NAMES[server]}, which failed the check at start`, {
+    const problem = config.webServer === server ? ", which failed the check at start" : "";
+    log.warn(`HTTP server is ${SERVER_NAMES[server]}${problem}`, {
       reason: defect,
       deno: Deno.version.deno,
       setting,

@@ -70,9 +70,17 @@ for (const [what, start, defect] of LATE_OUTCOMES) {
 
 Deno.test("chooseServer() checks nothing where Deno is too old, or the socket was passed", async () => {
   const unused: Start = () => Promise.reject(new Error("started"));
-  for (const version of ["2.9.5", "2.8.10", "1.46.3", "2.9.5-rc.1"]) {
+  for (const version of ["2.9.5", "2.8.10", "2.7.14", "2.9.5-rc.1"]) {
     const defect = `Deno ${version} is older than ${MIN_DENO}`;
     assertEquals(await chooseServer("auto", { isPassed: false, version, start: unused }), { server: "node", defect });
+  }
+  for (const version of ["2.7.13", "2.6.10", "1.46.3"]) {
+    const defect = `node:http of Deno ${version} cannot be used`;
+    const options = { isPassed: false, version, start: unused };
+    for (const setting of ["auto", "node"] as const) {
+      assertEquals(await chooseServer(setting, options), { server: "deno", defect }, setting);
+    }
+    assertEquals(await chooseServer("deno", options), { server: "deno", defect: undefined });
   }
   const passed = await chooseServer("auto", { ...THIS_DENO, isPassed: true, start: unused });
   assertEquals(passed, { server: "node", defect: "Deno.serve cannot use the socket that systemd passed" });

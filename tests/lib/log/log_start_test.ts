@@ -60,6 +60,9 @@ Deno.test("logStart() logs which HTTP server is used and why, and warns of a ser
   assertEquals(server(["--web.server=deno"], { server: "deno", defect: DEFECT }), [
     `level=WARN msg="HTTP server is Deno.serve, which failed the check at start" reason="${DEFECT}"${rest}`,
   ]);
+  assertEquals(server(["--web.server=node"], { server: "deno", defect: DEFECT }), [
+    `level=WARN msg="HTTP server is Deno.serve" reason="${DEFECT}"${rest}`,
+  ]);
   assertEquals(server(["--web.server=deno"], { server: "deno", defect: undefined }), []);
   assertEquals(server(["--web.server=node"], { server: "node", defect: undefined }), []);
 });
