@@ -10,8 +10,12 @@ import { SETTINGS } from "../lib/settings/settings.ts";
 /** What a limit applies to, and what happens beyond it; by the name of the constant or the setting. */
 const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> = {
   MESSAGE_LIMIT_BYTES: [
-    "a line, an event or a whole JSON body of a response that is parsed",
+    "a line, an event or a whole JSON body of a response that is parsed, without long strings and vectors",
     'forwarded unparsed, counted in `ollama_exporter_parse_errors_total{reason="too_long"}`',
+  ],
+  STRING_LIMIT_BYTES: [
+    "a string in a JSON body over 4 KiB, or in a line or event over 8 MiB",
+    "the rest of the string is not read; it is forwarded unchanged",
   ],
   EVENT_LIMIT_BYTES: ["an event of a stream for which the exporter requests usage", "forwarded unchanged"],
   READ_LIMIT_BYTES: [

@@ -14,7 +14,7 @@ export interface Part {
   /** One or more whole messages, their ends included; or part of one that is over the limit. */
   readonly bytes: Uint8Array;
   /** Set for part of a message over the limit. Absent: whole messages. */
-  readonly oversized?: "start" | "rest";
+  readonly oversized?: "start" | "middle" | "end";
 }
 
 const LF = 10;
@@ -47,7 +47,8 @@ export class MessageSplitter {
     if (this.#isOversized) {
       start = firstEnd(bytes, 0, this.#separator, this.#before);
       this.#isOversized = start === 0;
-      parts.push({ bytes: this.#isOversized ? bytes : bytes.subarray(0, start), oversized: "rest" });
+      if (this.#isOversized) parts.push({ bytes, oversized: "middle" });
+      else parts.push({ bytes: bytes.subarray(0, start), oversized: "end" });
     }
     if (!this.#isOversized) {
       const end = Math.max(start, lastEnd(bytes, bytes.length, this.#separator, this.#before));

@@ -4,10 +4,9 @@
  * @module
  */
 
-import type { ByteSearch } from "../bytes/byte_search.ts";
 import { emptyReport, type ParseError, type ParseErrorCounts, type Report } from "../observation.ts";
 import type { Dialect, Progress } from "./dialects.ts";
-import { createFraming, type Framed, type Framing, type FramingKind, MESSAGE_LIMIT_BYTES } from "./framing.ts";
+import { createFraming, type Framed, type Framing, type FramingKind, type SkipRule } from "./framing.ts";
 
 /**
  * Number of layers of one transfer whose progress is kept apart. The largest models have some dozens; bytes of further
@@ -69,14 +68,14 @@ export class AnswerReader {
   readonly #parseErrors: Partial<Record<ParseError, number>> = {};
   /** Bytes moved so far, by digest. */
   readonly #progress = new Map<string, number>();
-  /** Set once output has begun in the usual form: messages without any of these need not be parsed. */
-  #unless: ByteSearch | undefined;
+  /** Set once output has begun. */
+  #skip: SkipRule | undefined;
   /** Resolves when all texts so far have been read. */
   #done: Promise<void> = Promise.resolve();
 
   constructor(kind: FramingKind, dialect: Dialect) {
     this.#dialect = dialect;
-    this.#framing = createFraming(kind, dialect.hasVectors);
+    this.#framing = createFraming(kind);
   }
 
   /**
@@ -85,7 +84,7 @@ export class AnswerReader {
    * @param at When they arrived, in milliseconds of any clock.
    */
   push(bytes: Uint8Array, at: number): void {
-    this.#take(this.#framing.push(bytes, this.#unless), at, true);
+    this.#take(this.#framing.push(bytes, this.#skip), at, true);
   }
 
   /**
@@ -116,13 +115,12 @@ export class AnswerReader {
   #readMessage(text: string, at: number, isComplete: boolean): void {
     const message = parse(text);
     if (message === undefined) {
-      if (isComplete) this.#countParseErrors(text.length > MESSAGE_LIMIT_BYTES ? "too_long" : "invalid_json");
+      if (isComplete) this.#countParseErrors("invalid_json");
       return;
     }
     if (!this.#read(message)) return;
     this.#markOutput(at);
-    const { skip } = this.#dialect;
-    if (skip !== undefined && text.includes(skip.form)) this.#unless = skip.unless;
+    this.#skip = this.#dialect.skip;
   }
 
   /** Texts are read in order, but later than bytes are skipped. */
@@ -186,11 +184,10 @@ export class AnswerReader {
 /**
  * Parses a message. `[DONE]`, the end of an OpenAI stream, is returned as that string.
  *
- * @returns `undefined` where it is not JSON, or too long.
+ * @returns `undefined` where it is not JSON.
  */
 function parse(text: string): unknown {
   if (text === "[DONE]") return text;
-  if (text.length > MESSAGE_LIMIT_BYTES) return undefined;
   try {
     return JSON.parse(text);
   } catch {

@@ -25,17 +25,7 @@ import {
   text,
   where,
 } from "./field_readers.ts";
-
-/**
- * Which messages need not be parsed once output has begun. Ollama writes all messages of a stream in one fixed form;
- * where the first message with output does not contain `form`, the form is another one and everything is parsed.
- */
-export interface SkipRule {
-  /** Part of every message that carries output and nothing else of interest. */
-  readonly form: string;
-  /** A message with any of these is parsed all the same. */
-  readonly unless: ByteSearch;
-}
+import type { SkipRule } from "./framing.ts";
 
 /** Readers of the fields of a {@linkcode Report}, and of what else one API's messages say. */
 export interface Dialect extends FieldReaders {
@@ -51,10 +41,8 @@ export interface Dialect extends FieldReaders {
   readonly hasNoUsage?: FieldReader<boolean>;
   /** Progress of a transfer. */
   readonly progress?: FieldReader<Progress>;
-  /** Absent: every message is parsed. */
+  /** Which messages are not parsed once output has begun. Absent: all are parsed. */
   readonly skip?: SkipRule;
-  /** The response consists of vectors, of which nothing is read. */
-  readonly hasVectors?: boolean;
 }
 
 type FieldReaders = { readonly [Field in keyof Omit<Report, "transferBytes">]?: FieldReader<Report[Field]> };
@@ -114,12 +102,11 @@ export const NATIVE: Dialect = {
   // With `_debug_render_only` the response is the rendered prompt, and `done` stays false (2.3).
   unfinished: (message) => at(message, ["done"]) === false && !present("_debug_info")(message),
   hasNoUsage: any(equals("done_reason", "load", "unload"), present("_debug_info")),
-  skip: { form: '"done":false', unless: new ByteSearch('"done":true', '"error"', '"tool_calls"') },
+  skip: { form: new ByteSearch('"done":false'), unless: new ByteSearch('"done":true', '"error"', '"tool_calls"') },
 };
 
 /** `/api/embed` and the older `/api/embeddings`, whose response is the vector alone (2.4). */
 export const NATIVE_EMBED: Dialect = {
-  hasVectors: true,
   model: text("model"),
   promptTokens: count("prompt_eval_count"),
   totalSeconds: nanoseconds("total_duration"),
@@ -163,7 +150,7 @@ export const OPENAI_CHAT: Dialect = {
   terminal: (message) => message === "[DONE]",
   failed: present("error"),
   skip: {
-    form: '"finish_reason":null',
+    form: new ByteSearch('"finish_reason":null'),
     unless: new ByteSearch('"finish_reason":"', '"tool_calls"', '"usage"', '"error"', "[DONE]"),
   },
 };
@@ -179,7 +166,6 @@ export const OPENAI_COMPLETIONS: Dialect = {
 
 /** `/v1/embeddings` (3.3). */
 export const OPENAI_EMBEDDINGS: Dialect = {
-  hasVectors: true,
   model: text("model"),
   promptTokens: count("usage.prompt_tokens"),
   terminal: () => false,
@@ -208,7 +194,7 @@ export const OPENAI_RESPONSES: Dialect = {
   terminal: equals("type", "response.completed", "response.incomplete", "response.failed"),
   failed: any(equals("type", "response.failed", "error"), equals("status", "failed")),
   skip: {
-    form: '"type":"response.',
+    form: new ByteSearch('"type":"response.'),
     unless: new ByteSearch('"response.completed"', '"response.incomplete"', '"response.failed"', '"error"'),
   },
 };
@@ -229,7 +215,7 @@ export const ANTHROPIC: Dialect = {
   terminal: equals("type", "message_stop"),
   failed: equals("type", "error"),
   skip: {
-    form: '"type":"content_block_delta"',
+    form: new ByteSearch('"type":"content_block_delta"'),
     unless: new ByteSearch('"message_delta"', '"message_stop"', '"tool_use"', '"error"'),
   },
 };

@@ -7,14 +7,18 @@
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { ByteQueue } from "../bytes/byte_queue.ts";
 import type { ByteSearch } from "../bytes/byte_search.ts";
-import { lastEnd, MessageSplitter, type Part, type Separator } from "../bytes/message_splitter.ts";
-import { VectorSkipper } from "../bytes/vector_skipper.ts";
+import { LongValueSkipper } from "../bytes/long_value_skipper.ts";
+import { firstEnd, lastEnd, MessageSplitter, type Part, type Separator } from "../bytes/message_splitter.ts";
 
 /**
  * Maximum size of a message that is read, in bytes: the limit of Ollama's own client for a line (docs/ollama-api.md
- * 2.2). A larger one is counted as a parse error; it is forwarded all the same.
+ * 2.2). Long strings and vectors of a larger message are left out. If it is still larger, it is counted as a parse
+ * error, and forwarded all the same.
  */
 export const MESSAGE_LIMIT_BYTES = 8 * 1024 * 1024;
+
+/** Size from which a body of one JSON value is shortened, in bytes. Parsing a smaller one costs little. */
+const SHORTEN_BYTES = 4096;
 
 /** How the messages of a body are delimited. */
 export type FramingKind = "ndjson" | "sse" | "json";
@@ -47,52 +51,70 @@ export interface Framed {
   readonly oversized: number;
 }
 
+/** Which messages need not be parsed. */
+export interface SkipRule {
+  /** Part of every message that carries output and nothing else of interest, as Ollama writes it. */
+  readonly form: ByteSearch;
+  /** A message with any of these is parsed all the same. */
+  readonly unless: ByteSearch;
+}
+
 /** Splits one body. Holds at most {@linkcode MESSAGE_LIMIT_BYTES} of an unfinished message. */
 export interface Framing {
   /**
    * Takes bytes as they arrived; the array is not kept.
    *
-   * @param unless Messages up to the first that contains one of these are skipped, not decoded. Default: none is.
+   * @param skip Messages up to the first that the rule does not apply to are skipped, not decoded. Default: none is.
    */
-  push(bytes: Uint8Array, unless?: ByteSearch): Framed;
+  push(bytes: Uint8Array, skip?: SkipRule): Framed;
   /** Ends the body and returns the message that has no end. */
   end(): Framed;
   /** Splits whole messages, decoded, into the text of each. */
   split(text: string): Promise<string[]>;
 }
 
-/**
- * Makes a framing.
- *
- * @param hasVectors The body consists of vectors, which are left out (JSON only).
- */
-export function createFraming(kind: FramingKind, hasVectors = false): Framing {
-  return kind === "json" ? new BodyFraming(hasVectors) : new StreamFraming(kind);
+/** Makes a framing. */
+export function createFraming(kind: FramingKind): Framing {
+  return kind === "json" ? new BodyFraming() : new StreamFraming(kind);
 }
 
 const NO_MESSAGES: Framed = { text: "", hasSkipped: false, oversized: 0 };
 
-/** A body that is one JSON value. */
-class BodyFraming implements Framing {
-  readonly #vectors: VectorSkipper | undefined;
+/** One message that may be long: from {@linkcode SHORTEN_BYTES}, long strings and vectors are left out. */
+class LongMessage {
   readonly #held = new ByteQueue();
+  #skipper: LongValueSkipper | undefined;
   #isOversized = false;
 
-  constructor(hasVectors: boolean) {
-    this.#vectors = hasVectors ? new VectorSkipper() : undefined;
+  /** Takes the next bytes. Returns whether the message has gone over {@linkcode MESSAGE_LIMIT_BYTES} with them. */
+  add(bytes: Uint8Array): boolean {
+    if (this.#isOversized) return false;
+    if (this.#skipper === undefined && this.#held.bytes + bytes.length > SHORTEN_BYTES) {
+      this.#skipper = new LongValueSkipper();
+      for (const part of this.#skipper.push(this.#held.take())) this.#held.add(part);
+    }
+    for (const part of this.#skipper?.push(bytes) ?? [bytes]) this.#held.add(part);
+    this.#isOversized = this.#held.bytes > MESSAGE_LIMIT_BYTES;
+    if (this.#isOversized) this.#held.clear();
+    return this.#isOversized;
   }
 
+  /** Empties the message. Returns what was kept of it: nothing if it went over the limit. */
+  take(): Uint8Array {
+    return this.#held.take();
+  }
+}
+
+/** A body that is one JSON value. */
+class BodyFraming implements Framing {
+  readonly #message = new LongMessage();
+
   push(bytes: Uint8Array): Framed {
-    if (this.#isOversized) return NO_MESSAGES;
-    for (const part of this.#vectors?.push(bytes) ?? [bytes]) this.#held.add(part);
-    if (this.#held.bytes <= MESSAGE_LIMIT_BYTES) return NO_MESSAGES;
-    this.#isOversized = true;
-    this.#held.clear();
-    return { ...NO_MESSAGES, oversized: 1 };
+    return this.#message.add(bytes) ? { ...NO_MESSAGES, oversized: 1 } : NO_MESSAGES;
   }
 
   end(): Framed {
-    return { ...NO_MESSAGES, text: new TextDecoder().decode(this.#held.take()) };
+    return { ...NO_MESSAGES, text: new TextDecoder().decode(this.#message.take()) };
   }
 
   split(text: string): Promise<string[]> {
@@ -106,6 +128,8 @@ class StreamFraming implements Framing {
   readonly #separator: Separator;
   readonly #splitter: MessageSplitter;
   readonly #decoder = new TextDecoder();
+  /** The message that is over the splitter's limit. */
+  #long: LongMessage | undefined;
 
   constructor(kind: "ndjson" | "sse") {
     this.#kind = kind;
@@ -113,34 +137,52 @@ class StreamFraming implements Framing {
     this.#splitter = new MessageSplitter(this.#separator, MESSAGE_LIMIT_BYTES);
   }
 
-  push(bytes: Uint8Array, unless?: ByteSearch): Framed {
+  push(bytes: Uint8Array, skip?: SkipRule): Framed {
     let framed = NO_MESSAGES;
-    for (const part of this.#splitter.push(bytes)) framed = this.#add(part, framed, unless);
+    for (const part of this.#splitter.push(bytes)) {
+      framed = part.oversized === undefined ? this.#addWhole(part.bytes, framed, skip) : this.#addLong(part, framed);
+    }
     return framed;
   }
 
   end(): Framed {
-    return { ...NO_MESSAGES, text: this.#decoder.decode(this.#splitter.end()) };
+    const rest = this.#long?.take() ?? this.#splitter.end();
+    return { ...NO_MESSAGES, text: this.#decoder.decode(rest) };
   }
 
   async split(text: string): Promise<string[]> {
     const lines = await linesOf(text);
-    return this.#kind === "sse" ? dataOf(lines) : lines.filter((line) => line !== "");
+    return this.#kind === "sse" ? dataOf(lines) : lines.filter((line) => line.trim() !== "");
+  }
+
+  #addLong({ bytes, oversized }: Part, framed: Framed): Framed {
+    this.#long ??= new LongMessage();
+    const added = { ...framed, oversized: framed.oversized + (this.#long.add(bytes) ? 1 : 0) };
+    if (oversized !== "end") return added;
+    const text = this.#decoder.decode(this.#long.take());
+    this.#long = undefined;
+    return { ...added, text };
   }
 
   /** A push has at most one part of whole messages. */
-  #add({ bytes, oversized }: Part, framed: Framed, unless: ByteSearch | undefined): Framed {
-    if (oversized === "rest") return framed;
-    if (oversized === "start") return { ...framed, oversized: framed.oversized + 1 };
-    const start = unless === undefined ? 0 : this.#startOfUnskipped(bytes, unless);
+  #addWhole(bytes: Uint8Array, framed: Framed, skip: SkipRule | undefined): Framed {
+    const start = skip === undefined ? 0 : this.#startOfUnskipped(bytes, skip);
     const text = start < bytes.length ? this.#decoder.decode(bytes.subarray(start)) : "";
-    return { text, hasSkipped: start > 0, oversized: framed.oversized };
+    return { ...framed, text: framed.text + text, hasSkipped: start > 0 };
   }
 
   /** Index of the first message that must not be skipped. */
-  #startOfUnskipped(messages: Uint8Array, unless: ByteSearch): number {
+  #startOfUnskipped(messages: Uint8Array, { form, unless }: SkipRule): number {
     const found = unless.indexIn(messages);
-    return found < 0 ? messages.length : lastEnd(messages, found, this.#separator);
+    const until = found < 0 ? messages.length : lastEnd(messages, found, this.#separator);
+    let start = 0;
+    while (start < until) {
+      const end = firstEnd(messages, start, this.#separator);
+      const at = form.indexIn(messages, start);
+      if (at < 0 || at >= end) break;
+      start = end;
+    }
+    return start;
   }
 }
 

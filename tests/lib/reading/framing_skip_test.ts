@@ -19,7 +19,7 @@ Deno.test("AnswerReader skips the middle of native streams whose chunks come one
     const collector = await read(fixture, chunks, true);
     const { text = "" } = lines.at(-1) ?? {};
     assertEquals(collector.messages[0], JSON.parse(lines[0]?.text ?? ""), fixture.name);
-    assertEquals(collector.skips + collector.messages.length, lines.length, fixture.name);
+    assertEquals(collector.skips + collector.messages.length + collector.reasons.length, lines.length, fixture.name);
     assertLess(0, collector.skips, fixture.name);
     if (/"done":true|"error"/.test(text)) assertEquals(collector.messages.at(-1), JSON.parse(text), fixture.name);
   }
@@ -128,12 +128,45 @@ Deno.test("AnswerReader reads on after skipped and oversized messages", async ()
     terminal: () => false,
     failed: () => false,
     output: () => true,
-    skip: { form: '"q"', unless: new ByteSearch('"done":true') },
+    skip: { form: new ByteSearch('"q"'), unless: new ByteSearch('"done":true') },
   };
-  const long = "x".repeat(MESSAGE_LIMIT_BYTES);
-  const chunks = ['{"q":1}\n', '{"q":2}\n"', long, '"\n{"q":3}\n', '{"done":tr', 'ue}\n{"q":4}\n'];
+  const long = "x,".repeat(MESSAGE_LIMIT_BYTES / 2);
+  const chunks = ['{"q":1}\n', '{"q":2}\n[', long, 'x]\n{"q":3}\n', '{"done":tr', 'ue}\n{"q":4}\n'];
   const collected = await feed(chunks.map(bytesOf), { kind: "ndjson", dialect, slowly: true });
   assertEquals(collected.reasons, ["too_long"]);
   assertEquals(collected.messages, [{ q: 1 }, { done: true }, { q: 4 }]);
   assertEquals(collected.skips, 2);
+});
+
+/** What comes between messages with output: heartbeats, by framing, and what is wrong. */
+const HEARTBEATS: Record<string, readonly string[]> = {
+  chat: ["\n", "\r\n", "  \n"],
+  openai_chat: [": ping\n\n", ":\n\n", "event: ping\n\n", "\n"],
+  messages: [": ping\n\n", 'event: ping\ndata: {"type":"ping"}\n\n'],
+};
+
+Deno.test("AnswerReader takes heartbeats neither for output nor for errors, before output, within it and after it", async () => {
+  for (const [file, heartbeats] of Object.entries(HEARTBEATS)) {
+    const fixture = FIXTURES.find(({ name }) => name.startsWith(`${file}_stream`));
+    assert(fixture !== undefined);
+    const output = new TextDecoder().decode(streamOf(fixture.kind, [OUTPUT[file] as string]));
+    for (const heartbeat of heartbeats) {
+      const parts = [heartbeat, output, heartbeat, output, heartbeat, heartbeat];
+      const collected = await read(fixture, parts.map(bytesOf), true);
+      const ends = parts.map((_, index) => bytesOf(parts.slice(0, index + 1).join("")).length);
+      assertEquals([collected.firstOutputAt, collected.lastOutputAt], [ends[1], ends[3]], JSON.stringify(heartbeat));
+      assertEquals(collected.parseErrors, {}, JSON.stringify(heartbeat));
+    }
+  }
+});
+
+Deno.test("AnswerReader counts garbage within output, and does not take it for output", async () => {
+  for (const file of Object.keys(HEARTBEATS)) {
+    const fixture = FIXTURES.find(({ name }) => name.startsWith(`${file}_stream`));
+    assert(fixture !== undefined);
+    const [output, garbage] = [OUTPUT[file] as string, "<html>"].map((text) => streamOf(fixture.kind, [text]));
+    assert(output !== undefined && garbage !== undefined);
+    const collected = await read(fixture, [output, output, garbage, garbage], true);
+    assertEquals([collected.lastOutputAt, collected.parseErrors], [2 * output.length, { invalid_json: 2 }], file);
+  }
 });

@@ -1,6 +1,6 @@
 /** The same messages are read however a body is cut. */
 
-import { assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { AnswerReader } from "../../../lib/reading/answer_reader.ts";
 import { type FramingKind, framingKind, MESSAGE_LIMIT_BYTES } from "../../../lib/reading/framing.ts";
 import { bytesOf, turn } from "../../support/fixtures.ts";
@@ -120,21 +120,32 @@ Deno.test("AnswerReader reads a message at the limit, and the next one", async (
   }
 });
 
-Deno.test("AnswerReader reads a body over the limit whose vectors are dropped", async () => {
+/** A message of so many bytes in which nothing is long. */
+function manyItems(length: number): string {
+  const items = `${"true,".repeat((length - 12) / 5)}true`;
+  return `{"a":[${items}${" ".repeat(length - 7 - items.length)}]}`;
+}
+
+Deno.test("AnswerReader reads a message over the limit without its long strings and vectors", async () => {
   const vector = `[${"-0.0123,".repeat(100_000)}1e-7]`;
-  const body = bytesOf(`{"model":"m","embeddings":[${Array(15).fill(vector).join(",")}],"prompt_eval_count":7}`);
-  assertLess(MESSAGE_LIMIT_BYTES, body.length);
-  for (const size of [16 * 1024, body.length]) {
-    const dialect = { terminal: () => false, failed: () => false, hasVectors: true };
-    const { messages, reasons } = await feed(cut(body, size), { kind: "json", dialect });
-    assertEquals(messages, [{ model: "m", embeddings: Array(15).fill([]), prompt_eval_count: 7 }]);
-    assertEquals(reasons, []);
+  const text = `\\\"]${"x\\".repeat(MESSAGE_LIMIT_BYTES / 4)}`;
+  const message = `{"text":${JSON.stringify(text)},"vectors":[${Array(9).fill(vector).join(",")}],"eval_count":7}`;
+  assertLess(MESSAGE_LIMIT_BYTES, message.length);
+  for (const size of [16 * 1024, 1_000_003]) {
+    for (const [kind, body, count] of bodiesOf(message)) {
+      const { messages, reasons } = await messagesIn(kind, ...cut(bytesOf(body), size));
+      const [first, ...others] = messages as [{ text: string }];
+      assertEquals(reasons, [], `${kind} in chunks of ${size} bytes`);
+      assert(text.startsWith(first.text) && first.text.length > 0 && first.text.length < 2048);
+      assertEquals<unknown>(first, { text: first.text, vectors: Array(9).fill([]), eval_count: 7 });
+      assertEquals<unknown[]>(others, count > 1 ? [{ b: 1 }, { c: 2 }] : []);
+    }
   }
 });
 
 Deno.test("AnswerReader counts a message over the limit once, drops it and reads the next one", async () => {
-  const message = messageOf(MESSAGE_LIMIT_BYTES + 1);
-  for (const size of [16 * 1024, 1_000_003, MESSAGE_LIMIT_BYTES, MESSAGE_LIMIT_BYTES + 1, 2 * MESSAGE_LIMIT_BYTES]) {
+  const message = manyItems(2 * MESSAGE_LIMIT_BYTES + 1);
+  for (const size of [16 * 1024, 1_000_003, MESSAGE_LIMIT_BYTES, MESSAGE_LIMIT_BYTES + 1]) {
     for (const [kind, body, count] of bodiesOf(message)) {
       const slowly = size > MESSAGE_LIMIT_BYTES;
       const collector = await feed(cut(bytesOf(body), size), { kind, slowly });
@@ -158,7 +169,7 @@ function bodiesOf(message: string): [kind: FramingKind, body: string, count: num
 }
 
 Deno.test("AnswerReader reads on after a message over the limit, wherever its end is cut", async () => {
-  const long = "x".repeat(MESSAGE_LIMIT_BYTES + 100);
+  const long = manyItems(2 * MESSAGE_LIMIT_BYTES);
   const ends: [FramingKind, string][] = [
     ["ndjson", 'x\n{"b":1}\n'],
     ["ndjson", 'x\r\n{"b":1}\n'],
@@ -175,13 +186,14 @@ Deno.test("AnswerReader reads on after a message over the limit, wherever its en
 });
 
 Deno.test("AnswerReader counts each message over the limit", async () => {
-  const long = "x".repeat(MESSAGE_LIMIT_BYTES + 1);
+  const long = manyItems(2 * MESSAGE_LIMIT_BYTES);
   for (const kind of ["ndjson", "sse"] as const) {
     const end = kind === "sse" ? "\n\n" : "\n";
     const lines = ["1", long, long, "2", long].map((line) => kind === "sse" ? `data: ${line}` : line);
     const body = bytesOf(lines.join(end));
     const { messages, reasons } = await messagesIn(kind, ...cut(body, 65_536));
-    assertEquals([messages, reasons], [[1, 2], ["too_long", "too_long", "too_long"]]);
+    assertEquals(reasons, ["too_long", "too_long", "too_long"]);
+    assertEquals(messages, [1, 2]);
   }
 });
 
