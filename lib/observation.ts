@@ -163,15 +163,22 @@ export interface Generation {
   readonly seconds: number;
 }
 
+/** Minimum number of output tokens that have a speed. */
+const MIN_SPEED_TOKENS = 2;
+
 /**
  * Returns the generation of a response, as reported by the server. For a stream without reported durations it is
  * measured: the tokens after the first, and the time from the first output to the last.
+ *
+ * What the server reports is taken as it is, so that speeds equal those of `ollama run --verbose`, although Ollama 0.30
+ * and later give n tokens the time of n - 1 (docs/ollama-api.md 8.3). For one token nothing is left of that time.
  *
  * @returns `undefined` if no speed follows from what is known.
  */
 export function generationOf(observation: Observation): Generation | undefined {
   const { report, firstOutputSeconds, lastOutputSeconds } = observation;
   let tokens = report.outputTokens ?? 0;
+  if (tokens < MIN_SPEED_TOKENS) return undefined;
   let seconds = report.evalSeconds;
   if (seconds === undefined) {
     if (firstOutputSeconds === undefined || lastOutputSeconds === undefined) return undefined;

@@ -10,6 +10,11 @@ const GENERATIONS: [string, Partial<Observation>, Partial<Report>, ReturnType<ty
   ["what the server reports", STREAM, { outputTokens: 8, evalSeconds: 4 }, { tokens: 8, seconds: 4 }],
   ["the output times of a stream, from the second token", STREAM, { outputTokens: 5 }, { tokens: 4, seconds: 1 }],
   ["nothing for a single token", STREAM, { outputTokens: 1 }, undefined],
+  ["nothing for the microsecond of a single token", STREAM, { outputTokens: 1, evalSeconds: 1e-6 }, undefined],
+  ["what the server reports of two tokens", STREAM, { outputTokens: 2, evalSeconds: 1e-3 }, {
+    tokens: 2,
+    seconds: 1e-3,
+  }],
   ["nothing for a response that is not streamed", {}, { outputTokens: 5 }, undefined],
   ["nothing without tokens", STREAM, { evalSeconds: 4 }, undefined],
   ["nothing without time", STREAM, { outputTokens: 5, evalSeconds: 0 }, undefined],
