@@ -44,6 +44,8 @@ export class Exchange implements Watcher {
   #isStreamed = false;
   #reader: AnswerReader | undefined;
   #responseBytes = 0;
+  /** When bytes were last forwarded to the client. */
+  #forwardedAt = 0;
   #upstreamError: UpstreamError | undefined;
   #hasEnded = false;
 
@@ -88,9 +90,11 @@ export class Exchange implements Watcher {
   }
 
   chunk(bytes: Uint8Array, forwarded: number): void {
+    const now = performance.now();
     this.#responseBytes += forwarded;
+    if (forwarded > 0) this.#forwardedAt = now;
     try {
-      this.#reader?.push(bytes, performance.now());
+      this.#reader?.push(bytes, now);
     } catch (error) {
       this.#options.internalError(error);
     }
@@ -110,7 +114,7 @@ export class Exchange implements Watcher {
   async #finish(reader: AnswerReader, end: BodyEnd, endedAt: number): Promise<void> {
     let answer: Answer = emptyAnswer();
     try {
-      answer = await reader.end(end === "complete", endedAt);
+      answer = await reader.end(end === "complete");
     } catch (error) {
       this.#options.internalError(error);
     }
@@ -160,8 +164,9 @@ export class Exchange implements Watcher {
     if (this.#status >= 500) return "server_error";
     if (this.#status >= 400) return "client_error";
     if (answer.hasFailed) return "stream_error";
+    const { terminatedAt } = answer;
     // A client may disconnect as soon as it has what it wants; what it got was complete.
-    if (answer.isTerminated) return "ok";
+    if (terminatedAt !== undefined && (end !== "cancelled" || terminatedAt <= this.#forwardedAt)) return "ok";
     if (end === "cancelled") return "client_closed";
     if (end === "broken") return "upstream_broken";
     return this.#isStreamed || answer.isUnfinished ? "incomplete" : "ok";

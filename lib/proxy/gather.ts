@@ -79,6 +79,11 @@ export class GatheringReader {
     });
   }
 
+  /** Takes what was read of the body but not returned; a read in progress no longer gets it. */
+  take(): Bytes {
+    return this.#queue.take();
+  }
+
   /** Cancels the body. */
   cancel(reason: unknown): Promise<void> {
     return this.#reader.cancel(reason);

@@ -27,7 +27,8 @@ export interface Watcher {
    * Called with each chunk, after it has been forwarded.
    *
    * @param bytes As they arrived.
-   * @param forwarded Number of bytes that were forwarded.
+   * @param forwarded Number of bytes that were forwarded; 0 where a filter holds them, and where the reader of the body
+   * has disconnected.
    */
   chunk(bytes: Uint8Array, forwarded: number): void;
   /**
@@ -104,6 +105,9 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
   }
 
   async cancel(reason: unknown): Promise<void> {
+    // What has arrived is observed, although nobody gets it: it may have the figures.
+    const bytes = this.#source.take();
+    if (bytes.length > 0) this.#watcher.chunk(bytes, 0);
     this.#end("cancelled");
     await this.#source.cancel(reason);
   }

@@ -19,15 +19,15 @@ export interface Answer {
   readonly report: Readonly<Report>;
   /** Number of messages, and of fields in them, that could not be parsed. */
   readonly parseErrors: ParseErrorCounts;
-  /** The terminal message was read. */
-  readonly isTerminated: boolean;
+  /** When the bytes of the terminal message arrived, by the clock of {@linkcode AnswerReader.push}. */
+  readonly terminatedAt: number | undefined;
   /** A message reported a failure. */
   readonly hasFailed: boolean;
   /** The last message reports that generation was cut short; meaningful for bodies of one message. */
   readonly isUnfinished: boolean;
   /** A message shows that the response has no token counts, and rightly so. */
   readonly hasNoUsage: boolean;
-  /** When the bytes of the first message with output arrived, by the clock of {@linkcode AnswerReader.push}. */
+  /** When the bytes of the first message with output arrived, by the same clock. */
   readonly firstOutputAt: number | undefined;
   /** The same for the last message with output. */
   readonly lastOutputAt: number | undefined;
@@ -40,7 +40,7 @@ export function emptyAnswer(): Mutable<Answer> & { readonly report: Report } {
   return {
     report: emptyReport(),
     parseErrors: {},
-    isTerminated: false,
+    terminatedAt: undefined,
     hasFailed: false,
     isUnfinished: false,
     hasNoUsage: false,
@@ -66,10 +66,13 @@ export class AnswerReader {
   readonly #framing: Framing;
   readonly #answer = emptyAnswer();
   readonly #parseErrors: Partial<Record<ParseError, number>> = {};
-  /** Bytes moved so far, by digest. */
-  readonly #progress = new Map<string, number>();
+  /** Progress of a transfer, by digest. */
+  readonly #layers = new Map<string, Layer>();
+  #estimatedPromptTokens: number | undefined;
   /** Set once output has begun. */
   #skip: SkipRule | undefined;
+  /** When the last bytes arrived. */
+  #lastAt = 0;
   /** Resolves when all texts so far have been read. */
   #done: Promise<void> = Promise.resolve();
 
@@ -84,6 +87,7 @@ export class AnswerReader {
    * @param at When they arrived, in milliseconds of any clock.
    */
   push(bytes: Uint8Array, at: number): void {
+    this.#lastAt = at;
     this.#take(this.#framing.push(bytes, this.#skip), at, true);
   }
 
@@ -93,9 +97,13 @@ export class AnswerReader {
    * @param isComplete Whether all of it arrived. Otherwise it is no fault of the last message that it cannot be parsed.
    * @throws {Error} What the dialect threw; what was read before it is lost.
    */
-  async end(isComplete: boolean, at: number): Promise<Answer> {
-    this.#take(this.#framing.end(), at, isComplete);
+  async end(isComplete: boolean): Promise<Answer> {
+    this.#take(this.#framing.end(), this.#lastAt, isComplete);
     await this.#done;
+    const { report } = this.#answer;
+    if (this.#layers.size > 0) report.transferBytes = this.#movedBytes();
+    // Not of a response that ended before its usage: nothing tells whether its prompt was evaluated.
+    if (report.outputTokens !== undefined) report.promptTokens ??= this.#estimatedPromptTokens;
     return { ...this.#answer, parseErrors: this.#parseErrors };
   }
 
@@ -118,7 +126,7 @@ export class AnswerReader {
       if (isComplete) this.#countParseErrors("invalid_json");
       return;
     }
-    if (!this.#read(message)) return;
+    if (!this.#read(message, at)) return;
     this.#markOutput(at);
     this.#skip = this.#dialect.skip;
   }
@@ -139,12 +147,12 @@ export class AnswerReader {
    *
    * @returns Whether the message carries output.
    */
-  #read(message: unknown): boolean {
+  #read(message: unknown, at: number): boolean {
     const dialect = this.#dialect;
     const answer = this.#answer;
     this.#readReport(message);
     if (dialect.progress !== undefined) this.#readProgress(dialect.progress(message));
-    if (dialect.terminal(message)) answer.isTerminated = true;
+    if (dialect.terminal(message)) answer.terminatedAt ??= at;
     if (dialect.failed(message)) answer.hasFailed = true;
     if (dialect.hasNoUsage?.(message)) answer.hasNoUsage = true;
     answer.isUnfinished = dialect.unfinished?.(message) ?? false;
@@ -156,6 +164,7 @@ export class AnswerReader {
     const { report } = this.#answer;
     report.model = dialect.model?.(message) ?? report.model;
     report.finishReason = dialect.finishReason?.(message) ?? report.finishReason;
+    this.#estimatedPromptTokens ??= dialect.estimatedPromptTokens?.(message) || undefined;
     for (const field of NUMBERS) {
       const value = dialect[field]?.(message);
       if (value === undefined) continue;
@@ -169,16 +178,37 @@ export class AnswerReader {
 
   #readProgress(progress: Progress | undefined): void {
     if (progress === undefined) return;
-    const { digest, completedBytes } = progress;
-    if (Number.isNaN(completedBytes)) return this.#countParseErrors("invalid_value");
-    const before = this.#progress.get(digest);
-    if (before === undefined && this.#progress.size >= TRANSFER_DIGESTS_LIMIT) return;
-    // The byte counters are cumulative per digest; a retry may begin again below what was reached.
-    const now = Math.max(before ?? 0, completedBytes);
-    this.#progress.set(digest, now);
-    const { report } = this.#answer;
-    report.transferBytes = (report.transferBytes ?? 0) + now - (before ?? 0);
+    const { digest, completedBytes, totalBytes } = progress;
+    if (Number.isNaN(completedBytes) || Number.isNaN(totalBytes)) return this.#countParseErrors("invalid_value");
+    const layer = this.#layers.get(digest) ?? { firstBytes: completedBytes, completedBytes, totalBytes };
+    // A retry may begin again below what was reached.
+    layer.completedBytes = Math.max(layer.completedBytes, completedBytes);
+    layer.totalBytes = totalBytes ?? layer.totalBytes;
+    if (this.#layers.has(digest) || this.#layers.size < TRANSFER_DIGESTS_LIMIT) this.#layers.set(digest, layer);
   }
+
+  /** Bytes that the transfer has moved. */
+  #movedBytes(): number {
+    const isWhole = this.#answer.terminatedAt !== undefined;
+    let moved = 0;
+    for (const { firstBytes, completedBytes, totalBytes = 0 } of this.#layers.values()) {
+      // The last message of a layer is up to 60 ms old when the layer is complete, and there is none at its end (2.5).
+      moved += (isWhole ? Math.max(completedBytes, totalBytes) : completedBytes) - firstBytes;
+    }
+    return moved;
+  }
+}
+
+/** Progress of one layer. */
+interface Layer {
+  /**
+   * Bytes that were in place at the first message. They were not moved by this transfer: the layer is there already, a
+   * transfer is resumed, or one of another request goes on.
+   */
+  readonly firstBytes: number;
+  /** Maximum of the bytes in place. */
+  completedBytes: number;
+  totalBytes: number | undefined;
 }
 
 /**

@@ -9,6 +9,7 @@
  */
 
 import { ByteSearch } from "../bytes/byte_search.ts";
+import { valueAt } from "../json.ts";
 import type { FinishReason, Report } from "../observation.ts";
 import {
   any,
@@ -41,16 +42,21 @@ export interface Dialect extends FieldReaders {
   readonly hasNoUsage?: FieldReader<boolean>;
   /** Progress of a transfer. */
   readonly progress?: FieldReader<Progress>;
+  /** Prompt tokens as estimated before the prompt is evaluated. They count where the end of a response has none. */
+  readonly estimatedPromptTokens?: FieldReader<number>;
   /** Which messages are not parsed once output has begun. Absent: all are parsed. */
   readonly skip?: SkipRule;
 }
 
 type FieldReaders = { readonly [Field in keyof Omit<Report, "transferBytes">]?: FieldReader<Report[Field]> };
 
-/** Bytes of one layer moved so far. */
+/** Progress of one layer of a transfer. */
 export interface Progress {
   readonly digest: string;
+  /** Bytes that are in place, including those that were before the transfer. */
   readonly completedBytes: number;
+  /** Size of the layer. */
+  readonly totalBytes: number | undefined;
 }
 
 /** Finish reasons of the APIs in one vocabulary. Any other is `other`. */
@@ -77,6 +83,17 @@ function finishReason(...paths: string[]): FieldReader<FinishReason> {
   };
 }
 
+/** Whether a message is the last one of the native API. */
+function isDone(message: unknown): boolean {
+  return at(message, ["done"]) === true;
+}
+
+/** Whether a usage is not all zeros, as that of a response without a final record is (12). */
+function isCounted(usage: string): (message: unknown) => boolean {
+  const total = count(`${usage}.total_tokens`);
+  return (message) => total(message) !== 0;
+}
+
 /** `/api/chat` and `/api/generate` (2). All figures are in the last message, each omitted where it is 0. */
 export const NATIVE: Dialect = {
   model: text("model"),
@@ -88,7 +105,9 @@ export const NATIVE: Dialect = {
   totalSeconds: nanoseconds("total_duration"),
   loadSeconds: nanoseconds("load_duration"),
   promptEvalSeconds: nanoseconds("prompt_eval_duration"),
-  evalSeconds: nanoseconds("eval_duration"),
+  // The figures of a local model include `load_duration`; a duration of 0 is omitted (2.3).
+  evalSeconds: (message) =>
+    nanoseconds("eval_duration")(message) ?? (isDone(message) && present("load_duration")(message) ? 0 : undefined),
   output: filled(
     "message.content",
     "response",
@@ -97,7 +116,7 @@ export const NATIVE: Dialect = {
     "message.tool_calls",
     "tool_calls",
   ),
-  terminal: equals("done", true),
+  terminal: isDone,
   failed: present("error"),
   // With `_debug_render_only` the response is the rendered prompt, and `done` stays false (2.3).
   unfinished: (message) => at(message, ["done"]) === false && !present("_debug_info")(message),
@@ -125,14 +144,15 @@ const TIMINGS = {
   evalSeconds: milliseconds("timings.predicted_ms"),
 } satisfies FieldReaders;
 
-/** `/v1/chat/completions` (3.1). Usage is in the last chunk, whose `choices` is empty. */
+/** `/v1/chat/completions` (3.1) and `/v1/completions` (3.2). Usage is in the last chunk, whose `choices` is empty. */
 export const OPENAI_CHAT: Dialect = {
   ...TIMINGS,
   model: text("model"),
   finishReason: finishReason("choices.0.finish_reason"),
-  promptTokens: count("usage.prompt_tokens"),
-  cachedTokens: count("usage.prompt_tokens_details.cached_tokens"),
-  outputTokens: count("usage.completion_tokens"),
+  // In a stream of `/v1/completions`, every chunk but the last has a usage of zeros (3.2).
+  promptTokens: where(isCounted("usage"), count("usage.prompt_tokens")),
+  cachedTokens: where(isCounted("usage"), count("usage.prompt_tokens_details.cached_tokens")),
+  outputTokens: where(isCounted("usage"), count("usage.completion_tokens")),
   // A call may be split into fragments; only the first has the name.
   toolCalls: items(
     "function.name",
@@ -149,19 +169,12 @@ export const OPENAI_CHAT: Dialect = {
   ),
   terminal: (message) => message === "[DONE]",
   failed: present("error"),
+  // Stopped for repeating itself: a body whose reason is `null` (12).
+  unfinished: (message) => valueAt(message, "choices", "0", "finish_reason") === null,
   skip: {
     form: new ByteSearch('"finish_reason":null'),
     unless: new ByteSearch('"finish_reason":"', '"tool_calls"', '"usage"', '"error"', "[DONE]"),
   },
-};
-
-/** `/v1/completions` (3.2): in a stream, every chunk but the last has a usage of zeros. */
-const COUNTED = (message: unknown): boolean => count("usage.total_tokens")(message) !== 0;
-export const OPENAI_COMPLETIONS: Dialect = {
-  ...OPENAI_CHAT,
-  promptTokens: where(COUNTED, count("usage.prompt_tokens")),
-  cachedTokens: where(COUNTED, count("usage.prompt_tokens_details.cached_tokens")),
-  outputTokens: where(COUNTED, count("usage.completion_tokens")),
 };
 
 /** `/v1/embeddings` (3.3). */
@@ -171,6 +184,9 @@ export const OPENAI_EMBEDDINGS: Dialect = {
   terminal: () => false,
   failed: present("error"),
 };
+
+const IS_COUNTED_RESPONSE = (message: unknown): boolean =>
+  isCounted("response.usage")(message) && isCounted("usage")(message);
 
 /** `/v1/responses` (3.5): the facts are in `response` of the last event, or at the top level of a single body. */
 export const OPENAI_RESPONSES: Dialect = {
@@ -183,12 +199,12 @@ export const OPENAI_RESPONSES: Dialect = {
     ),
     finishReason("response.status", "status"),
   ),
-  promptTokens: count("response.usage.input_tokens", "usage.input_tokens"),
-  cachedTokens: count(
-    "response.usage.input_tokens_details.cached_tokens",
-    "usage.input_tokens_details.cached_tokens",
+  promptTokens: where(IS_COUNTED_RESPONSE, count("response.usage.input_tokens", "usage.input_tokens")),
+  cachedTokens: where(
+    IS_COUNTED_RESPONSE,
+    count("response.usage.input_tokens_details.cached_tokens", "usage.input_tokens_details.cached_tokens"),
   ),
-  outputTokens: count("response.usage.output_tokens", "usage.output_tokens"),
+  outputTokens: where(IS_COUNTED_RESPONSE, count("response.usage.output_tokens", "usage.output_tokens")),
   toolCalls: items("type", "function_call", "response.output", "output"),
   output: filled("delta"),
   terminal: equals("type", "response.completed", "response.incomplete", "response.failed"),
@@ -199,14 +215,27 @@ export const OPENAI_RESPONSES: Dialect = {
   },
 };
 
+/** Prompt tokens of a usage of Anthropic's: `input_tokens` excludes those that are written to the cache or read from it. */
+function anthropicPromptTokens(usage: string): FieldReader<number> {
+  return where(
+    present(`${usage}.input_tokens`),
+    sum(
+      count(`${usage}.input_tokens`),
+      count(`${usage}.cache_creation_input_tokens`),
+      count(`${usage}.cache_read_input_tokens`),
+    ),
+  );
+}
+
 /**
- * `/v1/messages` (3.6). The usage of `message_start`, under `message`, is an estimate and not read; that of
- * `message_delta` is exact. `input_tokens` excludes cached tokens (10).
+ * `/v1/messages` (3.6). The usage of `message_start`, under `message`, is an estimate; that of `message_delta` is exact,
+ * but may lack the prompt's tokens.
  */
 export const ANTHROPIC: Dialect = {
   model: text("message.model", "model"),
   finishReason: finishReason("delta.stop_reason", "stop_reason"),
-  promptTokens: sum(count("usage.input_tokens"), count("usage.cache_read_input_tokens")),
+  promptTokens: anthropicPromptTokens("usage"),
+  estimatedPromptTokens: anthropicPromptTokens("message.usage"),
   cachedTokens: count("usage.cache_read_input_tokens"),
   outputTokens: count("usage.output_tokens"),
   toolCalls: (message) =>
@@ -220,14 +249,21 @@ export const ANTHROPIC: Dialect = {
   },
 };
 
-/** `pull`, `push` and `create` (2.5). */
-export const TRANSFER: Dialect = {
+/** `create` (2.5). Its progress is that of a validation: the bytes came by `/api/blobs`. */
+export const CREATE: Dialect = {
   terminal: equals("status", "success"),
   failed: present("error"),
+};
+
+/** `pull` and `push` (2.5). */
+export const TRANSFER: Dialect = {
+  ...CREATE,
   progress: (message) => {
     const digest = text("digest")(message);
-    const completedBytes = count("completed")(message);
-    return digest === undefined || completedBytes === undefined ? undefined : { digest, completedBytes };
+    const totalBytes = count("total")(message);
+    // 0 is omitted.
+    const completedBytes = count("completed")(message) ?? (totalBytes === undefined ? undefined : 0);
+    return digest === undefined || completedBytes === undefined ? undefined : { digest, completedBytes, totalBytes };
   },
 };
 

@@ -7,11 +7,11 @@
 import type { Api, Operation } from "../observation.ts";
 import {
   ANTHROPIC,
+  CREATE,
   type Dialect,
   NATIVE,
   NATIVE_EMBED,
   OPENAI_CHAT,
-  OPENAI_COMPLETIONS,
   OPENAI_EMBEDDINGS,
   OPENAI_RESPONSES,
   TRANSFER,
@@ -43,7 +43,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   inference("/api/embed", "embed", NATIVE_EMBED),
   { ...inference("/api/embeddings", "embeddings", NATIVE_EMBED), hasUsage: false },
   { ...inference("/v1/chat/completions", "openai_chat", OPENAI_CHAT), asksForUsage: true },
-  { ...inference("/v1/completions", "openai_completions", OPENAI_COMPLETIONS), asksForUsage: true },
+  { ...inference("/v1/completions", "openai_completions", OPENAI_CHAT), asksForUsage: true },
   inference("/v1/embeddings", "openai_embeddings", OPENAI_EMBEDDINGS),
   inference("/v1/responses", "openai_responses", OPENAI_RESPONSES),
   // Text without usage, whatever its content type (3.7): there is nothing to read.
@@ -51,7 +51,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   inference("/v1/messages", "anthropic_messages", ANTHROPIC),
   { route: "/api/pull", operation: "pull", dialect: TRANSFER },
   { route: "/api/push", operation: "push", dialect: TRANSFER },
-  { route: "/api/create", operation: "create", dialect: TRANSFER },
+  { route: "/api/create", operation: "create", dialect: CREATE },
 ];
 
 function inference(route: string, api: Api, dialect: Dialect): Endpoint {

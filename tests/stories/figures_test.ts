@@ -28,13 +28,13 @@ const FIGURES: Record<string, (record: FinalRecord) => number | undefined> = {
   ollama_response_seconds_sum: (record) => seconds(record.total_duration),
   ollama_load_duration_seconds_sum: (record) => seconds(record.load_duration),
   ollama_prompt_eval_duration_seconds_sum: (record) => seconds(record.prompt_eval_duration),
-  ollama_eval_duration_seconds_sum: (record) => seconds(record.eval_duration),
-  ollama_tokens_per_second_sum: ({ eval_count, eval_duration }) =>
-    eval_count && eval_duration && eval_count / (eval_duration / NANOSECONDS_PER_SECOND),
-  ollama_time_per_output_token_seconds_sum: ({ eval_count, eval_duration }) =>
-    eval_count && eval_duration && eval_duration / NANOSECONDS_PER_SECOND / eval_count,
-  ollama_wait_duration_seconds_sum: ({ total_duration, load_duration, prompt_eval_duration = 0, eval_duration }) =>
-    total_duration && load_duration && eval_duration &&
+  ollama_eval_duration_seconds_sum: ({ load_duration, eval_duration = 0 }) => load_duration && seconds(eval_duration),
+  ollama_tokens_per_second_sum: ({ eval_count = 0, eval_duration }) =>
+    eval_count < 2 ? undefined : eval_duration && eval_count / (eval_duration / NANOSECONDS_PER_SECOND),
+  ollama_time_per_output_token_seconds_sum: ({ eval_count = 0, eval_duration }) =>
+    eval_count < 2 ? undefined : eval_duration && eval_duration / NANOSECONDS_PER_SECOND / eval_count,
+  ollama_wait_duration_seconds_sum: ({ total_duration, load_duration, prompt_eval_duration = 0, eval_duration = 0 }) =>
+    total_duration && load_duration &&
     seconds(total_duration - load_duration - prompt_eval_duration - eval_duration),
   ollama_request_prompt_tokens_sum: (record) => record.prompt_eval_count,
   ollama_request_generated_tokens_sum: (record) => record.eval_count,
@@ -71,6 +71,8 @@ const ANSWERS: [string, FakeOllamaOptions][] = [
     words: ['{"done":true,"eval_count":99}\n', '"eval_count":98,"error":"x"'],
   }],
   ["no tokens", { tokens: 0, words: [], outputTokens: 0, evalNs: 0 }],
+  ["one token", { tokens: 1, outputTokens: 1, evalNs: 1000 }],
+  ["one token of Ollama 0.24", { tokens: 1, outputTokens: 1, evalNs: 0 }],
   ["cached tokens", { cachedTokens: 20 }],
   ["no cached token", { cachedTokens: 0 }],
   ["the whole prompt cached", { cachedTokens: 26, promptEvalNs: 0 }],
@@ -119,17 +121,17 @@ Deno.test("createExporter() reads a final line of 2 MB", async () => {
   areThoseOf(JSON.parse(line), await exporter.scrape(), "2 MB");
 });
 
-Deno.test("createExporter() counts a line of 64 MiB as a parse error, forwards it, and reads the next line", async () => {
-  const piece = "x".repeat(1024 * 1024);
+Deno.test("createExporter() counts a line of 64 MiB of short strings as a parse error, forwards it, and reads the next line", async () => {
+  const piece = '"x",'.repeat(256 * 1024);
   const final =
-    '"}\n{"model":"llama3.2","message":{"content":""},"done":true,"eval_count":3,"eval_duration":1000000000}\n';
+    '""]}\n{"model":"llama3.2","message":{"content":""},"done":true,"eval_count":3,"eval_duration":1000000000}\n';
   await using fake = await startFakeOllama({
     script: async (request, connection) => {
       if (request.method !== "POST") return;
       await connection.write(
         "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n",
       );
-      for (const text of ['{"model":"', ...Array<string>(64).fill(piece), final]) {
+      for (const text of ['{"names":[', ...Array<string>(64).fill(piece), final]) {
         await connection.write(`${text.length.toString(16)}\r\n${text}\r\n`);
       }
       await connection.writeLast("0\r\n\r\n");

@@ -98,29 +98,44 @@ async function readUntil(response: Response, text: string): Promise<void> {
   while (!read.includes(text)) read += (await reader?.read())?.value ?? "";
 }
 
-/** Progress messages, and the bytes transferred. */
+/** Progress messages of a completed pull, and the bytes transferred. */
 const PROGRESS: Record<string, { messages: unknown[]; bytes: number; parseErrors?: number }> = {
   "repeated progress of a digest": {
-    messages: [{ digest: "a", completed: 10 }, { digest: "a", completed: 10 }, { digest: "a", completed: 30 }],
+    messages: [{ digest: "a", total: 30 }, { digest: "a", completed: 10 }, { digest: "a", completed: 10 }],
     bytes: 30,
   },
   "several digests at once": {
-    messages: [{ digest: "a", completed: 10 }, { digest: "b", completed: 5 }, { digest: "a", completed: 11 }],
-    bytes: 16,
+    messages: [{ digest: "a", total: 20 }, { digest: "b", total: 5 }, { digest: "a", total: 20, completed: 11 }],
+    bytes: 25,
   },
   "a digest that restarts": {
-    messages: [{ digest: "a", completed: 50 }, { digest: "a", completed: 20 }, { digest: "a", completed: 60 }],
+    messages: [{ digest: "a", total: 60 }, { digest: "a", completed: 50 }, { digest: "a", completed: 20 }],
     bytes: 60,
   },
-  "a digest without progress": { messages: [{ digest: "a", total: 10 }], bytes: 0 },
+  "a pull that is resumed": {
+    messages: [{ digest: "a", total: 100, completed: 40 }, { digest: "a", total: 100, completed: 90 }],
+    bytes: 60,
+  },
+  "a pull of an installed model": {
+    messages: [{ digest: "a", total: 4_700_000_000, completed: 4_700_000_000 }, {
+      digest: "b",
+      total: 9,
+      completed: 9,
+    }],
+    bytes: 0,
+  },
+  "a digest without progress": { messages: [{ digest: "a", completed: 10 }], bytes: 0 },
   "bytes without a digest": { messages: [{ completed: 10, total: 10 }], bytes: 0 },
   "invalid byte counts": {
-    messages: [{ digest: "a", completed: "9" }, { digest: "a", completed: -1 }, { digest: "a", completed: 1e308 }, {
-      digest: "a",
-      completed: 3,
-    }],
+    messages: [
+      { digest: "a", completed: "9" },
+      { digest: "a", completed: -1 },
+      { digest: "a", completed: 1e308 },
+      { digest: "a", total: -1 },
+      { digest: "a", total: 3 },
+    ],
     bytes: 3,
-    parseErrors: 3,
+    parseErrors: 4,
   },
 };
 

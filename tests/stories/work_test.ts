@@ -62,7 +62,7 @@ function reading(kind: FramingKind, path: string, text: string, size: number): R
   return async () => {
     const reader = new AnswerReader(kind, dialect);
     for (const chunk of chunksOf(text, size)) reader.push(chunk, 1);
-    await reader.end(true, 1);
+    await reader.end(true);
   };
 }
 

@@ -28,7 +28,7 @@ export async function answerOf({ skip: _, ...dialect }: Dialect, messages: Itera
   for (const message of messages) {
     reader.push(bytesOf(`data: ${message === "[DONE]" ? message : JSON.stringify(message)}\n\n`), 0);
   }
-  return await reader.end(true, 0);
+  return await reader.end(true);
 }
 
 /** The report of the messages, and what they say besides it. */
@@ -41,7 +41,7 @@ export async function readAll(dialect: Dialect, messages: readonly unknown[]): P
 /** What an answer says besides its report. */
 export function saidOf(answer: Answer, outputs: number): Said {
   return {
-    ...(answer.isTerminated && { terminal: true }),
+    ...(answer.terminatedAt !== undefined && { terminal: true }),
     ...(answer.hasFailed && { failed: true }),
     ...(answer.isUnfinished && { unfinished: true }),
     ...(answer.hasNoUsage && { noUsage: true }),

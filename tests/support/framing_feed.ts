@@ -23,11 +23,14 @@ export interface Collected extends Answer {
 }
 
 /** What an answer is apart from the times of its output. */
-export type Result = Omit<Answer, "firstOutputAt" | "lastOutputAt">;
+export interface Result extends Omit<Answer, "firstOutputAt" | "lastOutputAt" | "terminatedAt"> {
+  readonly isTerminated: boolean;
+}
 
 /** The result of a body. */
 export function resultOf(answer: Answer): Result {
-  const { report, parseErrors, isTerminated, hasFailed, isUnfinished, hasNoUsage } = answer;
+  const { report, parseErrors, terminatedAt, hasFailed, isUnfinished, hasNoUsage } = answer;
+  const isTerminated = terminatedAt !== undefined;
   return { report, parseErrors, isTerminated, hasFailed, isUnfinished, hasNoUsage };
 }
 
@@ -65,7 +68,7 @@ export async function feed(chunks: Iterable<Uint8Array>, feeding: Feeding): Prom
     reused.fill(0);
     if (slowly) await turn();
   }
-  const answer = await reader.end(true, at);
+  const answer = await reader.end(true);
   const counts = Object.entries(answer.parseErrors) as [ParseError, number][];
   return { ...answer, messages, reasons: counts.flatMap(([reason, count]) => Array(count).fill(reason)), skips };
 }
@@ -136,7 +139,7 @@ export async function expectedOf({ kind, endpoint }: Fixture, bytes: Uint8Array)
   for (const { text, end } of piecesOf(kind, bytes)) {
     reader.push(bytesOf(text.split("\n").map((line) => `data: ${line}\n`).join("") + "\n"), end);
   }
-  return { ...await reader.end(true, bytes.length), messages: [], reasons: [], skips: 0 };
+  return { ...await reader.end(true), messages: [], reasons: [], skips: 0 };
 }
 
 /** What is skipped is not parsed, so that what is wrong with it is not counted; nothing else may differ. */

@@ -16,7 +16,7 @@ async function read({ endpoint, kind }: Fixture, ...pieces: Uint8Array[]): Promi
   assert(endpoint.dialect !== undefined);
   const reader = new AnswerReader(kind, endpoint.dialect);
   for (const [index, piece] of pieces.entries()) reader.push(piece, index);
-  return await reader.end(true, pieces.length);
+  return await reader.end(true);
 }
 
 /** Figures that a report and a recording both have. */

@@ -141,7 +141,7 @@ Deno.test("AnswerReader accepts messages of any shape, in any order", async () =
       const answer = await answerOf(dialectOf(path), [message]);
       assertSane(answer.report, what);
       assert(answer.report.model === undefined || typeof answer.report.model === "string", what);
-      for (const flag of ["isTerminated", "hasFailed", "isUnfinished", "hasNoUsage"] as const) {
+      for (const flag of ["hasFailed", "isUnfinished", "hasNoUsage"] as const) {
         assertEquals(typeof answer[flag], "boolean", `${what}: ${flag}`);
       }
     }
@@ -157,27 +157,28 @@ Deno.test("AnswerReader reads model names from strings only", async () => {
 
 // Transfers.
 
-/** What comes of progress messages, each `[digest, completed]`. */
-async function transferred(
-  ...progress: [digest: unknown, completed: unknown][]
-): Promise<[bytes: number | undefined, Said]> {
-  const [{ transferBytes }, said] = await readAll(
-    dialectOf("/api/pull"),
-    progress.map(([digest, completed]) => ({ status: "pulling", digest, completed, total: 1000 })),
-  );
+/** A progress message: the digest, and the bytes in place. The size is 1000 bytes. */
+type Step = [digest: unknown, completed: unknown];
+
+/** What comes of a transfer that is not completed. */
+async function transferred(...steps: Step[]): Promise<[bytes: number | undefined, Said]> {
+  const messages = steps.map(([digest, completed]) => ({ status: "pulling", digest, completed, total: 1000 }));
+  const [{ transferBytes }, said] = await readAll(dialectOf("/api/pull"), messages);
   return [transferBytes, said];
 }
 
 Deno.test("AnswerReader counts each byte of a transfer once, by digest", async () => {
-  const rows: [string, [unknown, unknown][], number | undefined][] = [
-    ["cumulative", [["a", 10], ["a", 25], ["a", 25], ["a", 100]], 100],
-    ["two digests in turn", [["a", 10], ["b", 5], ["a", 20], ["b", 50]], 70],
-    ["a retry from below", [["a", 50], ["a", 10], ["a", 50], ["a", 60]], 60],
-    ["a retry that gets nowhere", [["a", 50], ["a", 10]], 50],
-    ["nothing yet", [["a", undefined], ["a", null]], undefined],
-    ["a layer that is there already", [["a", 0]], 0],
+  const rows: [string, Step[], number | undefined][] = [
+    ["cumulative", [["a", undefined], ["a", 25], ["a", 25], ["a", 100]], 100],
+    ["two digests in turn", [["a", 0], ["b", null], ["a", 20], ["b", 50]], 70],
+    ["a resumed transfer", [["a", 400], ["a", 450]], 50],
+    ["a transfer that another request has begun", [["a", 0], ["b", 900], ["b", 1000]], 100],
+    ["a retry from below", [["a", 0], ["a", 50], ["a", 10], ["a", 50], ["a", 60]], 60],
+    ["a retry that gets nowhere", [["a", 0], ["a", 50], ["a", 10]], 50],
+    ["nothing yet", [["a", undefined], ["a", null]], 0],
+    ["a layer that is there already", [["a", 1000]], 0],
     ["no digest", [[undefined, 10], ["", 10], [7, 10], [null, 10]], undefined],
-    ["a digest called as a member of objects", [["__proto__", 10], ["constructor", 5]], 15],
+    ["a digest called as a member of objects", [["__proto__", 0], ["constructor", 0], ["__proto__", 5]], 5],
   ];
   for (const [what, progress, bytes] of rows) assertEquals(await transferred(...progress), [bytes, {}], what);
 });
@@ -185,13 +186,30 @@ Deno.test("AnswerReader counts each byte of a transfer once, by digest", async (
 Deno.test("AnswerReader omits and counts progress that is not a count", async () => {
   for (const completed of [-1, 1.5, "10", 1e308, [], {}]) {
     const [bytes, said] = await transferred(["a", 10], ["a", completed], ["a", 40]);
-    assertEquals([bytes, said.parseErrors], [40, { invalid_value: 1 }], JSON.stringify(completed));
+    assertEquals([bytes, said.parseErrors], [30, { invalid_value: 1 }], JSON.stringify(completed));
+  }
+});
+
+Deno.test("AnswerReader counts what a completed transfer has moved since its last progress message", async () => {
+  const layer = (digest: string, total: unknown, completed?: number): unknown => ({ digest, total, completed });
+  const rows: [string, unknown[], number | undefined][] = [
+    ["the rest of a layer", [layer("a", 1000), layer("a", 1000, 930)], 1000],
+    ["a layer of one message", [layer("a", 1000)], 1000],
+    ["a resumed layer", [layer("a", 1000, 400)], 600],
+    ["a layer that is there already, and a new one", [layer("a", 4700, 4700), layer("b", 90), layer("b", 90, 90)], 90],
+    ["no more than was reported, without a size", [{ digest: "a", completed: 10 }, { digest: "a", completed: 30 }], 20],
+    ["a size that is wrong", [layer("a", 50), layer("a", 50, 60)], 60],
+    ["nothing without progress", [], undefined],
+  ];
+  for (const [what, messages, bytes] of rows) {
+    const [{ transferBytes }] = await readAll(dialectOf("/api/pull"), [...messages, { status: "success" }]);
+    assertEquals(transferBytes, bytes, what);
   }
 });
 
 Deno.test("AnswerReader keeps no more digests of a transfer than their limit", async () => {
-  const progress = Array.from({ length: TRANSFER_DIGESTS_LIMIT }, (_, index): [string, number] => [`${index}`, 1]);
-  assertEquals(await transferred(...progress), [TRANSFER_DIGESTS_LIMIT, {}]);
-  assertEquals(await transferred(...progress, ["more", 1]), [TRANSFER_DIGESTS_LIMIT, {}]);
-  assertEquals(await transferred(...progress, ["more", 1], ["0", 3]), [TRANSFER_DIGESTS_LIMIT + 2, {}]);
+  const first = Array.from({ length: TRANSFER_DIGESTS_LIMIT }, (_, index): Step => [`${index}`, 0]);
+  const moved = first.map(([digest]): Step => [digest, 1]);
+  assertEquals(await transferred(...first, ...moved), [TRANSFER_DIGESTS_LIMIT, {}]);
+  assertEquals(await transferred(...first, ["more", 0], ...moved, ["more", 1]), [TRANSFER_DIGESTS_LIMIT, {}]);
 });

@@ -55,7 +55,7 @@ const EXPECTED: Record<string, readonly [Partial<Report>, Said]> = {
 
   "openai_chat_cached.json": [{ ...OPENAI, ...TIMINGS, cachedTokens: 20 }, {}],
   "openai_chat_tools.json": [{ ...OPENAI, ...TOOLS, outputTokens: 6 }, {}],
-  "openai_chat_stream_incomplete.sse": [MODEL, { outputs: 3 }],
+  "openai_chat_stream_incomplete.sse": [MODEL, { outputs: 3, unfinished: true }],
   "openai_chat_stream_usage_cached.sse": [{ ...OPENAI, ...TIMINGS, cachedTokens: 20 }, STREAM],
   "openai_chat_stream_usage_length.sse": [{ ...OPENAI, finishReason: "length" }, STREAM],
   "openai_chat_stream_usage_thinking.sse": [{ ...OPENAI, outputTokens: 7 }, { ...END, outputs: 7 }],
@@ -93,6 +93,12 @@ Deno.test("Dialects read the figures of every fixture", async () => {
   }
 });
 
+/** The start of a message of Anthropic's, with all members of usage that are of the prompt. */
+const ESTIMATE = {
+  type: "message_start",
+  message: { usage: { input_tokens: 9, cache_creation_input_tokens: 4, cache_read_input_tokens: 2 } },
+};
+
 /** Messages that the fixtures do not have, and what comes of them: the path, what it is, the messages. */
 const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Report>, said: Said][] = [
   ["/api/chat", "a render for debugging", [{ model: "m", done: false, _debug_info: {} }], { model: "m" }, {
@@ -120,6 +126,14 @@ const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Re
     { finishReason: "length", toolCalls: 1 },
     { ...END, outputs: 1 },
   ],
+  ["/api/chat", "a duration of 0, omitted by a local model", [{ done: true, load_duration: 1e9, eval_count: 1 }], {
+    loadSeconds: 1,
+    outputTokens: 1,
+    evalSeconds: 0,
+  }, END],
+  ["/api/chat", "the load of a message that is not the last", [{ done: false, load_duration: 1e9 }], {
+    loadSeconds: 1,
+  }, { unfinished: true }],
   ["/api/generate", "fields of 0", [{ done: true, eval_count: 0, eval_duration: 0 }], {
     outputTokens: 0,
     evalSeconds: 0,
@@ -136,6 +150,26 @@ const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Re
     ],
     { promptTokens: 1, outputTokens: 2 },
     { ...END, outputs: 1 },
+  ],
+  [
+    "/v1/chat/completions",
+    "an answer that repeated itself",
+    [{
+      choices: [{ message: { content: "a a a" }, finish_reason: null }],
+      usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 },
+    }],
+    {},
+    { unfinished: true },
+  ],
+  [
+    "/v1/completions",
+    "an answer that repeated itself",
+    [{
+      choices: [{ text: "a a a", finish_reason: null }],
+      usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 },
+    }],
+    {},
+    { outputs: 1, unfinished: true },
   ],
   ["/v1/chat/completions", "a role only", [{ choices: [{ delta: { role: "assistant", content: "" } }] }], {}, {}],
   [
@@ -166,6 +200,17 @@ const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Re
     { finishReason: "length", outputTokens: 3 },
     END,
   ],
+  [
+    "/v1/responses",
+    "an answer that repeated itself",
+    [{
+      object: "response",
+      status: "completed",
+      usage: { input_tokens: 0, output_tokens: 0, total_tokens: 0 },
+    }],
+    { finishReason: "stop" },
+    {},
+  ],
   ["/v1/responses", "a failure", [{ response: { status: "failed" }, type: "response.failed" }], {
     finishReason: "other",
   }, { terminal: true, failed: true }],
@@ -179,21 +224,26 @@ const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Re
     {},
     {},
   ],
+  ["/v1/messages", "an estimate without an end", [ESTIMATE], {}, {}],
+  ["/v1/messages", "an estimate, and an end without prompt tokens", [ESTIMATE, { usage: { output_tokens: 2 } }], {
+    promptTokens: 15,
+    outputTokens: 2,
+  }, {}],
   [
     "/v1/messages",
-    "an estimate is not read",
-    [{ type: "message_start", message: { usage: { input_tokens: 9 } } }],
-    {},
+    "an estimate, and an end with prompt tokens",
+    [ESTIMATE, { usage: { input_tokens: 0, output_tokens: 2 } }],
+    { promptTokens: 0, outputTokens: 2 },
     {},
   ],
-  ["/v1/messages", "cached tokens are added", [{ usage: { input_tokens: 3, cache_read_input_tokens: 4 } }], {
-    promptTokens: 7,
-    cachedTokens: 4,
-  }, {}],
-  ["/v1/messages", "only cached tokens", [{ usage: { cache_read_input_tokens: 4 } }], {
-    promptTokens: 4,
-    cachedTokens: 4,
-  }, {}],
+  [
+    "/v1/messages",
+    "cached tokens are added",
+    [{ usage: { input_tokens: 3, cache_read_input_tokens: 4, cache_creation_input_tokens: 5 } }],
+    { promptTokens: 12, cachedTokens: 4 },
+    {},
+  ],
+  ["/v1/messages", "only cached tokens", [{ usage: { cache_read_input_tokens: 4 } }], { cachedTokens: 4 }, {}],
   ["/v1/messages", "an error", [{ type: "error", error: { type: "overloaded_error" } }], {}, { failed: true }],
   ["/v1/systemone", "usage as Anthropic names it", [{ model: "m", usage: { input_tokens: 1, output_tokens: 2 } }], {
     model: "m",

@@ -204,7 +204,7 @@ Deno.test("AnswerReader holds no more than the limit of a message that never end
     const before = Deno.memoryUsage();
     for (let index = 0; index < 256; index++) reader.push(chunk, index);
     const grown = Deno.memoryUsage().external - before.external;
-    const { parseErrors } = await reader.end(true, 256);
+    const { parseErrors } = await reader.end(true);
     assertLess(grown, 64 * 1024 * 1024, kind);
     assertEquals(parseErrors, { too_long: 1 }, kind);
   }
@@ -220,7 +220,7 @@ Deno.test("AnswerReader.end() rejects where the dialect throws, and push() does 
       reader.push(bytesOf(kind === "sse" ? "data: 1\n\n" : kind === "json" ? "1" : "1\n"), index);
       await turn();
     }
-    await assertRejects(() => reader.end(true, 5), Error, "from the dialect");
+    await assertRejects(() => reader.end(true), Error, "from the dialect");
   }
 });
 
@@ -229,7 +229,7 @@ Deno.test("AnswerReader.end() does not count a last message that broke off as a 
     for (const isComplete of [true, false]) {
       const reader = new AnswerReader(kind, { terminal: () => false, failed: () => false });
       reader.push(bytesOf(body), 0);
-      const { parseErrors } = await reader.end(isComplete, 0);
+      const { parseErrors } = await reader.end(isComplete);
       assertEquals(
         parseErrors.invalid_json ?? 0,
         (isComplete ? 1 : 0) + (kind === "json" ? 0 : 1),
@@ -243,6 +243,6 @@ Deno.test("AnswerReader gives output the time at which its bytes arrived, whenev
   const dialect = { terminal: () => false, failed: () => false, output: (message: unknown) => message !== 0 };
   const reader = new AnswerReader("ndjson", dialect);
   for (const [at, line] of [[1, "0\n"], [2, "\n1\n"], [3, "2\n"], [4, "0\n"]] as const) reader.push(bytesOf(line), at);
-  const { firstOutputAt, lastOutputAt } = await reader.end(true, 5);
+  const { firstOutputAt, lastOutputAt } = await reader.end(true);
   assertEquals([firstOutputAt, lastOutputAt], [2, 3]);
 });
