@@ -25,8 +25,8 @@ const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 export interface ServerChoice {
   readonly server: WebServer;
   /**
-   * Why `Deno.serve` should not be used, or `node:http` cannot be, for the log; `undefined` where `Deno.serve` passed the
-   * checks or was not checked.
+   * Why `Deno.serve` should not be used, or `node:http` cannot be, for the log; `undefined` where `Deno.serve` passed
+   * the checks or was not checked.
    */
   readonly defect: string | undefined;
 }

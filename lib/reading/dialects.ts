@@ -215,7 +215,7 @@ export const OPENAI_RESPONSES: Dialect = {
   },
 };
 
-/** Prompt tokens of a usage of Anthropic's: `input_tokens` excludes those that are written to the cache or read from it. */
+/** Prompt tokens of Anthropic's usage: `input_tokens` excludes those that are written to the cache or read from it. */
 function anthropicPromptTokens(usage: string): FieldReader<number> {
   return where(
     present(`${usage}.input_tokens`),
@@ -228,8 +228,8 @@ function anthropicPromptTokens(usage: string): FieldReader<number> {
 }
 
 /**
- * `/v1/messages` (3.6). The usage of `message_start`, under `message`, is an estimate; that of `message_delta` is exact,
- * but may lack the prompt's tokens.
+ * `/v1/messages` (3.6). The usage of `message_start`, under `message`, is an estimate; that of `message_delta` is
+ * exact, but may lack the prompt's tokens.
  */
 export const ANTHROPIC: Dialect = {
   model: text("message.model", "model"),

@@ -233,7 +233,10 @@ const USAGES: Record<string, { usages: string[]; tokens: [number | undefined, nu
     "null": { usages: ["null"], tokens: [undefined, undefined] },
     "of another type": { usages: ['"26"', "[26,5]", "26", "true"], tokens: [undefined, undefined] },
     "without one count": { usages: ['{"completion_tokens":5}'], tokens: [undefined, 5] },
-    "as zeros": { usages: ['{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'], tokens: [0, 0] },
+    "of zeros, which is none": {
+      usages: ['{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'],
+      tokens: [undefined, undefined],
+    },
   };
 
 for (const [name, { usages, tokens, invalid = 0 }] of Object.entries(USAGES)) {
@@ -247,11 +250,13 @@ for (const [name, { usages, tokens, invalid = 0 }] of Object.entries(USAGES)) {
   });
 }
 
-Deno.test("createProxy() reads an event of 5 MB, and counts one of 9 MiB as too long", async () => {
+Deno.test("createProxy() reads events of 5 MB and 9 MiB, and counts one of 9 MiB of short strings as too long", async () => {
   const fixture = STREAMS.find(({ name }) => name === "v1_chat_stream_usage.sse");
   assert(fixture !== undefined);
-  for (const [length, errors] of [[5_000_000, 0], [9 * 1024 * 1024, 1]] as const) {
-    const event = bytesOf(`data: {"choices":[{"delta":{"content":"${"x".repeat(length)}"}}]}\n\n`);
+  const long = (length: number): string => `"${"x".repeat(length)}"`;
+  const many = `[${Array(9 * 1024 * 1024 / 4).fill('"x"').join(",")}]`;
+  for (const [content, errors] of [[long(5_000_000), 0], [long(9 * 1024 * 1024), 0], [many, 1]] as const) {
+    const event = bytesOf(`data: {"choices":[{"delta":{"content":${content}}}]}\n\n`);
     const whole = join([event, fixture.bytes]);
     const chunks = Array.from(
       { length: Math.ceil(whole.length / 65536) },
