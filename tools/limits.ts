@@ -31,6 +31,10 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
   MEMBERS_LIMIT: ["members of an object in the JSON of a request", "the body is forwarded unparsed"],
   NAME_LIMIT_BYTES: ["a name of a model, a layer or a finish reason", "ignored: the model is `unknown`"],
   MODEL_LABEL_LIMIT: ["values of the label `model`", "further models are reported as `other`"],
+  LOADED_NAMES_LIMIT: [
+    "models in memory that are named in `ollama_loaded_model_*` beyond `MODEL_LABEL_LIMIT`",
+    "further ones are summed as `other`",
+  ],
   TRANSFER_DIGESTS_LIMIT: ["layers of one pull, push or create", "the bytes of further ones are not counted"],
   ANSWER_LIMIT_CHARACTERS: ["a response to one of the exporter's status requests", "the probe fails"],
   MODELS_LIMIT: ["models in such a response", "the probe fails"],

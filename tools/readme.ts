@@ -9,15 +9,19 @@ import { SETTINGS } from "../lib/settings/settings.ts";
 import { createExporter } from "../lib/exporter.ts";
 import { createLog } from "../lib/log/log.ts";
 import type { Declaration } from "../lib/metrics/registry.ts";
+import { Metrics } from "../lib/metrics/request_metrics.ts";
+import { APIS } from "../lib/observation.ts";
+import { parseInstalled, parseLoaded, serverState } from "../lib/ollama/state.ts";
 import { type Endpoint, ENDPOINTS } from "../lib/reading/endpoints.ts";
 import { ALL_LIMITS } from "./limits.ts";
 
 /** Returns the tables by section name. */
-export function tables(): Record<string, string> {
+export async function tables(): Promise<Record<string, string>> {
   return {
     endpoints: endpointsTable(),
     settings: settingsTable(),
     metrics: metricsTable(),
+    series: await seriesTable(),
     limits: limitsTable(),
   };
 }
@@ -61,6 +65,37 @@ export function metricsTable(): string {
     declarations().map((
       { name, type, labels, help },
     ) => [code(name), type, labels.map(code).join(", ") || "none", help]),
+  );
+}
+
+/** A server with two models. */
+const [USED, LOADED] = ["used:latest", "loaded:latest"];
+const PROBED = { error: undefined, durationSeconds: 0 };
+const STATE = serverState({
+  version: { ...PROBED, answer: "" },
+  ps: { ...PROBED, answer: parseLoaded({ models: [{ name: LOADED }] }) },
+  tags: { ...PROBED, answer: parseInstalled({ models: [{ name: USED }] }) },
+}, 0);
+
+/** Returns a table of the number of series that models have once an API is used. */
+export async function seriesTable(): Promise<string> {
+  const rows: string[][] = [];
+  for (const apis of [...APIS.map((api) => [api]), APIS]) {
+    const openRequests = new Set(apis.map((api) => ({ api, model: USED, waiting: true })));
+    const metrics = new Metrics({ modelLimit: 2, openRequests });
+    const text = await metrics.expose("text", STATE);
+    const count = (...parts: string[]): string =>
+      String(text.split("\n").filter((line) => parts.every((part) => line.includes(part))).length);
+    rows.push([
+      apis === APIS ? "all" : apis.map(code).join(),
+      count(`model="${USED}"`),
+      count(`model="${USED}"`, "api="),
+      count(`model="${LOADED}"`, "api="),
+    ]);
+  }
+  return table(
+    ["API", "series of a model used by it", "of these with `api`", "of another model in memory or used"],
+    rows,
   );
 }
 
@@ -126,5 +161,5 @@ export function withSections(text: string, sections: Readonly<Record<string, str
 
 if (import.meta.main) {
   const file = new URL("../README.md", import.meta.url);
-  await Deno.writeTextFile(file, withSections(await Deno.readTextFile(file), tables()));
+  await Deno.writeTextFile(file, withSections(await Deno.readTextFile(file), await tables()));
 }

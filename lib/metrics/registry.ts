@@ -18,8 +18,24 @@ export type Format = keyof typeof CONTENT_TYPES;
 /** Time after which rendering yields to the event loop, in milliseconds. A single metric is rendered in one go. */
 const SLICE_MS = 5;
 
+/** Creates and removes the series of a metric. */
+export interface Series<Label extends string> {
+  /** Starts a series at 0. One that exists is left as it is. */
+  start(labels: Record<Label, string>): void;
+  /** Removes a series, if it exists. */
+  remove(labels: Record<Label, string>): void;
+}
+
+/** A counter: `inc(labels, value)`, by 1 if there is no value. */
+type CounterSeries<Label extends string> = Counter<Label> & Series<Label>;
+
+/** A histogram. */
+interface HistogramSeries<Label extends string> extends Series<Label> {
+  observe(labels: Record<Label, string>, value: number): void;
+}
+
 /** A histogram whose observations may carry exemplars. */
-interface TracedHistogram<Label extends string> {
+interface TracedHistogram<Label extends string> extends Series<Label> {
   /** @param traceId Label `trace_id` of the exemplar. Without it there is no exemplar. */
   observe(labels: Record<Label, string>, value: number, traceId: string | undefined): void;
 }
@@ -56,8 +72,9 @@ export class MetricRegistry<State> {
   }
 
   /** Declares a counter. Without labels it starts at 0. */
-  counter<Label extends string>(name: string, help: string, ...labelNames: Label[]): Counter<Label> {
-    return this.#keep(name, new Counter({ name, help, labelNames, registers: this.#registers }));
+  counter<Label extends string>(name: string, help: string, ...labelNames: Label[]): CounterSeries<Label> {
+    const counter = this.#keep(name, new Counter({ name, help, labelNames, registers: this.#registers }));
+    return Object.assign(counter, { start: (labels: Record<Label, string>): void => counter.inc(labels, 0) });
   }
 
   /** Declares a counter that is read at each exposition. Its value must never decrease. */
@@ -97,8 +114,9 @@ export class MetricRegistry<State> {
     help: string,
     buckets: number[],
     ...labelNames: Label[]
-  ): Histogram<Label> {
-    return new Histogram({ name, help, buckets, labelNames, registers: this.#registers });
+  ): HistogramSeries<Label> {
+    const histogram = new Histogram({ name, help, buckets, labelNames, registers: this.#registers });
+    return withSeries(histogram, (labels, value) => histogram.observe(labels, value));
   }
 
   /** Declares a histogram whose observations may carry a trace ID as an exemplar. */
@@ -114,11 +132,9 @@ export class MetricRegistry<State> {
     this.#text.registerMetric(histogram);
     // prom-client's types require the histogram's own labels in an exemplar.
     const observe = histogram.observe.bind(histogram) as (observation: unknown) => void;
-    return {
-      observe(labels, value, traceId): void {
-        observe({ labels, value, ...traceId !== undefined && { exemplarLabels: { trace_id: traceId } } });
-      },
-    };
+    return withSeries(histogram, (labels, value, traceId) => {
+      observe({ labels, value, ...traceId !== undefined && { exemplarLabels: { trace_id: traceId } } });
+    });
   }
 
   /** All declared metrics, in output order. */
@@ -165,6 +181,31 @@ export class MetricRegistry<State> {
     this.#counters.set(name, counter as Counter & { name: string });
     return counter;
   }
+}
+
+/** Keeps track of the series of a histogram: prom-client resets one that exists to 0. */
+function withSeries<Label extends string>(
+  histogram: Histogram<Label>,
+  observe: TracedHistogram<Label>["observe"],
+): TracedHistogram<Label> & HistogramSeries<Label> {
+  const existing = new Set<string>();
+  const keyOf = (labels: Record<Label, string>): string => JSON.stringify(Object.entries(labels).sort());
+  return {
+    start(labels): void {
+      const key = keyOf(labels);
+      if (existing.has(key)) return;
+      existing.add(key);
+      histogram.zero(labels);
+    },
+    remove(labels): void {
+      existing.delete(keyOf(labels));
+      histogram.remove(labels);
+    },
+    observe(labels, value, traceId?: string): void {
+      existing.add(keyOf(labels));
+      observe(labels, value, traceId);
+    },
+  };
 }
 
 /** Renders the samples of one exposition, in a registry of their own. Both formats render gauges alike. */

@@ -13,7 +13,11 @@ const INFO_LABELS = ["digest", "family", "format", "parameter_size", "quantizati
 type InfoLabel = typeof INFO_LABELS[number];
 type Registry = MetricRegistry<ServerState>;
 
-/** Declares the metrics of the server's state. Failed probes leave their metrics without series. */
+/**
+ * Declares the metrics of the server's state. Failed probes leave their metrics without series.
+ *
+ * @param models Has the models of each state before it is rendered.
+ */
 export function declareServerMetrics(registry: Registry, models: ModelLabels): void {
   declareVersion(registry);
   declareLoadedModels(registry, models);
@@ -47,7 +51,7 @@ function declareLoadedModels(registry: Registry, models: ModelLabels): void {
       name,
       help,
       ["model"],
-      ({ loaded = [] }) => merge(loaded.map((model) => [models.learn(model.name), read(model)])),
+      ({ loaded = [] }) => merge(loaded.map((model) => [models.loadedName(model.name), read(model)])),
     );
   };
   registry.gauge("ollama_loaded_models", "Number of models in memory.", [], ({ loaded }) => count(loaded));
@@ -74,7 +78,7 @@ function declareLoadedModels(registry: Registry, models: ModelLabels): void {
     "ollama_loaded_model_info",
     "A metric with a constant '1' value labeled by the details of a loaded model.",
     ["model", ...INFO_LABELS],
-    ({ loaded = [] }) => loaded.flatMap((model) => infos(models.learn(model.name), model)),
+    ({ loaded = [] }) => loaded.flatMap((model) => infos(models.loadedName(model.name), model)),
   );
 }
 
@@ -84,7 +88,7 @@ function declareInstalledModels(registry: Registry, models: ModelLabels): void {
     "ollama_installed_model_size_bytes",
     "Size of an installed model on disk. Layers shared by models are included in each.",
     ["model"],
-    ({ installed = [] }) => sums(installed.map(({ name, sizeBytes }) => [models.learn(name), sizeBytes])),
+    ({ installed = [] }) => sums(installed.map(({ name, sizeBytes }) => [models.label(name), sizeBytes])),
   );
 }
 

@@ -63,7 +63,7 @@ Deno.test("createExporter() keeps exporters apart from each other", async () => 
   await (await one.post("/api/chat", CHAT)).text();
   await one.observation();
   assertEquals((await one.scrape()).value("ollama_requests_total"), 1);
-  assertEquals((await two.scrape()).value("ollama_requests_total"), undefined);
+  assertEquals((await two.scrape()).value("ollama_requests_total"), 0);
 });
 
 Deno.test("createExporter() closes its connections to Ollama", async () => {

@@ -73,7 +73,7 @@ const STORIES: Record<string, (browser: Browser) => Promise<void>> = {
     const outcomes = await legendOf(page, "outcomes");
     for (const outcome of OUTCOMES) {
       const counted = scrape.value("ollama_request_outcomes_total", { outcome });
-      assertEquals(outcomes[outcome] === undefined ? undefined : Number(outcomes[outcome]), counted, outcome);
+      assertEquals(Number(outcomes[outcome] ?? 0), counted, outcome);
     }
     const tokens = (title: string): number => Number(title.replace(/\D/g, ""));
     assertEquals(tokens(await page.title("#plot-output .sub")), scrape.value("ollama_tokens_generated_total"));

@@ -84,9 +84,9 @@ Deno.test("createProxy() gives npm clients the same as Ollama", async (t) => {
 
   await t.step("all tokens are counted", async () => {
     const scrape = await exporter.scrape();
-    assertEquals(scrape.value("ollama_usage_missing_total"), undefined);
+    assertEquals(scrape.value("ollama_usage_missing_total"), 0);
     assertEquals(scrape.value("ollama_exporter_parse_errors_total"), 0);
-    assertEquals(scrape.value("ollama_request_outcomes_total", { outcome: "incomplete" }), undefined);
+    assertEquals(scrape.value("ollama_request_outcomes_total", { outcome: "incomplete" }), 0);
     assertEquals(scrape.value("ollama_http_requests_total", { route: "other" }), undefined);
     for (const api of ["chat", "openai_chat", "openai_responses", "anthropic_messages"]) {
       const toolCalls = scrape.value("ollama_tool_calls_total", { model: "llama3.2:latest", api }) ?? 0;

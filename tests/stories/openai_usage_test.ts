@@ -222,7 +222,7 @@ async function assertMissing({ exporter }: Stage): Promise<void> {
     assertEquals(scrape.value("ollama_request_outcomes_total", { ...labels, outcome: "ok" }), 1);
     assertEquals(scrape.value("ollama_usage_missing_total", labels), 1);
   }
-  assertEquals(scrape.value("ollama_tokens_generated_total"), undefined);
+  assertEquals(scrape.value("ollama_tokens_generated_total"), 0);
 }
 
 Deno.test("createProxy() forwards a chunked body over 8 MiB unchanged", async () => {
@@ -301,8 +301,8 @@ Deno.test("createProxy() reports a stream that ends like that of a failing model
   const labels = { model: "llama3.2:latest", outcome: "incomplete" };
   assertEquals(scrape.value("ollama_request_outcomes_total", labels), 4);
   // The zeros in each chunk of a completion are not token counts.
-  assertEquals(scrape.value("ollama_tokens_generated_total"), undefined);
-  assertEquals(scrape.value("ollama_usage_missing_total"), undefined);
+  assertEquals(scrape.value("ollama_tokens_generated_total"), 0);
+  assertEquals(scrape.value("ollama_usage_missing_total"), 0);
 });
 
 /** Responses of a server that is not Ollama to a request in which usage was requested. */

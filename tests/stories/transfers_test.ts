@@ -36,7 +36,7 @@ function assertTransfer(scrape: Scrape, operation: Operation, outcome: Outcome, 
   assertEquals(scrape.value("ollama_transfer_bytes_total", { operation }), bytes);
   assertEquals(scrape.value("ollama_transfer_bytes_total"), bytes);
   // It is not an inference request.
-  assertEquals(scrape.value("ollama_requests_total"), undefined);
+  assertEquals(scrape.value("ollama_requests_total"), 0);
 }
 
 for (const endpoint of TRANSFERS) {

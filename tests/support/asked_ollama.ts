@@ -4,11 +4,10 @@
  * @module
  */
 
-import { ModelLabels } from "../../lib/metrics/model_labels.ts";
-import { MetricRegistry } from "../../lib/metrics/registry.ts";
+import { Metrics } from "../../lib/metrics/request_metrics.ts";
 import { declareServerMetrics } from "../../lib/metrics/server_metrics.ts";
 import { Ollama } from "../../lib/ollama/probes.ts";
-import type { Probe, ServerState } from "../../lib/ollama/state.ts";
+import type { Probe } from "../../lib/ollama/state.ts";
 import { Scrape } from "./helpers.ts";
 
 /** All probes. */
@@ -50,7 +49,7 @@ export class AskedOllama implements Disposable {
   /** URLs that were requested, in order. */
   readonly asked: string[] = [];
   readonly ollama: Ollama;
-  readonly registry: MetricRegistry<ServerState> = new MetricRegistry();
+  readonly metrics: Metrics;
   readonly #client = Deno.createHttpClient({});
 
   constructor(answers: Partial<Record<Probe, Answer>> = {}, options: AskedOptions = {}) {
@@ -66,13 +65,14 @@ export class AskedOllama implements Disposable {
       client: this.#client,
       timeoutMs,
     });
-    declareServerMetrics(this.registry, new ModelLabels(modelLimit));
+    this.metrics = new Metrics({ modelLimit, openRequests: new Set() });
+    declareServerMetrics(this.metrics.registry, this.metrics.models);
   }
 
   /** Fetches the state and exposes its metrics. */
   async scrape(limitMs?: number): Promise<Scrape> {
     const state = await this.ollama.fetchState(limitMs);
-    return new Scrape(await this.registry.expose("text", state));
+    return new Scrape(await this.metrics.expose("text", state));
   }
 
   [Symbol.dispose](): void {

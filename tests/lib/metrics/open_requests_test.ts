@@ -14,7 +14,7 @@ Deno.test("Metrics.expose() counts the requests in flight, and their gauges retu
     const now = await scrape(metrics);
     return ["in_flight", "waiting"].map((name) => now.value(`ollama_requests_${name}`, labels));
   };
-  assertEquals(await values({}), [undefined, undefined]);
+  assertEquals(await values(API_LABELS), [0, 0]);
 
   const known: OpenRequest = { api: "chat", model: "llama3.2", waiting: true };
   const missing: OpenRequest = { api: "chat", model: "missing", waiting: true };

@@ -1,8 +1,8 @@
 /** Metrics of the server's state: each exposition renders its own state and nothing else. */
 
 import { assert, assertEquals } from "@std/assert";
-import { ModelLabels } from "../../../lib/metrics/model_labels.ts";
-import { MetricRegistry } from "../../../lib/metrics/registry.ts";
+import { LOADED_NAMES_LIMIT } from "../../../lib/metrics/model_labels.ts";
+import { Metrics } from "../../../lib/metrics/request_metrics.ts";
 import { declareServerMetrics } from "../../../lib/metrics/server_metrics.ts";
 import type { InstalledModel, LoadedModel, ModelDetails, ServerState } from "../../../lib/ollama/state.ts";
 import { faultsOf } from "../../support/exposition.ts";
@@ -35,18 +35,18 @@ function installed(name: string, sizeBytes: number | undefined): InstalledModel 
   return { name, sizeBytes };
 }
 
-/** A registry with the metrics of the server's state. */
-function registryOf(modelLimit = 200): MetricRegistry<ServerState> {
-  const registry = new MetricRegistry<ServerState>();
-  declareServerMetrics(registry, new ModelLabels(modelLimit));
-  return registry;
+/** Metrics with those of the server's state. */
+function metricsOf(modelLimit = 200): Metrics {
+  const metrics = new Metrics({ modelLimit, openRequests: new Set() });
+  declareServerMetrics(metrics.registry, metrics.models);
+  return metrics;
 }
 
 /** Exposes a state. */
-async function scrape(fields: Partial<ServerState>, registry = registryOf()): Promise<Scrape> {
-  const text = await registry.expose("text", stateOf(fields));
+async function scrape(fields: Partial<ServerState>, metrics = metricsOf()): Promise<Scrape> {
+  const text = await metrics.expose("text", stateOf(fields));
   assertEquals(faultsOf(text), []);
-  assertEquals(samples(await registry.expose("openMetrics", stateOf(fields))), samples(text), "both formats are alike");
+  assertEquals(samples(await metrics.expose("openMetrics", stateOf(fields))), samples(text), "both formats are alike");
   return new Scrape(text);
 }
 
@@ -105,7 +105,7 @@ Deno.test("declareServerMetrics() exposes the success and the duration of each p
       tags: { error: undefined, durationSeconds: 0 },
     },
   });
-  assertEquals(series(state, /^exporter/), [
+  assertEquals(series(state, /^exporter_probe/), [
     'exporter_probe_duration_seconds{probe="ps"} 1',
     'exporter_probe_duration_seconds{probe="tags"} 0',
     'exporter_probe_duration_seconds{probe="version"} 0.25',
@@ -161,38 +161,48 @@ Deno.test("declareServerMetrics() labels a name that is not a model's as `unknow
   assertEquals(state.value("ollama_up"), 1);
 });
 
-Deno.test("declareServerMetrics() sums the models over the limit as `other`, without their maxima and details", async () => {
-  const names = Array.from({ length: 50 }, (_, index) => `m${index}`);
+Deno.test("declareServerMetrics() names all loaded models, and sums the installed ones over the limit as `other`", async () => {
+  const names = Array.from({ length: 50 }, (_, index) => `m${index}:latest`);
   const state = await scrape({
     loaded: names.map((name) => loaded({ name, runners: [{ ...DETAILS, digest: `digest of ${name}` }] })),
     installed: names.map((name) => installed(name, 3000)),
-  }, registryOf(3));
-  assertEquals(state.labelValues("model"), ["m0:latest", "m1:latest", "m2:latest", "other"]);
+  }, metricsOf(3));
   assertEquals([state.value("ollama_loaded_models"), state.value("ollama_installed_models")], [50, 50]);
-  for (const name of ["ollama_loaded_model_size_bytes", "ollama_installed_model_size_bytes"]) {
-    assertEquals(state.value(name, { model: "other" }), 47 * 3000);
-    assertEquals(state.value(name), 50 * 3000);
+  for (const gauge of ["size_bytes", "vram_bytes", "context_tokens", "expiry_timestamp_seconds", "info"]) {
+    const labels = series(state, new RegExp(`^loaded_model_${gauge}`)).map((line) => /model="(.*?)"/.exec(line)?.[1]);
+    assertEquals(labels, names.toSorted(), gauge);
   }
-  for (const name of ["context_tokens", "expiry_timestamp_seconds"]) {
-    assertEquals(state.value(`ollama_loaded_model_${name}`, { model: "m2:latest" }) !== undefined, true, name);
+  assertEquals(series(state, /^installed_model_size/), [
+    ...names.slice(0, 3).map((name) => `installed_model_size_bytes{model="${name}"} 3000`),
+    `installed_model_size_bytes{model="other"} ${47 * 3000}`,
+  ]);
+});
+
+Deno.test("declareServerMetrics() sums loaded models beyond a limit as `other`, without maxima and details", async () => {
+  const names = Array.from({ length: LOADED_NAMES_LIMIT + 2 }, (_, index) => `m${index}:latest`);
+  const state = await scrape({ loaded: names.map((name) => loaded({ name })) }, metricsOf(3));
+  assertEquals(state.value("ollama_loaded_model_size_bytes", { model: "other" }), 2 * 3000);
+  assertEquals(state.value("ollama_loaded_model_size_bytes"), names.length * 3000);
+  for (const name of ["context_tokens", "expiry_timestamp_seconds", "info"]) {
+    assertEquals(series(state, new RegExp(`^loaded_model_${name}`)).length, LOADED_NAMES_LIMIT, name);
     assertEquals(state.value(`ollama_loaded_model_${name}`, { model: "other" }), undefined, name);
   }
-  assertEquals(state.labelValues("digest"), ["digest of m0", "digest of m1", "digest of m2"]);
 });
 
 Deno.test("declareServerMetrics() drops the series of models, versions and details that are gone", async () => {
-  const registry = registryOf();
+  const metrics = metricsOf();
   await scrape({
     version: "0.33.0",
     loaded: [loaded({})],
     installed: [installed("llama3.2", 1), installed("qwen3", 1)],
-  }, registry);
+  }, metrics);
   const after = await scrape({
     version: "0.40.1",
     loaded: [loaded({ name: "gemma:2b", runners: [{ ...DETAILS, quantizationLevel: "Q8_0" }] })],
     installed: [installed("gemma:2b", 7)],
-  }, registry);
-  assertEquals(after.labelValues("model"), ["gemma:2b"]);
+  }, metrics);
+  assertEquals(series(after, /^(loaded|installed).*model="(?!gemma:2b")/), []);
+  assertEquals(after.value("ollama_installed_model_size_bytes", { model: "gemma:2b" }), 7);
   assertEquals(after.labelValues("version"), ["0.40.1"]);
   assertEquals(after.labelValues("quantization_level"), ["Q8_0"]);
 });
@@ -200,7 +210,7 @@ Deno.test("declareServerMetrics() drops the series of models, versions and detai
 Deno.test("MetricRegistry.expose() renders each state as a whole, whatever else is exposed meanwhile", async () => {
   // Every metric takes a slice of its own, so that expositions take turns.
   using _clock = new TestClock({ stepMs: 1000 });
-  const registry = registryOf();
+  const metrics = metricsOf();
   const states = Array.from({ length: 12 }, (_, n) =>
     stateOf({
       version: String(n),
@@ -220,9 +230,11 @@ Deno.test("MetricRegistry.expose() renders each state as a whole, whatever else 
         tags: { error: undefined, durationSeconds: n },
       },
     }));
+  // Counters of models, which are not part of a state, stay.
+  for (const state of states) await metrics.expose("text", state);
   const alone: string[] = [];
-  for (const state of states) alone.push(await registry.expose("text", state));
-  const together = await Promise.all(states.map((state) => registry.expose("text", state)));
+  for (const state of states) alone.push(await metrics.expose("text", state));
+  const together = await Promise.all(states.map((state) => metrics.expose("text", state)));
   assertEquals(together, alone);
   assert(new Set(alone).size === states.length, "the states differ");
 });

@@ -73,7 +73,10 @@ function damagedText(probe: Probe, writer: JsonWriter): string {
 
 /** The text with varying values masked. */
 function masked(text: string): string {
-  return text.replace(/^(ollama_exporter_probe_duration_seconds{.*}) .*$/gm, "$1 0");
+  return text
+    .replace(/^(ollama_exporter_probe_duration_seconds{.*}) .*$/gm, "$1 0")
+    // Labels stay until others need them, and so do the counters that start at 0 with them.
+    .replace(/^ollama_(requests|tokens)_.* 0\n/gm, "");
 }
 
 Deno.test(`Ollama.fetchState() survives ${ROUNDS} rounds of damaged responses (seed ${SEED})`, async () => {
@@ -110,7 +113,7 @@ Deno.test("Ollama.fetchState() accepts no number from which a gauge cannot be se
     using asked = new AskedOllama({ ps: saying(`{"models":[${entry},${entry}]}`), tags: listing() });
     const state = await asked.ollama.fetchState();
     for (const format of ["text", "openMetrics"] as const) {
-      assertEquals(faultsOf(await asked.registry.expose(format, state)), [], number);
+      assertEquals(faultsOf(await asked.metrics.expose(format, state)), [], number);
     }
   }
 });

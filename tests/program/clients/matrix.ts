@@ -184,7 +184,7 @@ export class Stage implements AsyncDisposable {
     for (const name of ["parse_errors", "internal_errors", "upstream_errors"]) {
       assertEquals(last.value(`ollama_exporter_${name}_total`), 0, name);
     }
-    assertEquals(last.value("ollama_usage_missing_total"), undefined);
+    assertEquals(last.value("ollama_usage_missing_total") ?? 0, 0);
     assertEquals(this.program.lines.filter((line) => line.includes("level=ERROR")), []);
     return {
       outcomes: countsOf(last, "ollama_request_outcomes_total", "api", "outcome"),
