@@ -130,6 +130,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     exporter.internalError(event.reason);
   });
   handleSignals({ open, exporter, configFiles, timeoutMs: config.shutdownTimeoutMs, log });
+  exporter.discoverModels();
   const tls = guard?.tls;
   const listeners = await startListeners(exporter.handlers, {
     ...config,

@@ -9,8 +9,10 @@ import type { Log } from "./log/log.ts";
 import { logObservations } from "./log/log_observations.ts";
 import { type ConfigFile, declareConfigMetrics } from "./metrics/config_metrics.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
+import { UNKNOWN_MODEL } from "./model_name.ts";
 import type { Observe, OpenRequest } from "./observation.ts";
 import type { HeadersFile } from "./ollama/headers_file.ts";
+import { ModelDiscovery } from "./ollama/model_discovery.ts";
 import { Ollama } from "./ollama/probes.ts";
 import { declareProcessMetrics } from "./metrics/process_metrics.ts";
 import { declareRefusals } from "./metrics/refusal_metrics.ts";
@@ -58,6 +60,8 @@ export interface Exporter {
   readonly openRequests: ReadonlySet<OpenRequest>;
   /** Logs and counts an exception of our own code. */
   readonly internalError: (error: unknown) => void;
+  /** Asks Ollama for its models: now, until it answers, and later when a request names one that is not known. */
+  discoverModels(): void;
   /** Ends the status page's streams, which have no end of their own. Call it before listeners shut down. */
   endViewers(): void;
   /** Closes idle connections to Ollama. */
@@ -82,6 +86,7 @@ export function createExporter(options: ExporterOptions): Exporter {
   };
   const timeoutMs = options.probeTimeoutMs;
   const ollama = new Ollama({ upstream, fetch, client: pooled, timeoutMs, ...headersFile && { headersFile } });
+  const discovery = new ModelDiscovery({ ollama, onState: (state) => metrics.update(state) });
   const { version } = options;
   const status = createStatus({ version, metricsPath, ollama, openRequests, internalError });
   const proxy = createProxy({
@@ -92,6 +97,9 @@ export function createExporter(options: ExporterOptions): Exporter {
     openaiStreamUsage: options.openaiStreamUsage,
     userAgent: `ollama-exporter/${options.version}`,
     openRequests,
+    onModel: (name) => {
+      if (metrics.models.label(name) === UNKNOWN_MODEL) discovery.onUnknownModel();
+    },
     observe: all(internalError, [
       ...options.observers ?? [],
       (observation) => metrics.observe(observation),
@@ -118,9 +126,11 @@ export function createExporter(options: ExporterOptions): Exporter {
     metrics,
     openRequests,
     internalError,
+    discoverModels: () => discovery.start(),
     endViewers: () => status.endEvents(),
     close(): void {
       status.endEvents();
+      discovery[Symbol.dispose]();
       pooled.close();
       unpooled.close();
     },

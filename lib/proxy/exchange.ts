@@ -21,6 +21,8 @@ export interface ExchangeOptions {
   readonly observe: Observe;
   /** The measured requests that have not ended; an exchange adds and removes itself. */
   readonly openRequests: Set<OpenRequest>;
+  /** Called when the model is known that a measured request names, before the request is sent. Default: ignored. */
+  readonly onModel?: (name: string) => void;
   /** Called with an exception of our own code; the bytes were forwarded all the same. */
   readonly internalError: (error: unknown) => void;
 }
@@ -68,6 +70,7 @@ export class Exchange implements Watcher {
   /** The request's body is on its way upstream. The facts may change until the body ends. */
   onRequestBody(facts: RequestBodyFacts): void {
     this.#body = facts;
+    if (this.#open !== undefined && facts.model !== undefined) this.#options.onModel?.(facts.model);
   }
 
   /** The response headers were received. Returns whether the body is a stream of messages. */

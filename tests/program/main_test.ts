@@ -58,6 +58,19 @@ Deno.test("main says what listens where and what is proxied, and that Ollama ans
   assertEquals(metrics.value("ollama_exporter_build_info", { version: denoJson.version }), 1);
 });
 
+Deno.test("main knows the models of Ollama before it is scraped, and before a request is answered", async () => {
+  await using fake = await startFakeOllama();
+  await using program = startProgram(fake);
+  const lists = await fake.waitForRequest(({ path }) => path === "/api/tags");
+  await until(() => lists.answeredAt !== undefined, "the models are listed");
+  fake.behaviour.status = 500;
+  const port = await program.port();
+  assertEquals((await ask(port, "POST /api/chat", [], JSON.stringify({ ...CHAT, model: "qwen3" }))).status, 500);
+  fake.reset();
+  const metrics = new Scrape((await ask(port, "GET /metrics")).body);
+  assertEquals(metrics.value("ollama_requests_total", { model: "qwen3:latest" }), 1);
+});
+
 Deno.test("main warns while Ollama is away, and serves all the same until it comes", async () => {
   const port = freePort();
   await using program = startProgram({ url: `127.0.0.1:${port}` });

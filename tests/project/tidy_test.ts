@@ -28,7 +28,7 @@ const ROOMS: Record<string, readonly string[]> = {
   proxy: ["reading", "bytes", "http", "errors", "observation", "model_name"],
   status: ["ollama", "observation", "model_name", "http"],
   web: ["status", "metrics", "ollama", "settings", "log", "http", "errors"],
-  exporter: ["http", "log", "metrics", "observation", "ollama", "proxy", "status", "web"],
+  exporter: ["http", "log", "metrics", "model_name", "observation", "ollama", "proxy", "status", "web"],
 };
 
 const ROOM_LIMIT = 16;

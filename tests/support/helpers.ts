@@ -162,6 +162,11 @@ export class TestExporter implements AsyncDisposable {
     return new Scrape(await response.text());
   }
 
+  /** Asks Ollama for its models, as the program does at its start. */
+  discoverModels(): void {
+    this.#exporter.discoverModels();
+  }
+
   /** Sends a JSON body with `fetch`. */
   post(path: string, body: unknown, init: RequestInit = {}): Promise<Response> {
     return fetch(this.url + path, { method: "POST", body: JSON.stringify(body), ...init });
