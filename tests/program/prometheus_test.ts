@@ -1,6 +1,7 @@
 /** Checks dashboard and rules with promtool, and with a real Prometheus after traffic of all APIs. */
 
 import { assert, assertEquals, assertGreater, fail } from "@std/assert";
+import { parse } from "@std/yaml/parse";
 import denoJson from "../../deno.json" with { type: "json" };
 import { dashboard } from "../../tools/dashboard.ts";
 import { apiRequests } from "../support/api_requests.ts";
@@ -37,6 +38,10 @@ interface PanelJson {
   readonly description?: string;
   readonly gridPos: { x: number; y: number; w: number; h: number };
   readonly targets?: { expr: string }[];
+}
+
+interface RuleFile {
+  readonly groups: readonly { readonly rules: readonly { readonly expr: string }[] }[];
 }
 
 interface DashboardJson {
@@ -82,6 +87,22 @@ Deno.test("Every panel of the dashboard has its own place and a description", ()
       }
     }
   }
+});
+
+/** Returns the counters and parts of histograms in an expression that are in neither `rate()` nor `increase()`. */
+function bareCounters(expr: string): string[] {
+  const rest = expr.replace(/\b(?:rate|increase)\(\w+(?:\{[^}]*\})?\[/g, "");
+  return rest.match(/(?<![:\w])ollama_\w+_(?:total|count|sum|bucket)\b/g) ?? [];
+}
+
+Deno.test("Dashboard and rules use counters and histograms in rate() and increase() only", () => {
+  assertEquals(bareCounters('sum(a_total + rate(ollama_b_total{c="d"}[5m])) > ollama_e_total'), ["ollama_e_total"]);
+  const rules = ["recording", "alerts"].flatMap((name) => {
+    const file = parse(Deno.readTextFileSync(`${RULES}/${name}.rules.yml`)) as RuleFile;
+    return file.groups.flatMap(({ rules }) => rules);
+  });
+  assertGreater(rules.length, 30);
+  for (const { expr } of [...TARGETS, ...rules]) assertEquals(bareCounters(expr), [], expr);
 });
 
 testWith(["promtool"], "promtool accepts the rules, and their tests pass", async () => {

@@ -61,9 +61,13 @@ export class Prometheus implements AsyncDisposable {
     }
   }
 
-  /** Returns the result of an instant query. */
-  async query(expression: string): Promise<Sample[]> {
-    const body = new URLSearchParams({ query: expression });
+  /**
+   * Returns the result of an instant query.
+   *
+   * @param at Unix time in seconds. Default: now.
+   */
+  async query(expression: string, at?: number): Promise<Sample[]> {
+    const body = new URLSearchParams({ query: expression, ...at !== undefined && { time: at.toFixed(3) } });
     const { result } = await this.#ask<{ result: { metric: Sample["metric"]; value: [number, string] }[] }>(
       "/api/v1/query",
       { method: "POST", body },
