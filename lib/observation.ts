@@ -121,6 +121,8 @@ export interface Observation {
   /** The response has token counts if it is complete. */
   readonly usageExpected: boolean;
   readonly report: Readonly<Report>;
+  /** The reported counts and durations, but the total, are of the second of two runs: thinking and a format. */
+  readonly hasTwoRuns: boolean;
   /** Messages that could not be parsed. */
   readonly parseErrors: ParseErrorCounts;
   readonly upstreamError: UpstreamError | undefined;
@@ -193,9 +195,10 @@ export function generationOf(observation: Observation): Generation | undefined {
  * Returns the time that a request waited for a free slot of a loaded model: what the other reported durations leave of
  * the total, not less than 0.
  *
- * @returns `undefined` if the server did not report enough, as for embeddings and remote models.
+ * @returns `undefined` if the server did not report enough, as for embeddings, remote models and two runs.
  */
-export function slotWaitSeconds({ report }: Observation): number | undefined {
+export function slotWaitSeconds({ report, hasTwoRuns }: Observation): number | undefined {
+  if (hasTwoRuns) return undefined;
   // The prompt evaluation of a fully cached prompt takes no time and is not reported (docs/ollama-api.md 2.3).
   const { totalSeconds, loadSeconds, promptEvalSeconds = 0, evalSeconds } = report;
   if (totalSeconds === undefined || loadSeconds === undefined || evalSeconds === undefined) return undefined;

@@ -150,6 +150,7 @@ export class Exchange implements Watcher {
       responseBytes: this.#responseBytes,
       usageExpected: hasUsage === true && !answer.hasNoUsage,
       report: answer.report,
+      hasTwoRuns: answer.hasThinking && this.#body?.hasFormat === true,
       parseErrors: answer.parseErrors,
       upstreamError: this.#upstreamError,
       traceId: this.#request.traceId,

@@ -60,7 +60,7 @@ export function createProxy(options: ProxyOptions): Handler {
         exchange.fail(BAD_GATEWAY);
         throw error;
       }
-      exchange.onRequestBody({ bytes: error.bytes, model: undefined });
+      exchange.onRequestBody({ bytes: error.bytes, model: undefined, hasFormat: false });
       return clientClosed(exchange);
     }
     exchange.onRequestBody(body.facts);

@@ -10,7 +10,7 @@ import type { Endpoint } from "../reading/endpoints.ts";
 import { BodyReader, type Bytes } from "./body_reader.ts";
 import type { LoopTicks } from "./gather.ts";
 import { HeldBody, type HeldTotal, READ_LIMIT_BYTES } from "./held_body.ts";
-import { parseRequest, type RequestFacts } from "./stream_usage.ts";
+import { NO_FACTS, parseRequest, type RequestFacts } from "./stream_usage.ts";
 import { type BodyEnd, tap, type Watcher } from "./tap.ts";
 
 /**
@@ -32,6 +32,8 @@ export interface RequestBodyFacts {
   readonly bytes: number;
   /** The model that the request names, as it is spelled there; `undefined` where it is not known. */
   readonly model: string | undefined;
+  /** The request asks for a format of the output; `false` where that is not known. */
+  readonly hasFormat: boolean;
 }
 
 /** A body on its way to the upstream. */
@@ -121,21 +123,21 @@ export class RequestBodies {
 
   #held(held: HeldBody, isChunked: boolean, canRequestUsage: boolean): RequestBody {
     const received = held.take();
-    const { model, withUsage } = this.#parse(received, canRequestUsage);
+    const { withUsage, ...facts } = this.#parse(received, canRequestUsage);
     const body = withUsage ?? received;
     const isShort = !isChunked && body.length <= SHORT_BODY_BYTES;
     held.replace(isShort ? FETCH_COPIES * body.length : body.length);
     return {
       body: isShort ? body : isChunked ? streamOf(held, [body]) : new SizedBody(streamOf(held, [body]), body.length),
       hasRequestedUsage: withUsage !== undefined,
-      facts: { bytes: received.length, model },
+      facts: { bytes: received.length, ...facts },
       release: () => held.release(),
     };
   }
 
   #streamed(body: ByteStream, { beginning, isParsed = false, length }: StreamedOptions): RequestBody {
     const copy = isParsed ? new HeldBody(this.#total) : undefined;
-    const watcher = new BodyWatcher(beginning?.bytes ?? 0, copy, (whole) => this.#parse(whole, false).model);
+    const watcher = new BodyWatcher(beginning?.bytes ?? 0, copy, (whole) => this.#parse(whole, false));
     const rest = tap(body, { watcher, ticks: this.#options.ticks, releasesChunks: true });
     const sent = beginning === undefined ? rest : streamOf(beginning.held, beginning.parts, rest);
     return {
@@ -151,7 +153,7 @@ export class RequestBodies {
       return parseRequest(bytes, canRequestUsage);
     } catch (error) {
       this.#options.internalError(error);
-      return { model: undefined, withUsage: undefined };
+      return NO_FACTS;
     }
   }
 }
@@ -159,7 +161,7 @@ export class RequestBodies {
 const NO_BODY: RequestBody = {
   body: null,
   hasRequestedUsage: false,
-  facts: { bytes: 0, model: undefined },
+  facts: { bytes: 0, model: undefined, hasFormat: false },
   release(): void {},
 };
 
@@ -172,7 +174,7 @@ interface ReceiveOptions {
 interface StreamedOptions {
   /** Absent: nothing was received of it. */
   readonly beginning?: Beginning;
-  /** Whether the model is read of it. */
+  /** Whether it is parsed when it is complete. */
   readonly isParsed?: boolean;
   /** Absent: the body is chunked. */
   readonly length: number | undefined;
@@ -186,17 +188,17 @@ interface Beginning {
   readonly bytes: number;
 }
 
-/** Counts the bytes of a body on its way, and reads the model of it when it is complete. */
+/** Counts the bytes of a body on its way, and parses it when it is complete. */
 class BodyWatcher implements Watcher {
-  readonly facts: { bytes: number; model: string | undefined };
-  readonly #readModel: (whole: Uint8Array) => string | undefined;
+  readonly facts = { bytes: 0, model: undefined as string | undefined, hasFormat: false };
+  readonly #parse: (whole: Uint8Array) => RequestFacts;
   #copy: HeldBody | undefined;
 
-  /** @param copy Takes a copy of the body. Absent: the model is not read. */
-  constructor(bytes: number, copy: HeldBody | undefined, readModel: (whole: Uint8Array) => string | undefined) {
-    this.facts = { bytes, model: undefined };
+  /** @param copy Takes a copy of the body. Absent: it is not parsed. */
+  constructor(bytes: number, copy: HeldBody | undefined, parse: (whole: Uint8Array) => RequestFacts) {
+    this.facts.bytes = bytes;
     this.#copy = copy;
-    this.#readModel = readModel;
+    this.#parse = parse;
   }
 
   chunk(bytes: Uint8Array): void {
@@ -205,7 +207,10 @@ class BodyWatcher implements Watcher {
   }
 
   end(end: BodyEnd): void {
-    if (end === "complete" && this.#copy !== undefined) this.facts.model = this.#readModel(this.#copy.take());
+    if (end === "complete" && this.#copy !== undefined) {
+      const { model, hasFormat } = this.#parse(this.#copy.take());
+      Object.assign(this.facts, { model, hasFormat });
+    }
     this.#drop();
   }
 

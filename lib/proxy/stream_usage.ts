@@ -16,9 +16,14 @@ import type { Filter } from "./tap.ts";
 export interface RequestFacts {
   /** The model's name as it is spelled; `undefined` where there is none, or none that can be one. */
   readonly model: string | undefined;
+  /** The output is to have a format: JSON, or that of a schema (docs/ollama-api.md 2.1). */
+  readonly hasFormat: boolean;
   /** The body with usage requested; `undefined` where that is not needed, or not safe. */
   readonly withUsage: Uint8Array<ArrayBuffer> | undefined;
 }
+
+/** What a body says that cannot be parsed. */
+export const NO_FACTS: RequestFacts = { model: undefined, hasFormat: false, withUsage: undefined };
 
 /**
  * Parses the body of an inference request.
@@ -29,10 +34,11 @@ export interface RequestFacts {
  */
 export function parseRequest(bytes: Uint8Array, canRequestUsage: boolean): RequestFacts {
   const body = scanObject(bytes);
-  if (body === undefined) return { model: undefined, withUsage: undefined };
+  if (body === undefined) return NO_FACTS;
   const model = last(bytes, body, "model");
   return {
     model: isName(model) ? model : undefined,
+    hasFormat: body.members.some((member) => member.key === "format" && !isEmpty(bytes, member)),
     withUsage: canRequestUsage && last(bytes, body, "stream") === true ? requestUsage(bytes, body) : undefined,
   };
 }
@@ -41,6 +47,11 @@ export function parseRequest(bytes: Uint8Array, canRequestUsage: boolean): Reque
 function last(bytes: Uint8Array, object: ScannedObject, key: string): unknown {
   const values = object.members.filter((member) => member.key === key).map((member) => valueOf(bytes, member));
   return values.findLast((value) => value !== null);
+}
+
+/** Whether a value is `null` or `""`, without decoding a long one. */
+function isEmpty(bytes: Uint8Array, member: Member): boolean {
+  return member.valueEnd - member.valueStart <= "null".length && (valueOf(bytes, member) || null) === null;
 }
 
 const OPTIONS = "stream_options";
@@ -83,17 +94,25 @@ export const EVENT_LIMIT_BYTES = 8 * 1024 * 1024;
 
 const USAGE = new ByteSearch('"usage"');
 const NO_CHOICES = new ByteSearch('"choices":[]');
-const DATA = new TextEncoder().encode("data: ");
+const DATA = new TextEncoder().encode("data:");
+const LF = 10;
+const OBJECT_OPEN = 0x7b;
+
+/** Members of Ollama's event with usage (docs/ollama-api.md 3.1, 10). */
+const USAGE_MEMBERS = ["id", "object", "created", "model", "system_fingerprint", "choices", "usage", "timings"];
 
 /**
  * Removes from an event stream what requesting usage has added: the one event whose `choices` is empty and, in
- * `/v1/completions`, the `usage` of every other event (docs/ollama-api.md 3.1, 3.2).
+ * `/v1/completions`, the `usage` of every other event (docs/ollama-api.md 3.1, 3.2). An event that says more than usage
+ * is not removed, as of other servers: one with a member that neither Ollama's has nor the first event of the stream.
  *
  * An event is forwarded when it is whole. Ollama writes each in one piece, so that nothing is held in practice.
  */
 export class UsageFilter implements Filter {
   readonly #splitter = new MessageSplitter("blank_line", EVENT_LIMIT_BYTES);
   #hasHidden = false;
+  /** Members that say nothing of their own beside usage; `undefined` before the first event with choices. */
+  #members: ReadonlySet<string> | undefined;
 
   push(bytes: Uint8Array): Uint8Array {
     const parts = this.#splitter.push(bytes);
@@ -103,13 +122,14 @@ export class UsageFilter implements Filter {
   end(): Uint8Array {
     const rest = this.#splitter.end();
     // An event that broke off is forwarded unless it was going to be hidden.
-    const isUsage = !this.#hasHidden && isData(rest) && NO_CHOICES.in(rest) &&
-      scanObject(rest, DATA.length) === undefined;
+    const at = dataStart(rest);
+    const isUsage = !this.#hasHidden && at !== undefined && NO_CHOICES.in(rest) && scanObject(rest, at) === undefined;
     return isUsage ? EMPTY : this.#edit(rest);
   }
 
   /** Everything up to the first event with usage is forwarded in one piece. */
   #filter(events: Uint8Array): Uint8Array[] {
+    this.#members ??= membersOf(events.subarray(0, firstEnd(events, 0, "blank_line")));
     const forwarded: Uint8Array[] = [];
     let start = 0;
     for (let at = USAGE.indexIn(events); at >= 0; at = USAGE.indexIn(events, start)) {
@@ -123,13 +143,16 @@ export class UsageFilter implements Filter {
   }
 
   #edit(event: Uint8Array): Uint8Array {
-    if (!isData(event) || !USAGE.in(event)) return event;
-    const object = scanObject(event, DATA.length);
+    const at = USAGE.in(event) ? dataStart(event) : undefined;
+    const object = at === undefined ? undefined : scanObject(event, at);
     if (object === undefined) return event;
     const usage = object.members.find((member) => member.key === "usage");
     const choices = object.members.find((member) => member.key === "choices");
     if (usage === undefined || choices === undefined) return event;
-    if (!isEmptyList(valueOf(event, choices))) return without(event, object, usage);
+    const isUsage = isEmptyList(valueOf(event, choices)) && event[usage.valueStart] === OBJECT_OPEN;
+    if (!isUsage || object.members.some(({ key }) => !USAGE_MEMBERS.includes(key) && !this.#members?.has(key))) {
+      return without(event, object, usage);
+    }
     if (this.#hasHidden) return event;
     this.#hasHidden = true;
     return EMPTY;
@@ -160,9 +183,24 @@ function concat(parts: readonly Uint8Array[]): Uint8Array {
   return parts.length === 1 && parts[0] ? parts[0] : join(parts);
 }
 
-/** Whether the event begins with data, as all that Ollama writes do. */
-function isData(event: Uint8Array): boolean {
-  return DATA.every((byte, index) => event[index] === byte);
+/** The keys of an event with choices; `undefined` where the event is none. */
+function membersOf(event: Uint8Array): ReadonlySet<string> | undefined {
+  const at = dataStart(event);
+  const object = at === undefined ? undefined : scanObject(event, at);
+  const choices = object?.members.find(({ key }) => key === "choices");
+  if (object === undefined || choices === undefined || isEmptyList(valueOf(event, choices))) return undefined;
+  return new Set(object.members.map(({ key }) => key));
+}
+
+/** Index of an event's data (WHATWG HTML, 9.2.6); `undefined` where it has none, or several lines of it. */
+function dataStart(event: Uint8Array): number | undefined {
+  let start: number | undefined;
+  for (let line = 0; line < event.length; line = event.indexOf(LF, line) + 1 || event.length) {
+    if (!DATA.every((byte, index) => event[line + index] === byte)) continue;
+    if (start !== undefined) return undefined;
+    start = line + DATA.length;
+  }
+  return start;
 }
 
 function isEmptyList(value: unknown): boolean {

@@ -25,6 +25,8 @@ export interface Answer {
   readonly hasFailed: boolean;
   /** The last message reports that generation was cut short; meaningful for bodies of one message. */
   readonly isUnfinished: boolean;
+  /** A message has thinking. */
+  readonly hasThinking: boolean;
   /** A message shows that the response has no token counts, and rightly so. */
   readonly hasNoUsage: boolean;
   /** When the bytes of the first message with output arrived, by the same clock. */
@@ -43,6 +45,7 @@ export function emptyAnswer(): Mutable<Answer> & { readonly report: Report } {
     terminatedAt: undefined,
     hasFailed: false,
     isUnfinished: false,
+    hasThinking: false,
     hasNoUsage: false,
     firstOutputAt: undefined,
     lastOutputAt: undefined,
@@ -155,6 +158,7 @@ export class AnswerReader {
     if (dialect.terminal(message)) answer.terminatedAt ??= at;
     if (dialect.failed(message)) answer.hasFailed = true;
     if (dialect.hasNoUsage?.(message)) answer.hasNoUsage = true;
+    if (dialect.thinking?.(message)) answer.hasThinking = true;
     answer.isUnfinished = dialect.unfinished?.(message) ?? false;
     return dialect.output?.(message) ?? false;
   }

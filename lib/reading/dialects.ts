@@ -38,6 +38,8 @@ export interface Dialect extends FieldReaders {
   readonly failed: FieldReader<boolean>;
   /** Whether a body of one JSON message reports that generation was cut short. Absent: such a body is complete. */
   readonly unfinished?: FieldReader<boolean>;
+  /** Whether the message has thinking, where a request for a format makes that a run of its own. */
+  readonly thinking?: FieldReader<boolean>;
   /** Whether the response rightly has no token counts, such as that to a request that only loads a model. */
   readonly hasNoUsage?: FieldReader<boolean>;
   /** Progress of a transfer. */
@@ -118,6 +120,8 @@ export const NATIVE: Dialect = {
   ),
   terminal: isDone,
   failed: present("error"),
+  // Of `/api/chat`; `/api/generate` has one run (2.3).
+  thinking: filled("message.thinking"),
   // With `_debug_render_only` the response is the rendered prompt, and `done` stays false (2.3).
   unfinished: (message) => at(message, ["done"]) === false && !present("_debug_info")(message),
   hasNoUsage: any(equals("done_reason", "load", "unload"), present("_debug_info")),

@@ -41,6 +41,12 @@ const WAITS: [string, Partial<Report>, number | undefined][] = [
   ["undefined without a total", { ...REPORTED, totalSeconds: undefined }, undefined],
 ];
 
+Deno.test("slotWaitSeconds() returns undefined for the second of two runs: the first is no wait", () => {
+  const observation = observationOf({ ...STREAM, report: REPORTED, hasTwoRuns: true });
+  assertEquals(slotWaitSeconds(observation), undefined);
+  assertEquals(phasesOf(observation), { load: 1, prompt: 2, output: 4, other: 3 });
+});
+
 for (const [name, report, expected] of WAITS) {
   Deno.test(`slotWaitSeconds() returns ${name}`, () => {
     assertEquals(slotWaitSeconds(observationOf({ ...STREAM, report })), expected);

@@ -68,6 +68,7 @@ export function observationOf(
     requestBytes: 0,
     responseBytes: 0,
     usageExpected: false,
+    hasTwoRuns: false,
     parseErrors: {},
     upstreamError: undefined,
     traceId: undefined,

@@ -29,9 +29,9 @@ export interface Result extends Omit<Answer, "firstOutputAt" | "lastOutputAt" | 
 
 /** The result of a body. */
 export function resultOf(answer: Answer): Result {
-  const { report, parseErrors, terminatedAt, hasFailed, isUnfinished, hasNoUsage } = answer;
+  const { report, parseErrors, terminatedAt, hasFailed, isUnfinished, hasThinking, hasNoUsage } = answer;
   const isTerminated = terminatedAt !== undefined;
-  return { report, parseErrors, isTerminated, hasFailed, isUnfinished, hasNoUsage };
+  return { report, parseErrors, isTerminated, hasFailed, isUnfinished, hasThinking, hasNoUsage };
 }
 
 /** A dialect that reads nothing of a message. */

@@ -118,11 +118,22 @@ for (const [name, expected, run] of COURSES) {
   });
 }
 
+Deno.test("Exchange reports the figures of a final record that no client got, which stays client_closed", async () => {
+  const course = new Course();
+  course.answer(NDJSON);
+  course.chunk('{"model":"m","message":{"content":"Hi"},"done":false}\n');
+  // Not in the same millisecond.
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  course.exchange.chunk(bytesOf('{"model":"m","done":true,"eval_count":7}\n'), 0);
+  course.exchange.end("cancelled");
+  assertEquals([await course.outcome(), course.observations[0]?.report.outputTokens], ["client_closed", 7]);
+});
+
 Deno.test("Exchange has status 499, and is waiting, until there is a response", () => {
   const course = new Course();
   const [open] = course.openRequests;
   assertEquals([open?.waiting, open?.model, open?.api], [true, undefined, "chat"]);
-  course.exchange.onRequestBody({ bytes: 0, model: "llama3.2" });
+  course.exchange.onRequestBody({ bytes: 0, model: "llama3.2", hasFormat: false });
   course.answer(NDJSON);
   assertEquals([open?.waiting, open?.model], [false, "llama3.2"]);
   const left = new Course();

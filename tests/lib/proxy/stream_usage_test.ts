@@ -133,6 +133,23 @@ for (const [body, model] of Object.entries(MODELS)) {
   });
 }
 
+Deno.test("parseRequest() reads whether a format is requested", () => {
+  const schema = JSON.stringify({ type: "object", description: "x".repeat(10_000) });
+  const formats: [string, boolean][] = [
+    ['{"format":"json"}', true],
+    [`{"format":${schema}}`, true],
+    ['{"FORMAT":{}}', true],
+    ['{"format":""}', false],
+    ['{"format":null}', false],
+    ['{"model":"format"}', false],
+    ['{"options":{"format":"json"}}', false],
+    ["", false],
+  ];
+  for (const [body, hasFormat] of formats) {
+    assertEquals(parseRequest(bytesOf(body), false).hasFormat, hasFormat, body.slice(0, 40));
+  }
+});
+
 /** The values that `stream_options` has before and after. */
 const OPTIONS: readonly (readonly [before: string, after: unknown])[] = [
   ["null", { include_usage: true }],

@@ -189,6 +189,21 @@ Deno.test("tap() reports nothing more when its reader cancels during a read", as
   assertEquals(witness.events, ["cancelled"]);
 });
 
+Deno.test("tap() shows what was gathered when its reader cancels, but not as forwarded", async () => {
+  const { body, source } = liveBody();
+  const witness = new Witness();
+  const reader = tap(body, witness).getReader();
+  source.enqueue(bytesOf("first"));
+  await reader.read();
+  const pending = reader.read();
+  source.enqueue(bytesOf("final"));
+  // Gathered, but not delivered: that takes two turns of the event loop.
+  for (let step = 0; step < 50; step++) await Promise.resolve();
+  await reader.cancel();
+  assertEquals((await pending).done, true);
+  assertEquals([witness.events, witness.passed], [["chunk 5", "chunk 5", "cancelled"], 5]);
+});
+
 Deno.test("tap() forwards no buffer that it reuses", async () => {
   const { body, source } = liveBody();
   const reader = tap(body, new Witness()).getReader();

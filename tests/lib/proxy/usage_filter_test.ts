@@ -174,6 +174,43 @@ Deno.test("UsageFilter removes usage from any position in an event", () => {
   assertEquals(filteredText(`data: {${a} ,\t"usage" : {"x":"}"} , ${c} }\n\n`), `data: {${a} , ${c} }\n\n`);
 });
 
+/** Events of usage as other servers write them. */
+const OTHER_FORMS = [
+  'data:{"choices":[],"usage":{"total_tokens":5}}\n\n',
+  'event: x\ndata: {"choices":[],"usage":{}}\n\n',
+  'id: 7\r\n: a comment\r\ndata:  {"usage": {} , "choices": [ ]}\r\n\r\n',
+  'data: {"choices":[],"usage":{}}\nid: 7\n\n',
+];
+
+Deno.test("UsageFilter hides usage in any form of an event, cut anywhere", () => {
+  for (const usage of OTHER_FORMS) {
+    const all = bytesOf(TEXT + usage + DONE);
+    for (let at = 0; at <= all.length; at++) {
+      assertEquals(filtered([all.subarray(0, at), all.subarray(at)]), TEXT + DONE, usage);
+    }
+    assertEquals(filteredText(usage), "", usage);
+  }
+});
+
+Deno.test("UsageFilter hides no event that says more than usage, and removes the usage from it", () => {
+  const chunk = (more: string): string => `data: {"choices":[{"delta":{"content":"Hi"}}]${more}}\n\n`;
+  const filters = '"prompt_filter_results":[{"prompt_index":0}]';
+  const rows: [what: string, event: string, forwarded: string][] = [
+    ["no usage", 'data: {"choices":[],"usage":null}\n\n', 'data: {"choices":[]}\n\n'],
+    ["another member", `data: {"choices":[],${filters},"usage":null}\n\n`, `data: {"choices":[],${filters}}\n\n`],
+    ["usage and another", `data: {"choices":[],"usage":{},${filters}}\n\n`, `data: {"choices":[],${filters}}\n\n`],
+    ["usage as a number", 'data: {"choices":[],"usage":5}\n\n', 'data: {"choices":[]}\n\n'],
+  ];
+  for (const [what, event, forwarded] of rows) {
+    assertEquals(filteredText(chunk(""), event, USAGE, DONE), chunk("") + forwarded + DONE, what);
+    assertEquals(filteredText(event + chunk("") + USAGE + DONE), forwarded + chunk("") + DONE, what);
+  }
+  // A member of every event is none of the usage's.
+  const usage = USAGE.replace("}}", `},"x":1}`);
+  assertEquals(filteredText(chunk(',"x":1') + usage + DONE), chunk(',"x":1') + DONE);
+  assertEquals(filteredText(chunk("") + usage + DONE), chunk("") + 'data: {"choices":[],"x":1}\n\n' + DONE);
+});
+
 /** Events that are passed on as they are: they have usage in them, or seem to, but not as Ollama writes it. */
 const STRANGE: Record<string, string> = {
   "usage without choices": 'data: {"usage":{"total_tokens":5}}\n\n',
@@ -182,10 +219,9 @@ const STRANGE: Record<string, string> = {
   "text": 'data: "\\"usage\\"" "usage"\n\n',
   "no JSON": 'data: {"choices":[],"usage":{"total_tokens":5}\n\n',
   "several data lines": 'data: {"choices":[],\ndata: "usage":{"total_tokens":5}}\n\n',
-  "another field": 'event: x\ndata: {"choices":[],"usage":{}}\n\n',
+  "no usage": 'data: {"choices":[],"id":"x"}\n\n',
   "a field that is as long as ours": 'event:{"choices":[],"usage":{}}\n\n',
   "a comment": ': {"choices":[],"usage":{}}\n\n',
-  "no blank behind the colon": 'data:{"choices":[],"usage":{}}\n\n',
   "blank lines": "\n\n\r\n\n",
   "no text": '\xff\xfe"usage"\n\n',
 };
