@@ -38,9 +38,9 @@ export class ByteQueue {
     if (part.length === 0) return;
     const capacity = this.capacityWith(part.length);
     if (capacity > this.#buffer.length) {
-      const grown = new Uint8Array(capacity);
-      grown.set(this.#buffer.subarray(0, this.#bytes));
-      this.#buffer = grown;
+      // Frees the old buffer at once. That of EMPTY is shared.
+      const grown = this.#bytes === 0 ? new ArrayBuffer(capacity) : this.#buffer.buffer.transfer(capacity);
+      this.#buffer = new Uint8Array(grown);
     }
     this.#buffer.set(part, this.#bytes);
     this.#bytes += part.length;
