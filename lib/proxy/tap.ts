@@ -7,7 +7,7 @@
  * @module
  */
 
-import { join } from "../bytes/byte_queue.ts";
+import { EMPTY, join } from "../bytes/byte_queue.ts";
 import { releaseMemory } from "../http.ts";
 import type { Bytes } from "./body_reader.ts";
 import { type Gathered, GatheringReader, type LoopTicks } from "./gather.ts";
@@ -77,6 +77,8 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
   readonly #releasesChunks: boolean;
   /** The last chunk, if it is to be released. */
   #last: Bytes | undefined;
+  /** The chunk that is being forwarded: its reader may cancel meanwhile. */
+  #current = EMPTY;
   #hasEnded = false;
 
   constructor(body: ReadableStream<Bytes>, options: TapOptions) {
@@ -96,7 +98,7 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
         const gathered = await this.#source.read();
         if (this.#hasEnded) return;
         hasForwarded = this.#forward(gathered, controller);
-        if (gathered.end !== undefined) this.#finish(gathered.end, controller);
+        if (gathered.end !== undefined && !this.#hasEnded) this.#finish(gathered.end, controller);
       }
     } catch (error) {
       this.#fail(error);
@@ -106,7 +108,7 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
 
   async cancel(reason: unknown): Promise<void> {
     // What has arrived is observed, although nobody gets it: it may have the figures.
-    const bytes = this.#source.take();
+    const bytes = join([this.#current, this.#source.take()]);
     if (bytes.length > 0) this.#watcher.chunk(bytes, 0);
     this.#end("cancelled");
     await this.#source.cancel(reason);
@@ -114,7 +116,11 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
 
   #forward({ bytes, end }: Gathered, controller: ReadableStreamDefaultController<Bytes>): boolean {
     const forwarded = this.#filtered(bytes, end !== undefined);
+    this.#current = bytes;
+    // `Deno.serve` takes the chunk at once, and cancels where the client has disconnected.
     if (forwarded.length > 0) controller.enqueue(forwarded);
+    this.#current = EMPTY;
+    if (this.#hasEnded) return true;
     if (this.#releasesChunks) this.#last = forwarded;
     if (bytes.length + forwarded.length > 0) this.#watcher.chunk(bytes, forwarded.length);
     return forwarded.length > 0;

@@ -204,6 +204,25 @@ Deno.test("tap() shows what was gathered when its reader cancels, but not as for
   assertEquals([witness.events, witness.passed], [["chunk 5", "chunk 5", "cancelled"], 5]);
 });
 
+Deno.test("tap() ends once when its reader cancels while the last chunk is forwarded", async () => {
+  const witness = new Witness();
+  const reader = tap(new Source([bytesOf("first"), bytesOf("last")]).bytes(), witness).getReader();
+  const { enqueue } = ReadableStreamDefaultController.prototype;
+  // As `Deno.serve` does: it takes a chunk within `enqueue()`, and cancels where that cannot be sent.
+  ReadableStreamDefaultController.prototype.enqueue = function (chunk): void {
+    enqueue.call(this, chunk);
+    if (chunk.length === 4) reader.cancel("resource closed");
+  };
+  try {
+    await reader.read();
+    await reader.read();
+    await turns(20);
+  } finally {
+    ReadableStreamDefaultController.prototype.enqueue = enqueue;
+  }
+  assertEquals([witness.events, witness.passed], [["chunk 5", "chunk 4", "cancelled"], 5]);
+});
+
 Deno.test("tap() forwards no buffer that it reuses", async () => {
   const { body, source } = liveBody();
   const reader = tap(body, new Witness()).getReader();
