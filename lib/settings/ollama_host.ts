@@ -4,7 +4,7 @@
  * @module
  */
 
-import { splitHostPort } from "./parse.ts";
+import { splitHostPort, unmapped } from "./parse.ts";
 
 /** Ports that `fetch` refuses to connect to (WHATWG Fetch, 2.9). */
 // deno-fmt-ignore
@@ -36,7 +36,7 @@ export function parseOllamaHost(text: string): URL | undefined {
   const path = slash < 0 ? "" : rest.slice(slash);
   // Ollama would treat these as part of the name or path; they can only be mistakes.
   if (/[@\s\\]/.test(authority) || /[?#]/.test(rest)) return undefined;
-  const split = splitHostPort(authority) ?? { host: authority.replace(/^\[|\]$/g, ""), port: "" };
+  const split = splitHostPort(authority) ?? { host: unmapped(authority.replace(/^\[|\]$/g, "")), port: "" };
   const port = split.port || defaultPort;
   if (BAD_PORTS.has(Number(port))) return undefined;
   const host = split.host.includes(":") ? `[${split.host}]` : split.host;

@@ -44,8 +44,18 @@ export function parseInteger(text: string, min: number, max: number): number | u
   return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined;
 }
 
-/** Splits like Go's `net.SplitHostPort`; returns `undefined` if the port is missing or there are too many colons. */
+/**
+ * Splits like Go's `net.SplitHostPort`; returns `undefined` if the port is missing or there are too many colons. Like
+ * Go's `net.Dial`, takes an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) for the IPv4 address, which it reaches.
+ */
 export function splitHostPort(text: string): { host: string; port: string } | undefined {
   const [, bracketed, plain, port] = /^(?:\[([^[\]]*)\]|([^:[\]]*)):([^:[\]]*)$/.exec(text) ?? [];
-  return port === undefined ? undefined : { host: bracketed ?? plain ?? "", port };
+  return port === undefined ? undefined : { host: unmapped(bracketed ?? plain ?? ""), port };
+}
+
+/** An IPv4-mapped IPv6 address, in any spelling, as the IPv4 address. Returns other hosts as they are. */
+export function unmapped(host: string): string {
+  const mapped = /^\[::ffff:([\da-f]+):([\da-f]+)\]$/.exec(URL.parse(`http://[${host}]`)?.hostname ?? "");
+  const [high = 0, low = 0] = mapped?.slice(1).map((digits) => parseInt(digits, 16)) ?? [];
+  return mapped === null ? host : [high >> 8, high & 255, low >> 8, low & 255].join(".");
 }

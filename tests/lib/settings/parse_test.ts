@@ -61,3 +61,17 @@ Deno.test("splitHostPort() splits at the last colon, brackets removed, and needs
     assertEquals(splitHostPort(text), undefined, text);
   }
 });
+
+Deno.test("splitHostPort() takes an IPv4-mapped address, in any spelling, for the IPv4 address", () => {
+  const mapped = {
+    "::ffff:127.0.0.1": "127.0.0.1",
+    "::FFFF:c0a8:10a": "192.168.1.10",
+    "0:0:0:0:0:ffff:0:0": "0.0.0.0",
+  };
+  for (const [host, ipv4] of Object.entries(mapped)) {
+    assertEquals(splitHostPort(`[${host}]:1`), { host: ipv4, port: "1" }, host);
+  }
+  for (const host of ["::", "::1", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1", "::127.0.0.1", "fe80::1%eth0"]) {
+    assertEquals(splitHostPort(`[${host}]:1`), { host, port: "1" }, host);
+  }
+});

@@ -119,6 +119,7 @@ const PARSERS: {
       ":8000": { hostname: "::", port: 8000 },
       "[::]:8000": { hostname: "::", port: 8000 },
       "[::1]:0": { hostname: "::1", port: 0 },
+      "[::ffff:127.0.0.1]:8000": { hostname: "127.0.0.1", port: 8000 },
       "localhost:65535": { hostname: "localhost", port: 65535 },
     },
     rejected: [
