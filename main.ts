@@ -39,7 +39,7 @@ const RUNTIME_VARIABLES = ["DENO_SERVE_ADDRESS", "DENO_TRUST_PROXY_HEADERS", "X_
 /** Commit that an executable was built from; set by `deno task compile`. */
 const COMMIT_VARIABLE = "OLLAMA_EXPORTER_COMMIT";
 
-/** First file descriptor passed by systemd socket activation (sd_listen_fds(3)). */
+/** First file descriptor passed by systemd socket activation. */
 const FIRST_PASSED_FD = 3;
 
 const EXIT_FAILURE = 1;
@@ -90,7 +90,7 @@ async function health(config: Config): Promise<void> {
 /** @throws {UserError} With all problems of settings and files, or if the addresses cannot be listened on. */
 async function serve(command: ConfiguredCommand, log: Log, problems: Problems): Promise<void> {
   const { config } = command;
-  const passedFd = takePassedFd();
+  const passedFd = takePassedFd(command, problems);
   const isPassed = passedFd !== undefined;
   const choice = await chooseServer(config.webServer, { isPassed, version: Deno.version.deno });
   const { server } = choice;
@@ -165,11 +165,22 @@ function logReload(log: Log): (error: string | undefined) => void {
   };
 }
 
-/** Returns the descriptor of the socket passed by systemd, if any. */
-function takePassedFd(): number | undefined {
-  const isOurs = Deno.env.get("LISTEN_PID") === String(Deno.pid) && Deno.env.get("LISTEN_FDS") === "1";
+/**
+ * Returns the descriptor of the socket passed by systemd, if any (sd_listen_fds(3)). Adds a problem where it cannot be
+ * used: the program would listen on another address, and connections to the socket would hang.
+ */
+function takePassedFd(command: ConfiguredCommand, problems: Problems): number | undefined {
+  const count = Deno.env.get("LISTEN_FDS");
+  const isOurs = Deno.env.get("LISTEN_PID") === String(Deno.pid) && count !== undefined && count !== "0";
   for (const name of ["LISTEN_PID", "LISTEN_FDS"]) Deno.env.delete(name);
-  return isOurs ? FIRST_PASSED_FD : undefined;
+  if (!isOurs) return undefined;
+  if (count !== "1") problems.add(`LISTEN_FDS: expected one socket from systemd, got ${JSON.stringify(count)}`);
+  if (command.config.webServer === "deno") {
+    problems.add(
+      `${sourceOf("webServer", command)}: expected \`auto\` or \`node\` with a socket from systemd, got "deno"`,
+    );
+  }
+  return FIRST_PASSED_FD;
 }
 
 /** Logs whether Ollama is reachable. If it is not, the exporter responds with 502 until it is. */

@@ -18,6 +18,11 @@ export class Problems {
     this.#lines = [...lines];
   }
 
+  /** Adds a problem. */
+  add(line: string): void {
+    this.#lines.push(line);
+  }
+
   /**
    * Waits for the result of a step.
    *

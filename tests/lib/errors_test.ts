@@ -43,8 +43,9 @@ Deno.test("Problems.collect() returns results, and keeps the lines of user error
   assertEquals(await problems.collect("A", Promise.resolve(7)), 7);
   assertEquals(await problems.collect("A", Promise.reject(new UserError("one\ntwo"))), undefined);
   assertEquals(await problems.collect("B", Promise.reject(new UserError("three"))), undefined);
+  problems.add("C: four");
   const { message } = assertThrows(() => problems.end(), UserError);
-  assertEquals(message.split("\n"), ["LOG_LEVEL: no", "A: one", "A: two", "B: three"]);
+  assertEquals(message.split("\n"), ["LOG_LEVEL: no", "A: one", "A: two", "B: three", "C: four"]);
   new Problems([]).end();
 });
 

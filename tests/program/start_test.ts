@@ -5,6 +5,7 @@ import { SETTINGS } from "../../lib/settings/settings.ts";
 import { START_FLAGS } from "../../tools/start_flags.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { CA } from "../support/certificates.ts";
+import { REPOSITORY } from "../support/fixtures.ts";
 import { CHAT, Scrape, until } from "../support/helpers.ts";
 import { Program } from "../support/program.ts";
 import { ask } from "../support/raw_client.ts";
@@ -56,6 +57,29 @@ Deno.test("main names all settings and files that are wrong at once, and no secr
   using folder = new TemporaryFolder();
   const lines = (await failureOf(wrong(folder))).map((line) => line.replaceAll(folder.path, "FOLDER"));
   assertEquals(lines.toSorted(), PROBLEMS.toSorted());
+});
+
+Deno.test({
+  name: "main does not listen elsewhere where it cannot use the sockets that systemd passed",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const cases = [
+      { variables: { LISTEN_FDS: "2" }, error: 'LISTEN_FDS: expected one socket from systemd, got "2"' },
+      {
+        variables: { LISTEN_FDS: "1", WEB_SERVER: "deno" },
+        error: 'WEB_SERVER: expected `auto` or `node` with a socket from systemd, got "deno"',
+      },
+    ];
+    for (const { variables, error } of cases) {
+      const program = [Deno.execPath(), "run", ...START_FLAGS, "main.ts"];
+      const { code, stderr } = await new Deno.Command("timeout", {
+        args: ["60", "sh", "-c", 'LISTEN_PID=$$ exec "$0" "$@"', ...program],
+        cwd: REPOSITORY,
+        env: { ...variables, LISTEN_ADDRESS: "127.0.0.1:0" },
+      }).output();
+      assertEquals([code, new TextDecoder().decode(stderr)], [1, `${error}\n`]);
+    }
+  },
 });
 
 Deno.test("main reports what is wrong at start as JSON where the log is JSON", async () => {
