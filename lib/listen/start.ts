@@ -6,7 +6,7 @@
 
 import { messageOf, UserError } from "../errors.ts";
 import { type Address, type Handler, hostPort, type Listener, type TlsConfig } from "../http.ts";
-import type { Config, WebServer } from "../settings/settings.ts";
+import { type Config, SETTINGS, type WebServer } from "../settings/settings.ts";
 import { listen } from "./deno_listener.ts";
 import { watchUploads } from "./deno_request.ts";
 import { listenNode, type NodeAddress } from "./node_listener.ts";
@@ -49,18 +49,19 @@ export async function startListeners(handlers: ListenerHandlers, options: StartO
     server === "deno" && onSlowUpload !== undefined ? watchUploads(handler, onSlowUpload) : handler;
   const passed = passedFd === undefined ? undefined : { fd: passedFd };
   if (metricsListenAddress === undefined) {
-    const listener = await start(server, watched(handlers.combined), listenAddress, tls, passed);
+    const listener = await start(server, watched(handlers.combined), "listenAddress", listenAddress, tls, passed);
     return { proxy: listener, admin: listener };
   }
   return {
-    proxy: await start(server, watched(handlers.proxy), listenAddress, undefined, passed),
-    admin: await start(server, handlers.admin, metricsListenAddress, tls),
+    proxy: await start(server, watched(handlers.proxy), "listenAddress", listenAddress, undefined, passed),
+    admin: await start(server, handlers.admin, "metricsListenAddress", metricsListenAddress, tls),
   };
 }
 
 async function start(
   server: WebServer,
   handler: Handler,
+  setting: "listenAddress" | "metricsListenAddress",
   address: Address,
   tls: TlsConfig | undefined,
   passed?: NodeAddress,
@@ -72,7 +73,8 @@ async function start(
       (one) => server === "deno" ? listen(handler, one, tls) : listenNode(handler, one, tls),
     );
   } catch (error) {
-    throw new UserError(`Cannot listen on ${hostPort(address)}: ${messageOf(error)}`);
+    const { variable } = SETTINGS[setting];
+    throw new UserError(`Cannot listen on ${hostPort(address)} (${variable}): ${messageOf(error)}`);
   }
 }
 

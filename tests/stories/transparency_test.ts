@@ -63,6 +63,20 @@ Deno.test("createProxy() appends to X-Forwarded-For, and sends a User-Agent of i
   assertEquals(fake.lastRequest().headers("user-agent"), ["ollama-exporter/0.0.0-test"]);
 });
 
+Deno.test('createProxy() adds a closed list of headers to a request without any (README, "Differences")', async () => {
+  await using fake = await startFakeOllama({ script: answering(OK) });
+  await using exporter = startExporter(fake);
+  await ask(exporter.port, "GET /", []);
+  assertEquals(fake.lastRequest().rawHeaders.map(([name, value]) => `${name}: ${value}`).sort(), [
+    "accept-encoding: identity",
+    "accept-language: *",
+    "accept: */*",
+    `host: 127.0.0.1:${fake.port}`,
+    "user-agent: ollama-exporter/0.0.0-test",
+    "x-forwarded-for: 127.0.0.1",
+  ]);
+});
+
 Deno.test("createProxy() drops hop-by-hop response headers, and forwards all others", async () => {
   const head = [
     "HTTP/1.1 200 OK",

@@ -29,14 +29,17 @@ for (const server of WEB_SERVERS) {
     assertEquals((await ask(admin.port, "GET /")).body, "admin");
   });
 
-  Deno.test(`startListeners() names the address that is in use (${server})`, async () => {
+  Deno.test(`startListeners() names the address that is in use and its setting (${server})`, async () => {
     using taken = Deno.listen(ANY_PORT);
-    const listenAddress = { ...ANY_PORT, port: taken.addr.port };
-    await assertRejects(
-      () => startListeners(HANDLERS, { server, listenAddress, metricsListenAddress: undefined }),
-      UserError,
-      `Cannot listen on 127.0.0.1:${taken.addr.port}: `,
-    );
+    const address = { ...ANY_PORT, port: taken.addr.port };
+    const cases = [
+      { listenAddress: address, metricsListenAddress: undefined, setting: "LISTEN_ADDRESS" },
+      { listenAddress: ANY_PORT, metricsListenAddress: address, setting: "METRICS_LISTEN_ADDRESS" },
+    ];
+    for (const { setting, ...addresses } of cases) {
+      const expected = `Cannot listen on 127.0.0.1:${taken.addr.port} (${setting}): `;
+      await assertRejects(() => startListeners(HANDLERS, { server, ...addresses }), UserError, expected);
+    }
   });
 }
 
