@@ -147,6 +147,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     version: denoJson.version,
     choice,
     isTls: tls !== undefined,
+    isPassed,
     proxy: listeners.proxy.address,
     admin: listeners.admin.address,
   });

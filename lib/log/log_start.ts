@@ -19,6 +19,8 @@ export interface StartFacts {
   readonly choice: { readonly server: WebServer; readonly defect: string | undefined };
   /** Whether the listener of the admin endpoints uses TLS. */
   readonly isTls: boolean;
+  /** Whether systemd opened the socket of the proxy's listener. */
+  readonly isPassed: boolean;
   /** Bound address of the proxy's listener. */
   readonly proxy: Address;
   /** Bound address of the admin endpoints' listener. */
@@ -68,11 +70,12 @@ export function logSlowUpload(log: Log): void {
 }
 
 /** Logs that a server on loopback can be reached from the network through the exporter. */
-function logExposure(log: Log, { config, given, proxy }: StartFacts): void {
+function logExposure(log: Log, { config, given, proxy, isPassed }: StartFacts): void {
   if (!isEverywhere(proxy) || !isLoopback(config.ollamaHost.hostname)) return;
-  const remedy = `set ${SETTINGS.listenAddress.variable}=127.0.0.1:${proxy.port} to keep it local`;
-  log[given.has("listenAddress") ? "warn" : "info"](
-    `Ollama's API is reachable from the network without authentication; ${remedy}`,
+  const setting = isPassed ? "ListenStream" : SETTINGS.listenAddress.variable;
+  const remedy = `${setting}=127.0.0.1:${proxy.port}`;
+  log[isPassed || given.has("listenAddress") ? "warn" : "info"](
+    `Ollama's API is reachable from the network without authentication; set ${remedy} to keep it local`,
     { address: hostPort(proxy), ollama: config.ollamaHost.href },
   );
 }

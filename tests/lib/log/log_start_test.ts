@@ -19,6 +19,7 @@ function linesOf(args: readonly string[], changed: Partial<StartFacts> = {}): st
     version: "1.2.3",
     choice: { server: "node", defect: DEFECT },
     isTls: false,
+    isPassed: false,
     proxy: config.listenAddress,
     admin: config.metricsListenAddress ?? config.listenAddress,
     ...changed,
@@ -89,3 +90,9 @@ for (const [args, level] of LEVELS) {
     assertStringIncludes(lines[0] ?? "", `level=${level} msg="${text} to keep it local"`);
   });
 }
+
+Deno.test("logStart() names the setting of the socket unit where systemd opened the socket", () => {
+  const line = linesOf([], { isPassed: true, proxy: { hostname: "::", port: 9 } }).at(-1) ?? "";
+  assertStringIncludes(line, "level=WARN");
+  assertStringIncludes(line, "; set ListenStream=127.0.0.1:9 to keep it local");
+});
