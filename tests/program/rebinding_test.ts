@@ -74,8 +74,9 @@ async function refusesPage(browser: Browser, listen: string, server: WebServer):
   const port = await program.port();
   assertEquals(await statusesOf(page), REQUESTS.map(() => 403));
   assertEquals(await readsEvents(page), false);
-  // The exporter itself asks for the version at its start.
-  assertEquals(fake.requests.map(({ path }) => path).filter((path) => path !== "/api/version"), []);
+  // The exporter's own requests at its start have another user agent.
+  const ofPage = fake.requests.filter((request) => request.headers("user-agent").join().startsWith("Mozilla/"));
+  assertEquals(ofPage.map(({ path }) => path), []);
   const reason = "host_not_allowed";
   const scrape = new Scrape((await ask(port, "GET /metrics")).body);
   assertEquals(scrape.value("ollama_exporter_refused_requests_total", { reason }), REQUESTS.length + 1);
@@ -95,6 +96,7 @@ async function refusesPage(browser: Browser, listen: string, server: WebServer):
   assert(!statuses.includes(403), `${statuses}`);
   assertEquals(statuses.slice(1, 3), [200, 200]);
   assertEquals(await readsEvents(allowed), true);
+  assert(fake.requests.some((request) => request.headers("user-agent").join().startsWith("Mozilla/")));
 }
 
 const isLeftOut = !hasChromium() && Deno.env.get("CI") !== "true";
