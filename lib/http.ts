@@ -24,6 +24,11 @@ export function clientAddress(remoteAddr: Deno.Addr): string | undefined {
   return "hostname" in remoteAddr ? remoteAddr.hostname.replace(/^::ffff:(?=\d+\.)/i, "") : undefined;
 }
 
+/** Reports whether a host can be reached from this machine only. IPv6 addresses are without brackets. */
+export function isLoopback(hostname: string): boolean {
+  return /^(localhost|(::ffff:)?127(\.\d+){3}|::1)$/i.test(hostname);
+}
+
 /** Certificate and key of a TLS listener. */
 export interface TlsConfig {
   /** Certificate chain, PEM. */

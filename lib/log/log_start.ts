@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Address, hostPort } from "../http.ts";
+import { type Address, hostPort, isLoopback } from "../http.ts";
 import { type Config, SETTINGS, type WebServer } from "../settings/settings.ts";
 import type { Log } from "./log.ts";
 
@@ -71,7 +71,7 @@ export function logSlowUpload(log: Log): void {
 
 /** Logs that a server on loopback can be reached from the network through the exporter. */
 function logExposure(log: Log, { config, given, proxy, isPassed }: StartFacts): void {
-  if (!isEverywhere(proxy) || !isLoopback(config.ollamaHost.hostname)) return;
+  if (!isEverywhere(proxy) || !isLoopback(config.ollamaHost.hostname.replace(/^\[|\]$/g, ""))) return;
   const setting = isPassed ? "ListenStream" : SETTINGS.listenAddress.variable;
   const remedy = `${setting}=127.0.0.1:${proxy.port}`;
   log[isPassed || given.has("listenAddress") ? "warn" : "info"](
@@ -86,8 +86,4 @@ function clickable(address: Address): string {
 
 function isEverywhere({ hostname }: Address): boolean {
   return hostname === "::" || hostname === "0.0.0.0";
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
 }

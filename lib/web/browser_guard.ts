@@ -21,11 +21,6 @@ export interface HostRules {
   readonly allowedHosts: readonly string[];
 }
 
-/** Reports whether an address that a listener is bound to can be reached from this machine only. */
-export function isLoopback(hostname: string): boolean {
-  return /^(localhost|(::ffff:)?127(\.\d+){3}|::1)$/i.test(hostname);
-}
-
 /**
  * Reports whether a request may be handled, by the host that it is for.
  *

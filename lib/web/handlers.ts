@@ -5,13 +5,13 @@
  */
 
 import { messageOf } from "../errors.ts";
-import { type ClientRequest, contentLength, errorResponse, type Handler } from "../http.ts";
+import { type ClientRequest, contentLength, errorResponse, type Handler, isLoopback } from "../http.ts";
 import type { Refusal } from "../metrics/refusal_metrics.ts";
 import type { Metrics } from "../metrics/request_metrics.ts";
 import type { Ollama } from "../ollama/probes.ts";
 import { SETTINGS } from "../settings/settings.ts";
 import { EVENTS_PATH, type Status, STATUS_PATH } from "../status/status.ts";
-import { type HostRules, isAllowed, isLoopback } from "./browser_guard.ts";
+import { type HostRules, isAllowed } from "./browser_guard.ts";
 import { serveMetrics } from "./metrics_handler.ts";
 import { authorityOf, HEALTHY_PATH, pathOf, READY_PATH } from "./paths.ts";
 import type { Refusals } from "./refusals.ts";

@@ -1,7 +1,15 @@
-import { assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { clientAddress, contentLength, copyOf, errorResponse, hostPort, releaseMemory } from "../../lib/http.ts";
+import {
+  clientAddress,
+  contentLength,
+  copyOf,
+  errorResponse,
+  hostPort,
+  isLoopback,
+  releaseMemory,
+} from "../../lib/http.ts";
 
 Deno.test("contentLength() returns a valid length", () => {
   for (const [value, length] of [["0", 0], ["42", 42], ["999999999999999", 999_999_999_999_999]] as const) {
@@ -78,4 +86,25 @@ Deno.test("copyOf() returns the same text, without that which it was taken from"
   collectGarbage();
   assertLess(Deno.memoryUsage().heapUsed - before, 10 * megabyte);
   assertEquals(kept.length, 50);
+});
+
+Deno.test("isLoopback() holds for addresses that other machines do not reach", () => {
+  for (
+    const hostname of ["localhost", "LOCALHOST", "127.0.0.1", "127.0.1.1", "127.255.0.3", "::1", "::ffff:127.0.0.1"]
+  ) {
+    assert(isLoopback(hostname), hostname);
+  }
+  for (
+    const hostname of [
+      "0.0.0.0",
+      "::",
+      "",
+      "192.168.1.5",
+      "10.0.0.127",
+      "box",
+      "box.local",
+      "::ffff:10.0.0.1",
+      "fe80::1",
+    ]
+  ) assert(!isLoopback(hostname), hostname);
 });
