@@ -26,7 +26,7 @@ export async function openLog(command: ConfiguredCommand, problems: Problems): P
   const file = await problems.collect(name, loadFile(path, given.has("logConfig")));
   const level = given.has("logLevel") ? config.logLevel : file?.level ?? config.logLevel;
   const format = given.has("logFormat") ? config.logFormat : file?.format ?? config.logFormat;
-  const opened = file?.file && await problems.collect(name, withFile({ level, format, file: file.file }));
+  const opened = file?.file && await problems.collect(name, Promise.try(createLog, { level, format, file: file.file }));
   const log = opened ?? createLog({ level, format });
   if (file !== undefined && file.ignored.length > 0) {
     log.warn("Ignoring unsupported keys in log config", { file: path, keys: file.ignored.join(", ") });
@@ -39,9 +39,4 @@ async function loadFile(path: string, isRequired: boolean): Promise<LogConfig | 
   const file = await loadLogConfig(path);
   if (file === undefined && isRequired) throw new UserError(`${path}: No such file or directory`);
   return file;
-}
-
-// deno-lint-ignore require-await -- so that it rejects where it cannot open the file
-async function withFile(options: Parameters<typeof createLog>[0]): Promise<Log> {
-  return createLog(options);
 }

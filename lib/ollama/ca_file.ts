@@ -4,8 +4,8 @@
  * @module
  */
 
-import { fileErrorOf, UserError } from "../errors.ts";
-import { readText } from "../settings/text_file.ts";
+import { UserError } from "../errors.ts";
+import { readNamedText } from "../settings/text_file.ts";
 
 /**
  * Reads a CA file: certificates in PEM, with any text around them.
@@ -14,12 +14,7 @@ import { readText } from "../settings/text_file.ts";
  * @throws {UserError} If the file cannot be read, or has no certificate, or one that is invalid.
  */
 export async function loadCaFile(path: string): Promise<string> {
-  let pem: string;
-  try {
-    pem = await readText(path);
-  } catch (error) {
-    throw new UserError(`${path}: ${fileErrorOf(error)}`);
-  }
+  const pem = await readNamedText(path);
   if (!pem.includes("-----BEGIN CERTIFICATE-----")) throw new UserError(`${path}: No PEM certificate found`);
   try {
     // The client parses the certificates when it is created. A text without any is not an error there.

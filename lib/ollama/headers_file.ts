@@ -4,8 +4,8 @@
  * @module
  */
 
-import { fileErrorOf, messageOf, UserError } from "../errors.ts";
-import { readText } from "../settings/text_file.ts";
+import { messageOf, UserError } from "../errors.ts";
+import { readNamedText } from "../settings/text_file.ts";
 
 /** Minimum time between two reads of the file, in milliseconds. */
 const READ_INTERVAL_MS = 1000;
@@ -56,7 +56,7 @@ export class HeadersFile {
    * @throws {UserError} If it cannot be read or is invalid, with a line for each problem. The file is never quoted.
    */
   static async open(options: HeadersFileOptions): Promise<HeadersFile> {
-    return new HeadersFile(options, await readFile(options.path));
+    return new HeadersFile(options, await readNamedText(options.path));
   }
 
   /** Returns the headers of a request. Never rejects: after an error they are the previous ones. */
@@ -93,7 +93,7 @@ export class HeadersFile {
     const { path, onReload } = this.#options;
     const lastError = this.#error;
     try {
-      const text = await readFile(path);
+      const text = await readNamedText(path);
       const isChanged = text !== this.#text;
       if (isChanged) this.#headers = parseHeaders(text, path);
       this.#text = text;
@@ -105,14 +105,6 @@ export class HeadersFile {
       this.#error = messageOf(error);
       if (isRequested || this.#error !== lastError) onReload(this.#error);
     }
-  }
-}
-
-async function readFile(path: string): Promise<string> {
-  try {
-    return await readText(path);
-  } catch (error) {
-    throw new UserError(`${path}: ${fileErrorOf(error)}`);
   }
 }
 

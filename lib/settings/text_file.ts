@@ -4,6 +4,8 @@
  * @module
  */
 
+import { fileErrorOf, UserError } from "../errors.ts";
+
 /** Maximum size of a file, in bytes; bundles of all public CA certificates are below it. */
 export const FILE_LIMIT_BYTES = 1_048_576;
 
@@ -24,5 +26,18 @@ export async function readText(path: string): Promise<string> {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new Error("Not valid UTF-8");
+  }
+}
+
+/**
+ * Reads a text file as {@linkcode readText} does.
+ *
+ * @throws {UserError} With the path, if it cannot be read.
+ */
+export async function readNamedText(path: string): Promise<string> {
+  try {
+    return await readText(path);
+  } catch (error) {
+    throw new UserError(`${path}: ${fileErrorOf(error)}`);
   }
 }
