@@ -53,6 +53,11 @@ export function canonicalModelName(name: string): string | undefined {
   return `${prefix}${model}:${tag}${suffix}`;
 }
 
+/** Returns the key under which spellings of one name are one model: Ollama matches names case-insensitively. */
+export function modelKey(name: string | undefined): string | undefined {
+  return name === undefined ? undefined : canonicalModelName(name)?.toLowerCase();
+}
+
 /** Label of requests whose model is not known. */
 export const UNKNOWN_MODEL = "unknown";
 /** Label of all models over the limit. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { canonicalModelName, OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
+import { canonicalModelName, modelKey, OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
 
 /**
  * Maximum number of loaded models that have their names in gauges of the server's state, whether or not they have a
@@ -66,7 +66,7 @@ interface Slot {
  */
 export class ModelLabels {
   readonly #limit: number;
-  // All by lowercase name: Ollama matches names case-insensitively.
+  // All by key.
   readonly #slots = new Map<string, Slot>();
   #loaded: ReadonlyMap<string, string> = new Map();
   /** The first ones of the loaded models. */
@@ -98,7 +98,7 @@ export class ModelLabels {
    */
   use(name: string | undefined, isConfirmed: boolean, moment: Moment): Use {
     const canonical = name === undefined ? undefined : canonicalModelName(name);
-    const key = canonical?.toLowerCase();
+    const key = modelKey(name);
     if (canonical === undefined || key === undefined) return { label: UNKNOWN_MODEL, removed: undefined };
     const listed = this.#listedName(key);
     let slot = this.#slots.get(key);
@@ -117,14 +117,14 @@ export class ModelLabels {
 
   /** Returns the label of a model that a request names; `unknown` if the server has not confirmed it. */
   label(name: string | undefined): string {
-    const key = name === undefined ? undefined : canonicalModelName(name)?.toLowerCase();
+    const key = modelKey(name);
     if (key === undefined) return UNKNOWN_MODEL;
     return this.#slots.get(key)?.label ?? (this.#listedName(key) === undefined ? UNKNOWN_MODEL : OTHER_MODEL);
   }
 
   /** Returns the name of a loaded model for gauges of the server's state, where it needs no label. */
   loadedName(name: string): string {
-    const key = canonicalModelName(name)?.toLowerCase();
+    const key = modelKey(name);
     if (key === undefined) return UNKNOWN_MODEL;
     return this.#slots.get(key)?.label ?? this.#loadedNames.get(key) ?? OTHER_MODEL;
   }
@@ -170,7 +170,7 @@ export class ModelLabels {
 
   /** Removes the label that is needed least, if it is needed less than `need`, and returns it. */
   #removeLeast(need: Need, { now, openRequests }: Moment): string | undefined {
-    const open = new Set([...openRequests].map(({ model }) => canonicalModelName(model ?? "")?.toLowerCase()));
+    const open = new Set([...openRequests].map(({ model }) => modelKey(model)));
     let least: { key: string; need: Need; usedAt: number } | undefined;
     for (const [key, slot] of this.#slots) {
       const found = { key, need: this.#need(key, slot, now), usedAt: slot.usedAt ?? 0 };
@@ -193,12 +193,12 @@ export class ModelLabels {
   }
 }
 
-/** Canonical names by their lowercase forms; of several spellings the first. Invalid names are left out. */
+/** Canonical names by their keys; of several spellings the first. Invalid names are left out. */
 function namesByKey(models: readonly Named[]): Map<string, string> {
   const names = new Map<string, string>();
   for (const { name } of models) {
     const canonical = canonicalModelName(name);
-    const key = canonical?.toLowerCase();
+    const key = modelKey(name);
     if (canonical !== undefined && key !== undefined && !names.has(key)) names.set(key, canonical);
   }
   return names;

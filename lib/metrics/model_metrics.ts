@@ -47,11 +47,20 @@ export interface Row {
   readonly labelSets: (model: string, api: Api) => Record<string, string>[];
 }
 
+/** Metrics with a `model` label, by when their series start. */
+export interface ModelRows {
+  /** Counters with no label but `model`. */
+  readonly modelCounters?: readonly Row[];
+  /** Counters with the labels `model` and `api`, or with further ones. */
+  readonly apiCounters?: readonly Row[];
+  readonly histograms?: readonly Row[];
+}
+
 const byModel = (model: string): { model: string }[] => [{ model }];
 const byApi = (model: string, api: Api): { model: string; api: Api }[] => [{ model, api }];
 
 /** Declares the metrics of models, and records them. */
-export class ModelMetrics {
+export class ModelMetrics implements ModelRows {
   /** The registry, in which these metrics are the first. */
   readonly registry: MetricRegistry<ServerState> = new MetricRegistry();
 
@@ -165,14 +174,12 @@ export class ModelMetrics {
     "api",
   );
 
-  /** Counters with no label but `model`. */
   readonly modelCounters: readonly Row[] = [
     { metric: this.#requests, apis: APIS, labelSets: byModel },
     { metric: this.#promptTokens, apis: COUNTING, labelSets: byModel },
     { metric: this.#outputTokens, apis: GENERATING, labelSets: byModel },
     { metric: this.#cachedTokens, apis: GENERATING, labelSets: byModel },
   ];
-  /** Counters with the labels `model` and `api`. */
   readonly apiCounters: readonly Row[] = [
     {
       metric: this.#outcomes,

@@ -11,12 +11,14 @@ import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
 import { type Api, APIS, type Observation, type OpenRequest } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
 import { ModelLabels, type Moment } from "./model_labels.ts";
-import type { ModelMetrics, Row } from "./model_metrics.ts";
-import type { Sample } from "./registry.ts";
+import type { ModelRows, Row } from "./model_metrics.ts";
+import type { MetricRegistry, Sample } from "./registry.ts";
 
 /** Options of {@linkcode ModelSeries}. */
 interface ModelSeriesOptions {
-  readonly metrics: ModelMetrics;
+  readonly registry: MetricRegistry<ServerState>;
+  /** The metrics whose series are started and removed. */
+  readonly metrics: readonly ModelRows[];
   /** Maximum number of values of the `model` label, besides `unknown` and `other`. */
   readonly modelLimit: number;
   readonly openRequests: ReadonlySet<OpenRequest>;
@@ -28,18 +30,22 @@ type Started = "counters" | "all";
 /** Labels models, and starts and removes their series. */
 export class ModelSeries {
   readonly labels: ModelLabels;
-  readonly #metrics: ModelMetrics;
+  readonly #rows: Required<ModelRows>;
   readonly #openRequests: ReadonlySet<OpenRequest>;
   /** What exists, by model label and API. */
   readonly #started = new Map<string, Map<Api, Started>>();
   /** The APIs that have been used, with any model. */
   readonly #apis = new Set<Api>();
 
-  constructor({ metrics, modelLimit, openRequests }: ModelSeriesOptions) {
+  constructor({ registry, metrics, modelLimit, openRequests }: ModelSeriesOptions) {
     this.labels = new ModelLabels(modelLimit);
-    this.#metrics = metrics;
+    this.#rows = {
+      modelCounters: metrics.flatMap(({ modelCounters = [] }) => modelCounters),
+      apiCounters: metrics.flatMap(({ apiCounters = [] }) => apiCounters),
+      histograms: metrics.flatMap(({ histograms = [] }) => histograms),
+    };
     this.#openRequests = openRequests;
-    this.#declareOpenRequests();
+    this.#declareOpenRequests(registry);
   }
 
   /** Takes over the server's lists of models, and starts the series of models and of the requests in flight. */
@@ -78,7 +84,7 @@ export class ModelSeries {
     if (apis === undefined) {
       apis = new Map();
       this.#started.set(label, apis);
-      for (const { metric } of this.#metrics.modelCounters) metric.start({ model: label });
+      for (const { metric } of this.#rows.modelCounters) metric.start({ model: label });
     }
     return apis;
   }
@@ -87,7 +93,7 @@ export class ModelSeries {
     const apis = this.#startModel(label);
     if (apis.has(api)) return;
     apis.set(api, "counters");
-    start(this.#metrics.apiCounters, label, api);
+    start(this.#rows.apiCounters, label, api);
   }
 
   /** Starts all that a request can fill. Of a model that is not known, nothing but its failure will be known. */
@@ -97,12 +103,12 @@ export class ModelSeries {
     const apis = this.#startModel(label);
     if (label === UNKNOWN_MODEL || apis.get(api) === "all") return;
     apis.set(api, "all");
-    start(this.#metrics.histograms, label, api);
+    start(this.#rows.histograms, label, api);
   }
 
   /** Removes all series of a model. Gauges are computed from what exists. */
   #remove(label: string): void {
-    const { modelCounters, apiCounters, histograms } = this.#metrics;
+    const { modelCounters, apiCounters, histograms } = this.#rows;
     for (const { metric, labelSets } of [...modelCounters, ...apiCounters, ...histograms]) {
       // Of all APIs: a response may have more than its API is known to report.
       for (const labels of APIS.flatMap((api) => labelSets(label, api))) metric.remove(labels);
@@ -111,8 +117,7 @@ export class ModelSeries {
   }
 
   /** Declares gauges that are counted from the requests in flight at each exposition, so that they cannot drift. */
-  #declareOpenRequests(): void {
-    const { registry } = this.#metrics;
+  #declareOpenRequests(registry: MetricRegistry<ServerState>): void {
     registry.gauge(
       "ollama_requests_in_flight",
       "Number of inference requests in flight.",

@@ -92,7 +92,7 @@ export class Metrics {
   );
 
   constructor(options: MetricsOptions) {
-    this.#series = new ModelSeries({ metrics: this.#models, ...options });
+    this.#series = new ModelSeries({ registry: this.registry, metrics: [this.#models], ...options });
     this.#initialize();
   }
 

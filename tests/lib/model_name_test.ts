@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { canonicalModelName, isName, NAME_LIMIT_BYTES } from "../../lib/model_name.ts";
+import { canonicalModelName, isName, modelKey, NAME_LIMIT_BYTES } from "../../lib/model_name.ts";
 
 /** Names and what `/api/ps` and `/api/tags` call them (docs/ollama-api.md 8.4); `undefined` for invalid names. */
 const NAMES: Record<string, string | undefined> = {
@@ -80,4 +80,10 @@ Deno.test("isName() accepts texts up to the limit in bytes, and none beyond", ()
     assertEquals([isName(longest), isName(longest + filling)], [true, false], filling);
   }
   assertEquals(["", undefined, null, 1, ["m"]].map(isName), [false, false, false, false, false]);
+});
+
+Deno.test("modelKey() is the same for all spellings of a name", () => {
+  const spellings = ["llama3.2", "Llama3.2:latest", "registry.ollama.ai/library/LLAMA3.2", "LIBRARY/llama3.2:LATEST"];
+  for (const name of spellings) assertEquals(modelKey(name), "llama3.2:latest", name);
+  assertEquals([modelKey(undefined), modelKey(""), modelKey("a b")], [undefined, undefined, undefined]);
 });
