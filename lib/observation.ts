@@ -91,6 +91,14 @@ export interface Report {
   transferBytes: number | undefined;
 }
 
+/** Options of a request that decide how its model is loaded, and what is cut of its prompt. */
+export interface RequestOptions {
+  /** `num_ctx`: the context length to load the model with. */
+  readonly contextTokens: number | undefined;
+  /** `num_keep`: number of tokens at the beginning of the prompt that are never cut. */
+  readonly keepTokens: number | undefined;
+}
+
 /** One request from its arrival to its end. Made once per request, when it ends. */
 export interface Observation {
   /** When the request arrived, in milliseconds since the Unix epoch. */
@@ -105,6 +113,8 @@ export interface Observation {
   readonly operation: Operation | undefined;
   /** The model that the request names, as it is spelled there; `undefined` where it was not read. */
   readonly requestedModel: string | undefined;
+  /** The options that the request has; `undefined` where they were not read. */
+  readonly options: RequestOptions | undefined;
   /** Status that the client got; 499 where it disconnected before there was one. */
   readonly status: number;
   readonly outcome: Outcome;

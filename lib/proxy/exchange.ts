@@ -141,6 +141,7 @@ export class Exchange implements Watcher {
       api,
       operation,
       requestedModel: this.#body?.model,
+      options: this.#body?.options,
       status: this.#status,
       outcome: this.#outcome(end, answer),
       durationSeconds: (endedAt - this.#start) / 1000,

@@ -11,7 +11,7 @@ import { LoopTicks } from "./gather.ts";
 import { bodyLength, requestHeaders, responseHeaders } from "./headers.ts";
 import { RequestBodies, type RequestBody, UnreadableBody } from "./request_body.ts";
 import { receive, SHORT_BODY_BYTES } from "./short_body.ts";
-import { failOpen, UsageFilter } from "./stream_usage.ts";
+import { failOpen, NO_FACTS, UsageFilter } from "./stream_usage.ts";
 import { tap } from "./tap.ts";
 import { isBrokenUpload, UPSTREAM_ERROR_TEXT, upstreamErrorOf } from "./upstream_errors.ts";
 
@@ -60,7 +60,7 @@ export function createProxy(options: ProxyOptions): Handler {
         exchange.fail(BAD_GATEWAY);
         throw error;
       }
-      exchange.onRequestBody({ bytes: error.bytes, model: undefined, hasFormat: false });
+      exchange.onRequestBody({ ...NO_FACTS, bytes: error.bytes });
       return clientClosed(exchange);
     }
     exchange.onRequestBody(body.facts);

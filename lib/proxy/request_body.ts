@@ -10,7 +10,7 @@ import type { Endpoint } from "../reading/endpoints.ts";
 import { BodyReader, type Bytes } from "./body_reader.ts";
 import type { LoopTicks } from "./gather.ts";
 import { HeldBody, type HeldTotal, READ_LIMIT_BYTES } from "./held_body.ts";
-import { NO_FACTS, parseRequest, type RequestFacts } from "./stream_usage.ts";
+import { NO_FACTS, type ParsedRequest, type ParseOptions, parseRequest, type RequestFacts } from "./stream_usage.ts";
 import { type BodyEnd, tap, type Watcher } from "./tap.ts";
 
 /**
@@ -27,13 +27,9 @@ const PIECE_BYTES = 64 * 1024;
 type ByteStream = ReadableStream<Bytes>;
 
 /** What is known about a body; it changes while the body is streamed. */
-export interface RequestBodyFacts {
+export interface RequestBodyFacts extends RequestFacts {
   /** Bytes received from the client. */
   readonly bytes: number;
-  /** The model that the request names, as it is spelled there; `undefined` where it is not known. */
-  readonly model: string | undefined;
-  /** The request asks for a format of the output; `false` where that is not known. */
-  readonly hasFormat: boolean;
 }
 
 /** A body on its way to the upstream. */
@@ -91,23 +87,24 @@ export class RequestBodies {
     const { headers, body } = request;
     const length = contentLength(headers);
     if (body === null || length === 0) return NO_BODY;
-    const { api, hasJsonRequest = false, asksForUsage = false } = endpoint;
+    const { api, hasJsonRequest = false, hasOptions = false, asksForUsage = false } = endpoint;
     const canRequestUsage = asksForUsage && this.#options.openaiStreamUsage;
     const isParsed = api !== undefined && hasJsonRequest && !headers.has("content-encoding");
     const isHeld = isParsed && (length === undefined ? canRequestUsage : length <= READ_LIMIT_BYTES);
-    if (isHeld) return await this.#receive(body, { length, canRequestUsage });
-    return this.#streamed(body, { length, isParsed: isParsed && length === undefined });
+    if (isHeld) return await this.#receive(body, length, { hasOptions, canRequestUsage });
+    const parse = isParsed && length === undefined ? { hasOptions, canRequestUsage: false } : undefined;
+    return this.#streamed(body, { length, parse });
   }
 
   /** Receives a body to its end, as long as it stays within the limits; a chunked one stays chunked. */
-  async #receive(body: ByteStream, { length, canRequestUsage }: ReceiveOptions): Promise<RequestBody> {
+  async #receive(body: ByteStream, length: number | undefined, parse: ParseOptions): Promise<RequestBody> {
     const held = new HeldBody(this.#total, length);
     const reader = new BodyReader(body);
     let bytes = 0;
     try {
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) return this.#held(held, length === undefined, canRequestUsage);
+        if (done) return this.#held(held, length === undefined, parse);
         bytes += value.length;
         if (!held.add(value)) {
           reader.release();
@@ -121,9 +118,9 @@ export class RequestBodies {
     }
   }
 
-  #held(held: HeldBody, isChunked: boolean, canRequestUsage: boolean): RequestBody {
+  #held(held: HeldBody, isChunked: boolean, parse: ParseOptions): RequestBody {
     const received = held.take();
-    const { withUsage, ...facts } = this.#parse(received, canRequestUsage);
+    const { withUsage, ...facts } = this.#parse(received, parse);
     const body = withUsage ?? received;
     const isShort = !isChunked && body.length <= SHORT_BODY_BYTES;
     held.replace(isShort ? FETCH_COPIES * body.length : body.length);
@@ -135,9 +132,9 @@ export class RequestBodies {
     };
   }
 
-  #streamed(body: ByteStream, { beginning, isParsed = false, length }: StreamedOptions): RequestBody {
-    const copy = isParsed ? new HeldBody(this.#total) : undefined;
-    const watcher = new BodyWatcher(beginning?.bytes ?? 0, copy, (whole) => this.#parse(whole, false));
+  #streamed(body: ByteStream, { beginning, parse, length }: StreamedOptions): RequestBody {
+    const copied = parse && { copy: new HeldBody(this.#total), parse: (whole: Bytes) => this.#parse(whole, parse) };
+    const watcher = new BodyWatcher(beginning?.bytes ?? 0, copied);
     const rest = tap(body, { watcher, ticks: this.#options.ticks, releasesChunks: true });
     const sent = beginning === undefined ? rest : streamOf(beginning.held, beginning.parts, rest);
     return {
@@ -148,12 +145,12 @@ export class RequestBodies {
     };
   }
 
-  #parse(bytes: Uint8Array, canRequestUsage: boolean): RequestFacts {
+  #parse(bytes: Uint8Array, options: ParseOptions): ParsedRequest {
     try {
-      return parseRequest(bytes, canRequestUsage);
+      return parseRequest(bytes, options);
     } catch (error) {
       this.#options.internalError(error);
-      return NO_FACTS;
+      return { ...NO_FACTS, withUsage: undefined };
     }
   }
 }
@@ -161,21 +158,15 @@ export class RequestBodies {
 const NO_BODY: RequestBody = {
   body: null,
   hasRequestedUsage: false,
-  facts: { bytes: 0, model: undefined, hasFormat: false },
+  facts: { ...NO_FACTS, bytes: 0 },
   release(): void {},
 };
-
-interface ReceiveOptions {
-  /** Absent: the body is chunked. */
-  readonly length: number | undefined;
-  readonly canRequestUsage: boolean;
-}
 
 interface StreamedOptions {
   /** Absent: nothing was received of it. */
   readonly beginning?: Beginning;
-  /** Whether it is parsed when it is complete. */
-  readonly isParsed?: boolean;
+  /** How it is parsed when it is complete. Absent: it is not. */
+  readonly parse?: ParseOptions | undefined;
   /** Absent: the body is chunked. */
   readonly length: number | undefined;
 }
@@ -188,35 +179,40 @@ interface Beginning {
   readonly bytes: number;
 }
 
+/** A body that is copied on its way, to be parsed. */
+interface Copied {
+  readonly copy: HeldBody;
+  readonly parse: (whole: Bytes) => ParsedRequest;
+}
+
 /** Counts the bytes of a body on its way, and parses it when it is complete. */
 class BodyWatcher implements Watcher {
-  readonly facts = { bytes: 0, model: undefined as string | undefined, hasFormat: false };
-  readonly #parse: (whole: Uint8Array) => RequestFacts;
-  #copy: HeldBody | undefined;
+  readonly facts = { ...NO_FACTS, bytes: 0 };
+  #copied: Copied | undefined;
 
-  /** @param copy Takes a copy of the body. Absent: it is not parsed. */
-  constructor(bytes: number, copy: HeldBody | undefined, parse: (whole: Uint8Array) => RequestFacts) {
+  /** @param copied Absent: the body is not parsed. */
+  constructor(bytes: number, copied: Copied | undefined) {
     this.facts.bytes = bytes;
-    this.#copy = copy;
-    this.#parse = parse;
+    this.#copied = copied;
   }
 
   chunk(bytes: Uint8Array): void {
     this.facts.bytes += bytes.length;
-    if (this.#copy?.add(bytes) === false) this.#drop();
+    if (this.#copied?.copy.add(bytes) === false) this.#drop();
   }
 
   end(end: BodyEnd): void {
-    if (end === "complete" && this.#copy !== undefined) {
-      const { model, hasFormat } = this.#parse(this.#copy.take());
-      Object.assign(this.facts, { model, hasFormat });
+    if (end === "complete" && this.#copied !== undefined) {
+      const { copy, parse } = this.#copied;
+      const { withUsage: _, ...facts } = parse(copy.take());
+      Object.assign(this.facts, facts);
     }
     this.#drop();
   }
 
   #drop(): void {
-    this.#copy?.release();
-    this.#copy = undefined;
+    this.#copied?.copy.release();
+    this.#copied = undefined;
   }
 }
 

@@ -10,6 +10,7 @@ import { ByteSearch } from "../bytes/byte_search.ts";
 import { firstEnd, lastEnd, MessageSplitter } from "../bytes/message_splitter.ts";
 import { type Member, type ScannedObject, scanObject, valueOf } from "../bytes/json_scan.ts";
 import { isName } from "../model_name.ts";
+import type { RequestOptions } from "../observation.ts";
 import type { Filter } from "./tap.ts";
 
 /** What the body of an inference request says. */
@@ -18,27 +19,44 @@ export interface RequestFacts {
   readonly model: string | undefined;
   /** The output is to have a format: JSON, or that of a schema (docs/ollama-api.md 2.1). */
   readonly hasFormat: boolean;
+  /** `undefined` where they could not be read. */
+  readonly options: RequestOptions | undefined;
+}
+
+/** What a body says that is not parsed, or cannot be. */
+export const NO_FACTS: RequestFacts = { model: undefined, hasFormat: false, options: undefined };
+
+/** The options of a request that has none. */
+const NO_OPTIONS: RequestOptions = { contextTokens: undefined, keepTokens: undefined };
+
+/** How a body is parsed. */
+export interface ParseOptions {
+  /** The API has `options`. Otherwise Ollama ignores them. */
+  readonly hasOptions: boolean;
+  /** Usage may be requested. */
+  readonly canRequestUsage: boolean;
+}
+
+/** A body that was parsed. */
+export interface ParsedRequest extends RequestFacts {
   /** The body with usage requested; `undefined` where that is not needed, or not safe. */
   readonly withUsage: Uint8Array<ArrayBuffer> | undefined;
 }
-
-/** What a body says that cannot be parsed. */
-export const NO_FACTS: RequestFacts = { model: undefined, hasFormat: false, withUsage: undefined };
 
 /**
  * Parses the body of an inference request.
  *
  * @param bytes The whole body, uncompressed. It is parsed as Ollama does (docs/ollama-api.md 0): keys in any case, the
  * last of a repeated key, bytes after the first value ignored.
- * @param canRequestUsage Whether usage may be requested.
  */
-export function parseRequest(bytes: Uint8Array, canRequestUsage: boolean): RequestFacts {
+export function parseRequest(bytes: Uint8Array, { hasOptions, canRequestUsage }: ParseOptions): ParsedRequest {
   const body = scanObject(bytes);
-  if (body === undefined) return NO_FACTS;
+  if (body === undefined) return { ...NO_FACTS, withUsage: undefined };
   const model = last(bytes, body, "model");
   return {
     model: isName(model) ? model : undefined,
     hasFormat: body.members.some((member) => member.key === "format" && !isEmpty(bytes, member)),
+    options: hasOptions ? requestOptions(bytes, body) : NO_OPTIONS,
     withUsage: canRequestUsage && last(bytes, body, "stream") === true ? requestUsage(bytes, body) : undefined,
   };
 }
@@ -47,6 +65,20 @@ export function parseRequest(bytes: Uint8Array, canRequestUsage: boolean): Reque
 function last(bytes: Uint8Array, object: ScannedObject, key: string): unknown {
   const values = object.members.filter((member) => member.key === key).map((member) => valueOf(bytes, member));
   return values.findLast((value) => value !== null);
+}
+
+/** The options that are read; `undefined` where they are no object, or one over the limit of a value. */
+function requestOptions(bytes: Uint8Array, body: ScannedObject): RequestOptions | undefined {
+  const values = body.members.filter(({ key }) => key === "options").map((member) => valueOf(bytes, member));
+  if (values.some((value) => typeof value !== "object" || Array.isArray(value))) return undefined;
+  // Go decodes a repeated map into the same one. Its keys, unlike those of the body, are matched as they are spelled.
+  const { num_ctx, num_keep } = Object.assign({}, ...values);
+  return { contextTokens: integer(num_ctx), keepTokens: integer(num_keep) };
+}
+
+/** A numeric option as Ollama takes it: without its fraction. Values of other types are errors there. */
+function integer(value: unknown): number | undefined {
+  return typeof value === "number" ? Math.trunc(value) : undefined;
 }
 
 /** Whether a value is `null` or `""`, without decoding a long one. */

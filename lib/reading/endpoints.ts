@@ -32,14 +32,16 @@ export interface Endpoint {
   readonly hasUsage?: boolean;
   /** The request's body is JSON that names the model. */
   readonly hasJsonRequest?: boolean;
+  /** The request's `options` count (2.1). */
+  readonly hasOptions?: boolean;
   /** A stream has token counts only if the request asks for them. */
   readonly asksForUsage?: boolean;
 }
 
 /** The measured routes, in the order of the README's table. Only POST is measured. */
 export const ENDPOINTS: readonly Endpoint[] = [
-  inference("/api/chat", "chat", NATIVE),
-  inference("/api/generate", "generate", NATIVE),
+  { ...inference("/api/chat", "chat", NATIVE), hasOptions: true },
+  { ...inference("/api/generate", "generate", NATIVE), hasOptions: true },
   inference("/api/embed", "embed", NATIVE_EMBED),
   { ...inference("/api/embeddings", "embeddings", NATIVE_EMBED), hasUsage: false },
   { ...inference("/v1/chat/completions", "openai_chat", OPENAI_CHAT), asksForUsage: true },

@@ -116,7 +116,7 @@ for (const [name, request] of Object.entries(REQUESTS)) {
     const text = request(8 * MEBIBYTE);
     const bytes = bytesOf(text);
     const ratio = await ratioOf(
-      () => parseRequest(bytes, true),
+      () => parseRequest(bytes, { hasOptions: true, canRequestUsage: true }),
       () => JSON.parse(`"${"x\\n".repeat(bytes.length / 3)}"`),
       3,
     );

@@ -60,6 +60,7 @@ export function observationOf(
     api: "chat",
     operation: undefined,
     requestedModel: undefined,
+    options: undefined,
     status: 200,
     outcome: "ok",
     durationSeconds: 2,

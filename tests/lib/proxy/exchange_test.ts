@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { CLIENT_CLOSED_REQUEST, Exchange } from "../../../lib/proxy/exchange.ts";
+import { NO_FACTS } from "../../../lib/proxy/stream_usage.ts";
 import type { Observation, OpenRequest, Outcome } from "../../../lib/observation.ts";
 import { type Endpoint, endpointOf } from "../../../lib/reading/endpoints.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
@@ -133,7 +134,7 @@ Deno.test("Exchange has status 499, and is waiting, until there is a response", 
   const course = new Course();
   const [open] = course.openRequests;
   assertEquals([open?.waiting, open?.model, open?.api], [true, undefined, "chat"]);
-  course.exchange.onRequestBody({ bytes: 0, model: "llama3.2", hasFormat: false });
+  course.exchange.onRequestBody({ ...NO_FACTS, bytes: 0, model: "llama3.2" });
   course.answer(NDJSON);
   assertEquals([open?.waiting, open?.model], [false, "llama3.2"]);
   const left = new Course();

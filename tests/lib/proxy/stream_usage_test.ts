@@ -2,15 +2,18 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { NAME_LIMIT_BYTES } from "../../../lib/model_name.ts";
-import { parseRequest } from "../../../lib/proxy/stream_usage.ts";
+import { type ParseOptions, parseRequest } from "../../../lib/proxy/stream_usage.ts";
+import type { RequestOptions } from "../../../lib/observation.ts";
 import { bytesOf } from "../../support/fixtures.ts";
 import { JsonWriter } from "../../support/random_json.ts";
 
 const SEEDS = 400;
+const FACTS: ParseOptions = { hasOptions: true, canRequestUsage: false };
+const USAGE: ParseOptions = { hasOptions: true, canRequestUsage: true };
 const ASKED = '"stream_options":{"include_usage":true}';
 
-function read(body: string, ask = true): { model: string | undefined; asking: string | undefined } {
-  const { model, withUsage: asking } = parseRequest(bytesOf(body), ask);
+function read(body: string, parse = USAGE): { model: string | undefined; asking: string | undefined } {
+  const { model, withUsage: asking } = parseRequest(bytesOf(body), parse);
   return { model, asking: asking && new TextDecoder("utf-8", { ignoreBOM: true }).decode(asking) };
 }
 
@@ -66,7 +69,7 @@ const ASKING: Record<string, readonly [body: string, asking: string]> = {
 for (const [name, [body, asking]] of Object.entries(ASKING)) {
   Deno.test(`parseRequest() requests usage in a body that ${name}`, () => {
     assertEquals(read(body).asking, asking);
-    assertEquals(read(body, false).asking, undefined);
+    assertEquals(read(body, FACTS).asking, undefined);
   });
 }
 
@@ -129,7 +132,7 @@ const MODELS: Record<string, string | undefined> = {
 for (const [body, model] of Object.entries(MODELS)) {
   Deno.test(`parseRequest() reads the model ${model} of ${JSON.stringify(body)}`, () => {
     assertEquals(read(body).model, model);
-    assertEquals(read(body, false).model, model);
+    assertEquals(read(body, FACTS).model, model);
   });
 }
 
@@ -146,8 +149,32 @@ Deno.test("parseRequest() reads whether a format is requested", () => {
     ["", false],
   ];
   for (const [body, hasFormat] of formats) {
-    assertEquals(parseRequest(bytesOf(body), false).hasFormat, hasFormat, body.slice(0, 40));
+    assertEquals(parseRequest(bytesOf(body), FACTS).hasFormat, hasFormat, body.slice(0, 40));
   }
+});
+
+Deno.test("parseRequest() reads options as Ollama does", () => {
+  const none = { contextTokens: undefined, keepTokens: undefined };
+  const options: [string, RequestOptions | undefined][] = [
+    ['{"model":"m"}', none],
+    ['{"options":null}', none],
+    ['{"options":{"num_ctx":4096,"num_keep":24}}', { contextTokens: 4096, keepTokens: 24 }],
+    ['{"OPTIONS":{"num_ctx":4096.9}}', { ...none, contextTokens: 4096 }],
+    ['{"options":{"Num_Ctx":4096}}', none],
+    ['{"options":{"num_ctx":"4096","num_keep":null}}', none],
+    ['{"options":{"num_ctx":1,"num_ctx":2},"options":{"num_keep":3}}', { contextTokens: 2, keepTokens: 3 }],
+    ['{"options":{"stop":{"num_ctx":1}}}', none],
+    ['{"num_ctx":1}', none],
+    ['{"options":[]}', undefined],
+    ['{"options":7}', undefined],
+    [`{"options":{"num_ctx":1,"stop":["${"x".repeat(5000)}"]}}`, undefined],
+    ["", undefined],
+  ];
+  for (const [body, expected] of options) {
+    assertEquals(parseRequest(bytesOf(body), FACTS).options, expected, body.slice(0, 40));
+  }
+  const ignored = parseRequest(bytesOf('{"options":{"num_ctx":1}}'), { ...FACTS, hasOptions: false });
+  assertEquals(ignored.options, none);
 });
 
 /** The values that `stream_options` has before and after. */
@@ -182,27 +209,27 @@ Deno.test("parseRequest() changes nothing else in random bodies", () => {
     if (has) members.splice(writer.below(members.length + 1), 0, `"stream_options":${before}`);
     const body = `${writer.space()}{${members.join(`${writer.space()},`)}}`;
     const bytes = bytesOf(body);
-    const { withUsage: asking } = parseRequest(bytes, true);
+    const { withUsage: asking } = parseRequest(bytes, USAGE);
     assert(asking !== undefined, body);
     const asked = JSON.parse(new TextDecoder().decode(asking));
     assertEquals(asked, { ...JSON.parse(body), stream_options: has ? after : { include_usage: true } }, body);
     assertSpliced(bytes, asking);
     // Asking once more changes nothing, and a body that is cut is left alone.
-    assertEquals(parseRequest(asking, true).withUsage, undefined);
-    assertEquals(parseRequest(bytes.subarray(0, bytes.length - 1), true).withUsage, undefined);
+    assertEquals(parseRequest(asking, USAGE).withUsage, undefined);
+    assertEquals(parseRequest(bytes.subarray(0, bytes.length - 1), USAGE).withUsage, undefined);
   }
 });
 
 Deno.test("parseRequest() does not change its argument", () => {
   const bytes = bytesOf('{"stream":true,"stream_options":{"include_usage":false}}');
   const copy = bytes.slice();
-  assert(parseRequest(bytes, true).withUsage !== undefined);
+  assert(parseRequest(bytes, USAGE).withUsage !== undefined);
   assertEquals(bytes, copy);
 });
 
 Deno.test("parseRequest() keeps bytes that are not UTF-8", () => {
   const [before, after] = [bytesOf('{"stream":true,"a":"'), bytesOf('"}')];
-  const { withUsage: asking } = parseRequest(Uint8Array.from([...before, 0xff, 0xc3, 0x28, ...after]), true);
+  const { withUsage: asking } = parseRequest(Uint8Array.from([...before, 0xff, 0xc3, 0x28, ...after]), USAGE);
   assertEquals(asking, Uint8Array.from([...bytesOf(`{${ASKED},"stream":true,"a":"`), 0xff, 0xc3, 0x28, ...after]));
 });
 
