@@ -4,8 +4,10 @@
  * @module
  */
 
+import { clientIdentity } from "./lib/clients/client_identity.ts";
+import { ClientKeys } from "./lib/clients/client_keys.ts";
 import { messageOf, Problems, UserError } from "./lib/errors.ts";
-import { createExporter, type Exporter } from "./lib/exporter.ts";
+import { createExporter, type Exporter, type ExporterOptions } from "./lib/exporter.ts";
 import { hostPort, type Listener, type TlsConfig } from "./lib/http.ts";
 import { chooseServer } from "./lib/listen/server_check.ts";
 import { startListeners } from "./lib/listen/start.ts";
@@ -104,9 +106,11 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   };
   const guard = await load("webConfigFile", (path) => WebGuard.open({ ...options, path }));
   const upstreamCa = await load("ollamaCaFile", loadCaFile);
-  const headersFile = await load("ollamaHeadersFile", (path) => HeadersFile.open({ path, onReload: logReload(log) }));
+  const reloaded = { headers: logReload(log, "headers for Ollama"), keys: logReload(log, "client keys") };
+  const headersFile = await load("ollamaHeadersFile", (path) => HeadersFile.open({ path, onReload: reloaded.headers }));
+  const keys = await load("clientKeysFile", (path) => ClientKeys.open({ path, onReload: reloaded.keys }));
   problems.end();
-  const configFiles = [guard, headersFile].filter((file) => file !== undefined);
+  const configFiles = [guard, headersFile, keys].filter((file) => file !== undefined);
   const { listenAddress, metricsListenAddress = listenAddress } = config;
   const bound = { proxy: listenAddress.hostname, admin: metricsListenAddress.hostname };
   const exporter = createExporter({
@@ -122,6 +126,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
     fetch,
     ...upstreamCa !== undefined && { upstreamCa },
     ...headersFile && { headersFile },
+    ...clientsOf(config, keys),
     ...guard && { guard: (request) => guard.check(request) },
     configFiles,
   });
@@ -156,14 +161,20 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
 }
 
 /** Settings whose files are opened at start, besides the log's. */
-type FileSetting = "webConfigFile" | "ollamaCaFile" | "ollamaHeadersFile";
+type FileSetting = "webConfigFile" | "ollamaCaFile" | "ollamaHeadersFile" | "clientKeysFile";
 
-/** Logs that the headers file was read again. */
-function logReload(log: Log): (error: string | undefined) => void {
+/** Logs that a file was read again. */
+function logReload(log: Log, what: string): (error: string | undefined) => void {
   return (error) => {
-    if (error === undefined) log.info("Reloaded headers for Ollama");
-    else log.error("Error reloading headers for Ollama, keeping the previous ones", { error });
+    if (error === undefined) log.info(`Reloaded ${what}`);
+    else log.error(`Error reloading ${what}, keeping the previous ones`, { error });
   };
+}
+
+/** How clients are told apart, if they are. */
+function clientsOf(config: Config, keys: ClientKeys | undefined): Pick<ExporterOptions, "clients"> {
+  const { clientLabel: label, clientLabelLimit: limit, trustedProxies } = config;
+  return label === undefined ? {} : { clients: { clientOf: clientIdentity({ label, trustedProxies, keys }), limit } };
 }
 
 /**

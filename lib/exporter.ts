@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { ClientOf } from "./clients/client_identity.ts";
 import type { Fetch } from "./http.ts";
 import type { Log } from "./log/log.ts";
 import { logObservations } from "./log/log_observations.ts";
@@ -35,6 +36,8 @@ export interface ExporterOptions {
   readonly log: Log;
   readonly metricsPath: string;
   readonly modelLimit: number;
+  /** How clients are told apart, and the maximum number of their labels. Absent: they are not. */
+  readonly clients?: { readonly clientOf: ClientOf; readonly limit: number };
   readonly probeTimeoutMs: number;
   readonly openaiStreamUsage: boolean;
   /** Host names to accept besides addresses and local names. */
@@ -75,7 +78,8 @@ export function createExporter(options: ExporterOptions): Exporter {
   const pooled = Deno.createHttpClient(clientOptions);
   const unpooled = Deno.createHttpClient({ ...clientOptions, poolMaxIdlePerHost: 0 });
   const openRequests = new Set<OpenRequest>();
-  const metrics = new Metrics({ modelLimit: options.modelLimit, openRequests });
+  const { modelLimit, clients } = options;
+  const metrics = new Metrics({ modelLimit, openRequests, ...clients && { clientLimit: clients.limit } });
   const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
   declareProcessMetrics(metrics.registry, options.version);
   declareConfigMetrics(metrics.registry, options.configFiles ?? []);
@@ -106,6 +110,7 @@ export function createExporter(options: ExporterOptions): Exporter {
       logObservations(log, upstream.href),
       status.observe,
     ]),
+    ...clients && { clientOf: clients.clientOf },
     refused: (request) => refusals.record("invalid_path", request),
     internalError,
   });

@@ -66,6 +66,11 @@ export const UPSTREAM_ERRORS = ["connect", "reset", "protocol", "other"] as cons
 /** How a connection to the upstream failed. */
 export type UpstreamError = typeof UPSTREAM_ERRORS[number];
 
+/** The client where none is named, and of a failed request of one that no request has succeeded for. */
+export const UNKNOWN_CLIENT = "unknown";
+/** Clients beyond the limit of the label `client`. */
+export const OTHER_CLIENT = "other";
+
 /** What the upstream's messages report. A field is `undefined` where no message had it. */
 export interface Report {
   /** The model's name as the response spells it. */
@@ -115,6 +120,8 @@ export interface Observation {
   readonly requestedModel: string | undefined;
   /** The options that the request has; `undefined` where they were not read. */
   readonly options: RequestOptions | undefined;
+  /** The client as the request names it, or `unknown`; `undefined` where clients are not told apart. */
+  readonly client: string | undefined;
   /** Status that the client got; 499 where it disconnected before there was one. */
   readonly status: number;
   readonly outcome: Outcome;
@@ -145,6 +152,8 @@ export interface OpenRequest {
   readonly api: Api;
   /** The model that the request names, once that is known. */
   readonly model: string | undefined;
+  /** As in {@linkcode Observation}. */
+  readonly client: string | undefined;
   /** No byte of the response has been received. */
   waiting: boolean;
 }

@@ -31,6 +31,11 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
   MEMBERS_LIMIT: ["members of an object in the JSON of a request", "the body is forwarded unparsed"],
   NAME_LIMIT_BYTES: ["a name of a model, a layer or a finish reason", "ignored: the model is `unknown`"],
   MODEL_LABEL_LIMIT: ["values of the label `model`", "further models are reported as `other`"],
+  CLIENT_LABEL_LIMIT: ["values of the label `client`", "further clients are reported as `other`"],
+  CLIENT_LIMIT_CHARACTERS: [
+    "name of a client, as a request gives it or in `CLIENT_KEYS_FILE`",
+    "the client is `unknown`; the file is rejected",
+  ],
   LOADED_NAMES_LIMIT: [
     "models in memory that are named in `ollama_loaded_model_*` beyond `MODEL_LABEL_LIMIT`",
     "further ones are summed as `other`",

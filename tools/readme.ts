@@ -81,7 +81,7 @@ const STATE = serverState({
 export async function seriesTable(): Promise<string> {
   const rows: string[][] = [];
   for (const apis of [...APIS.map((api) => [api]), APIS]) {
-    const openRequests = new Set(apis.map((api) => ({ api, model: USED, waiting: true })));
+    const openRequests = new Set(apis.map((api) => ({ api, model: USED, client: undefined, waiting: true })));
     const metrics = new Metrics({ modelLimit: 2, openRequests });
     const text = await metrics.expose("text", STATE);
     const count = (...parts: string[]): string =>
@@ -115,6 +115,7 @@ export function declarations(): Declaration[] {
     log: createLog({ level: "ERROR", format: "text", write: () => {} }),
     metricsPath: SETTINGS.metricsPath.default,
     modelLimit: 1,
+    clients: { clientOf: () => "", limit: 1 },
     probeTimeoutMs: 1,
     openaiStreamUsage: true,
     allowedHosts: [],

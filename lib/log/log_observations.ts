@@ -34,6 +34,7 @@ function requestFields(observation: Observation): Fields {
     method: observation.method,
     route: observation.route,
     model: report.model ?? observation.requestedModel ?? (observation.api && UNKNOWN_MODEL),
+    client: observation.client,
     status: observation.status,
     outcome: observation.outcome,
     prompt_tokens: report.promptTokens,

@@ -12,8 +12,8 @@ import { canonicalModelName, modelKey, OTHER_MODEL, UNKNOWN_MODEL } from "../mod
  */
 export const LOADED_NAMES_LIMIT = 64;
 
-/** Time after which a label that is not used, listed or in flight may go to another model, in milliseconds. */
-const UNUSED_MS = 24 * 60 * 60 * 1000;
+/** Time after which a label that is not used, listed or in flight may go to another, in milliseconds. */
+export const UNUSED_MS = 24 * 60 * 60 * 1000;
 
 /** Something that has a model's name as the server or a client spells it. */
 interface Named {
@@ -34,7 +34,7 @@ export interface Moment {
   readonly openRequests: Iterable<{ readonly model: string | undefined }>;
 }
 
-/** The label of a used model. */
+/** The label of a used model or client. */
 export interface Use {
   readonly label: string;
   /** The label that was removed to make room for it: its series are to be removed as well. */

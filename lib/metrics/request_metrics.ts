@@ -15,6 +15,7 @@ import {
   UPSTREAM_ERRORS,
 } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
+import { ClientMetrics } from "./client_metrics.ts";
 import type { ModelLabels } from "./model_labels.ts";
 import { DURATION_BUCKETS, ModelMetrics } from "./model_metrics.ts";
 import { ModelSeries } from "./model_series.ts";
@@ -30,6 +31,8 @@ const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 interface MetricsOptions {
   /** Maximum number of values of the `model` label, besides `unknown` and `other`. */
   readonly modelLimit: number;
+  /** Maximum number of values of the `client` label, besides `unknown` and `other`. Absent: no metrics of clients. */
+  readonly clientLimit?: number;
   /** Measured requests in flight. */
   readonly openRequests: ReadonlySet<OpenRequest>;
 }
@@ -39,6 +42,7 @@ export class Metrics {
   readonly #models = new ModelMetrics();
   readonly registry: MetricRegistry<ServerState> = this.#models.registry;
   readonly #series: ModelSeries;
+  readonly #clients: ClientMetrics | undefined;
 
   readonly #httpRequests = this.registry.counter(
     "ollama_http_requests_total",
@@ -92,7 +96,10 @@ export class Metrics {
   );
 
   constructor(options: MetricsOptions) {
-    this.#series = new ModelSeries({ registry: this.registry, metrics: [this.#models], ...options });
+    const { registry } = this;
+    const { clientLimit: limit, openRequests } = options;
+    this.#series = new ModelSeries({ registry, metrics: [this.#models], ...options });
+    if (limit !== undefined) this.#clients = new ClientMetrics({ registry, limit, openRequests });
     this.#initialize();
   }
 
@@ -104,6 +111,7 @@ export class Metrics {
     else if (api !== undefined) this.#models.record(observation, this.#series.labelOf(observation), api);
     // Responses of other routes may report tokens, too.
     else this.#models.recordTokens(observation, this.#series.labelOf(observation));
+    if (operation === undefined) this.#clients?.record(observation);
     this.#recordErrors(observation);
   }
 
@@ -117,9 +125,10 @@ export class Metrics {
     return this.#series.labels;
   }
 
-  /** Takes over the models that the server lists, as {@linkcode Metrics.expose} does. */
+  /** Takes over the models that the server lists and the requests in flight, as {@linkcode Metrics.expose} does. */
   update(state: ServerState): void {
     this.#series.update(state);
+    this.#clients?.update();
   }
 
   /** Renders all metrics, with the given state of the server. */

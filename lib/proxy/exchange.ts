@@ -31,6 +31,7 @@ export interface ExchangeOptions {
 export interface RequestSummary {
   readonly method: string;
   readonly traceId: string | undefined;
+  readonly client: string | undefined;
 }
 
 /** Keeps clock, status and outcome of one request. Watches the response's body. */
@@ -62,6 +63,7 @@ export class Exchange implements Watcher {
       get model(): string | undefined {
         return model();
       },
+      client: request.client,
       waiting: true,
     };
     options.openRequests.add(this.#open);
@@ -142,6 +144,7 @@ export class Exchange implements Watcher {
       operation,
       requestedModel: this.#body?.model,
       options: this.#body?.options,
+      client: this.#request.client,
       status: this.#status,
       outcome: this.#outcome(end, answer),
       durationSeconds: (endedAt - this.#start) / 1000,

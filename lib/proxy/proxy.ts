@@ -29,6 +29,8 @@ export interface ProxyOptions extends ExchangeOptions {
   readonly openaiStreamUsage: boolean;
   /** `User-Agent` of requests that have none: `fetch` would send its own. */
   readonly userAgent: string;
+  /** Returns the client of a request, at its arrival. Default: clients are not told apart. */
+  readonly clientOf?: (headers: Headers, remoteAddr: Deno.Addr) => string;
   /** Called with a request whose path escapes the base path; it is not forwarded. */
   readonly refused: (request: ClientRequest) => void;
 }
@@ -51,7 +53,7 @@ export function createProxy(options: ProxyOptions): Handler {
     }
     const path = url.pathname.slice(base.length);
     const endpoint = endpointOf(request.method, decoded(path));
-    const exchange = new Exchange(endpoint, summaryOf(request), options);
+    const exchange = new Exchange(endpoint, summaryOf(request, info, options), options);
     let body: RequestBody;
     try {
       body = await bodies.read(request, endpoint);
@@ -134,9 +136,13 @@ function decoded(path: string): string {
  */
 const TRACEPARENT = /^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:$|-)/;
 
-function summaryOf({ method, headers }: ClientRequest): RequestSummary {
+function summaryOf(
+  { method, headers }: ClientRequest,
+  { remoteAddr }: RequestInfo,
+  { clientOf }: ProxyOptions,
+): RequestSummary {
   const [, traceId] = TRACEPARENT.exec(headers.get("traceparent") ?? "") ?? [];
-  return { method, traceId: traceId && copyOf(traceId) };
+  return { method, traceId: traceId && copyOf(traceId), client: clientOf?.(headers, remoteAddr) };
 }
 
 /** What {@linkcode forward} needs besides the response. */

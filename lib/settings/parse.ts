@@ -4,6 +4,9 @@
  * @module
  */
 
+import { isIP } from "node:net";
+import type { Address } from "../http.ts";
+
 /** Milliseconds per unit of a Go duration. Go accepts both the micro sign and the Greek letter. */
 const UNITS_MS: Readonly<Record<string, number>> = {
   ns: 1e-6,
@@ -58,4 +61,43 @@ export function unmapped(host: string): string {
   const mapped = /^\[::ffff:([\da-f]+):([\da-f]+)\]$/.exec(URL.parse(`http://[${host}]`)?.hostname ?? "");
   const [high = 0, low = 0] = mapped?.slice(1).map((digits) => parseInt(digits, 16)) ?? [];
   return mapped === null ? host : [high >> 8, high & 255, low >> 8, low & 255].join(".");
+}
+
+/** Parses a listen address. Without a host it is `::`: all interfaces, as with Go's `net.Listen`. */
+export function parseAddress(text: string): Address | undefined {
+  const split = splitHostPort(text);
+  if (split === undefined || !/^\d+$/.test(split.port) || Number(split.port) > 65535) return undefined;
+  if (/[\s/@?#]/.test(split.host)) return undefined;
+  return { hostname: split.host || "::", port: Number(split.port) };
+}
+
+/** Parses a comma-separated list of host names. Returns them in lower case, or `undefined` if one is malformed. */
+export function parseHosts(text: string): string[] | undefined {
+  const hosts = text.toLowerCase().split(",").map((host) => host.trim()).filter((host) => host !== "");
+  return hosts.every((host) => /^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(host)) ? hosts : undefined;
+}
+
+/** A block of IP addresses (RFC 4632). */
+export interface Subnet {
+  /** An address in the block. */
+  readonly address: string;
+  /** Leading bits that all addresses of the block share. */
+  readonly prefix: number;
+  readonly family: "ipv4" | "ipv6";
+}
+
+/** Parses a comma-separated list of IP addresses and CIDR blocks. Returns `undefined` if one is malformed. */
+export function parseSubnets(text: string): Subnet[] | undefined {
+  const parts = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+  const subnets = parts.map(parseSubnet).filter((subnet) => subnet !== undefined);
+  return subnets.length === parts.length ? subnets : undefined;
+}
+
+function parseSubnet(text: string): Subnet | undefined {
+  const [address = "", length, ...rest] = text.split("/");
+  const version = address.includes("%") || rest.length > 0 ? 0 : isIP(address);
+  const bits = version === 4 ? 32 : 128;
+  const prefix = length === undefined ? bits : parseInteger(length, 0, bits);
+  if (version === 0 || prefix === undefined) return undefined;
+  return { address, prefix, family: version === 4 ? "ipv4" : "ipv6" };
 }

@@ -6,8 +6,9 @@
 
 import type { Address } from "../http.ts";
 import { coversAddress, isOwnAddress } from "./addresses.ts";
+import { type ClientLabel, parseClientLabel } from "./client_label.ts";
 import { maskCredentials, parseOllamaHost } from "./ollama_host.ts";
-import { parseDuration, parseInteger, splitHostPort } from "./parse.ts";
+import { parseAddress, parseDuration, parseHosts, parseInteger, parseSubnets, type Subnet } from "./parse.ts";
 
 /** Log levels in increasing order of severity. */
 export const LOG_LEVELS = ["DEBUG", "INFO", "WARN", "ERROR"] as const;
@@ -43,10 +44,17 @@ export interface Config {
   readonly webConfigFile: string | undefined;
   /** Host names in lower case; `*.example.com` matches every name under `example.com`. */
   readonly allowedHosts: readonly string[];
+  /** Reverse proxies whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly Subnet[];
   /** Milliseconds; 0 aborts open requests at once. */
   readonly shutdownTimeoutMs: number;
   readonly openaiStreamUsage: boolean;
   readonly modelLabelLimit: number;
+  /** `undefined`: clients are not told apart. */
+  readonly clientLabel: ClientLabel | undefined;
+  readonly clientLabelLimit: number;
+  /** Path of the file of clients' keys; set if `clientLabel` is `api-key`. */
+  readonly clientKeysFile: string | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   /** Path of the log config file; `undefined` uses {@linkcode LOG_CONFIG_FILE} if it exists. */
@@ -158,6 +166,14 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     help: "Host names to accept from browsers, on loopback from every client.",
     parse: parseHosts,
   },
+  trustedProxies: {
+    variable: "TRUSTED_PROXIES",
+    flag: "web.trusted-proxies",
+    default: "",
+    accepts: "comma-separated addresses or CIDR blocks such as `10.0.0.7,fd00::/8`",
+    help: "Proxies whose `X-Forwarded-For` is used by `CLIENT_LABEL=address`.",
+    parse: parseSubnets,
+  },
   shutdownTimeoutMs: {
     variable: "SHUTDOWN_TIMEOUT",
     flag: "web.shutdown-timeout",
@@ -181,6 +197,30 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     accepts: "an integer from 1 to 10000",
     help: "Maximum number of `model` label values; further models are reported as `other`.",
     parse: (text) => parseInteger(text, 1, 10_000),
+  },
+  clientLabel: {
+    variable: "CLIENT_LABEL",
+    flag: "metrics.client-label",
+    default: "",
+    accepts: "`user-agent`, `address`, `api-key` (for headers with credentials) or `header:Name`",
+    help: "Source of the `client` label; without it, no client metrics.",
+    parse: parseClientLabel,
+  },
+  clientLabelLimit: {
+    variable: "CLIENT_LABEL_LIMIT",
+    flag: "metrics.client-limit",
+    default: "50",
+    accepts: "an integer from 1 to 10000",
+    help: "Maximum number of `client` label values; further clients are reported as `other`.",
+    parse: (text) => parseInteger(text, 1, 10_000),
+  },
+  clientKeysFile: {
+    variable: "CLIENT_KEYS_FILE",
+    flag: "metrics.client-keys-file",
+    default: "",
+    accepts: "the path of a file with lines `SHA-256 name`",
+    help: "Names of clients by their API keys, for `CLIENT_LABEL=api-key`.",
+    parse: parsePath,
   },
   logLevel: {
     variable: "LOG_LEVEL",
@@ -259,7 +299,7 @@ export function parseCommand(
   const command: ConfiguredCommand = { name, config, given, problems };
   // With a socket passed by systemd (sd_listen_fds(3)) this address is not used.
   if (variable("LISTEN_FDS") !== undefined) texts.delete("listenAddress");
-  if (name === "serve") problems.push(...addressProblems(command, texts, machine));
+  if (name === "serve") problems.push(...addressProblems(command, texts, machine), ...clientProblems(command));
   return command;
 }
 
@@ -291,6 +331,14 @@ function addressProblems(
     problems.push(`${source}: expected an address or port that ${other} does not use, got ${quoted(metrics)}`);
   }
   return problems;
+}
+
+/** Returns a line if clients are told apart by keys that no file has. */
+function clientProblems(command: ConfiguredCommand): string[] {
+  const { clientLabel, clientKeysFile } = command.config;
+  if (clientLabel !== "api-key" || clientKeysFile !== undefined) return [];
+  const [source, label] = [sourceOf("clientKeysFile", command), sourceOf("clientLabel", command)];
+  return [`${source}: expected ${SETTINGS.clientKeysFile.accepts}, for ${label}=api-key, got ""`];
 }
 
 function parseFlags(args: readonly string[], problems: string[]): Map<string, string> {
@@ -339,20 +387,7 @@ function parsePath(text: string): string | undefined {
   return text || undefined;
 }
 
-function parseHosts(text: string): string[] | undefined {
-  const hosts = text.toLowerCase().split(",").map((host) => host.trim()).filter((host) => host !== "");
-  return hosts.every((host) => /^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(host)) ? hosts : undefined;
-}
-
 function parseLogLevel(text: string): LogLevel | undefined {
   const level = text.toUpperCase().replace(/^WARNING$/, "WARN");
   return LOG_LEVELS.find((known) => known === level);
-}
-
-/** Parses a listen address. Without a host it is `::`: all interfaces, as with Go's `net.Listen`. */
-function parseAddress(text: string): Address | undefined {
-  const split = splitHostPort(text);
-  if (split === undefined || !/^\d+$/.test(split.port) || Number(split.port) > 65535) return undefined;
-  if (/[\s/@?#]/.test(split.host)) return undefined;
-  return { hostname: split.host || "::", port: Number(split.port) };
 }

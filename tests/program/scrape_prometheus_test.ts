@@ -168,7 +168,12 @@ for (const server of ["deno", "node"]) {
       if (request.headers(HELD).length > 0) await gate.opened;
     };
     using folder = foldered();
-    const variables = { OLLAMA_HOST: fake.url, WEB_CONFIG_FILE: `${folder.path}/web.yml`, WEB_SERVER: server };
+    const variables = {
+      OLLAMA_HOST: fake.url,
+      WEB_CONFIG_FILE: `${folder.path}/web.yml`,
+      CLIENT_LABEL: "user-agent",
+      WEB_SERVER: server,
+    };
     await using program = new Program({ variables });
     const port = await program.port();
     const url = `https://127.0.0.1:${port}`;

@@ -19,6 +19,7 @@ function wrong(folder: TemporaryFolder): { args: string[]; variables: Record<str
     "tls_server_config: { cert_file: no.crt, key_file: no.key }\nbasic_auth_users: alice:hunter2\n",
   );
   folder.write("headers", "Host: hunter2\n");
+  folder.write("keys", "hunter2 alice\n");
   return {
     args: ["--log.level=INFO", "--log.level=DEBUG", "--web.metrics-listen-address=localhost:9000"],
     variables: {
@@ -26,6 +27,9 @@ function wrong(folder: TemporaryFolder): { args: string[]; variables: Record<str
       LISTEN_ADDRESS: "0.0.0.0:9000",
       OLLAMA_CA_FILE: `${folder.path}/no.pem`,
       OLLAMA_HEADERS_FILE: `${folder.path}/headers`,
+      CLIENT_LABEL: "header:Authorization",
+      CLIENT_KEYS_FILE: `${folder.path}/keys`,
+      TRUSTED_PROXIES: "10.0.0.0/33",
       WEB_CONFIG_FILE: `${folder.path}/web.yml`,
       LOG_CONFIG: folder.path,
     },
@@ -43,6 +47,10 @@ const PROBLEMS = [
   'WEB_CONFIG_FILE: FOLDER/web.yml: tls_server_config.key_file: cannot read "FOLDER/no.key": No such file or directory',
   "OLLAMA_CA_FILE: FOLDER/no.pem: No such file or directory",
   "OLLAMA_HEADERS_FILE: FOLDER/headers: Line 1: the header Host cannot be set",
+  `CLIENT_LABEL: expected ${SETTINGS.clientLabel.accepts}, got "header:Authorization"`,
+  "CLIENT_KEYS_FILE: FOLDER/keys: Line 1: expected `SHA-256 name`: 64 hexadecimal digits, a space and a name of up to " +
+  "64 printable characters",
+  `TRUSTED_PROXIES: expected ${SETTINGS.trustedProxies.accepts}, got "10.0.0.0/33"`,
 ];
 
 /** Lines of a program that fails to start. */
@@ -167,4 +175,46 @@ Deno.test("main sends the headers file with its own requests, follows its change
   token = "";
   assertEquals((await ask(port, "POST /api/chat", [], JSON.stringify(CHAT))).status, 401, "clients bring their own");
   assert(!program.lines.some((line) => line.includes("hunter")), program.lines.join("\n"));
+});
+
+Deno.test({
+  name: "main names clients by the keys file, follows its changes and never prints a key or a hash",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    using folder = new TemporaryFolder();
+    // SHA-256 of `hunter2`.
+    const hash = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+    const path = folder.write("keys", `${hash} alice\n`);
+    await using fake = await startFakeOllama();
+    await using program = new Program({
+      variables: {
+        OLLAMA_HOST: fake.url,
+        CLIENT_LABEL: "api-key",
+        CLIENT_KEYS_FILE: path,
+        METRICS_LISTEN_ADDRESS: "127.0.0.1:0",
+        LOG_LEVEL: "DEBUG",
+      },
+    });
+    const [port, metricsPort] = [await program.port(), await program.metricsPort()];
+    const metrics = async (): Promise<string> => (await ask(metricsPort, "GET /metrics")).body;
+    const chat = (header: string): Promise<unknown> => ask(port, "POST /api/chat", [header], JSON.stringify(CHAT));
+    const ok = async (client: string): Promise<number | undefined> =>
+      new Scrape(await metrics()).value("ollama_client_requests_total", { client, outcome: "ok" });
+    await chat("Authorization: Bearer hunter2");
+    await chat("Authorization: Bearer hunter3");
+    await until(async () => await ok("alice") === 1 && await ok("unknown") === 1, "both were counted");
+    folder.write("keys", `${hash} bob\n`);
+    program.kill("SIGHUP");
+    await program.line('msg="Reloaded client keys"');
+    await chat("X-Api-Key: hunter2");
+    await until(async () => await ok("bob") === 1, "the new name was counted");
+    folder.write("keys", "hunter2 bob\n");
+    program.kill("SIGHUP");
+    await program.line('msg="Error reloading client keys, keeping the previous ones"');
+    await chat("X-Api-Key: hunter2");
+    await until(async () => await ok("bob") === 2, "the previous name was counted");
+    const text = [...program.lines, await metrics()].join("\n");
+    assert(!text.includes("hunter") && !text.includes(hash), text);
+    assertStringIncludes(text, "client=bob");
+  },
 });

@@ -23,15 +23,16 @@ const ROOMS: Record<string, readonly string[]> = {
   ollama: ["http", "errors", "json", "model_name", "settings"],
   reading: ["bytes", "observation", "json", "model_name"],
   settings: ["errors", "http"],
+  clients: ["http", "observation", "settings"],
   log: ["settings", "observation", "model_name", "errors", "http"],
   metrics: ["observation", "model_name", "ollama"],
   proxy: ["reading", "bytes", "http", "errors", "observation", "model_name"],
   status: ["ollama", "observation", "model_name", "http"],
   web: ["status", "metrics", "ollama", "settings", "log", "http", "errors"],
-  exporter: ["http", "log", "metrics", "model_name", "observation", "ollama", "proxy", "status", "web"],
+  exporter: ["clients", "http", "log", "metrics", "model_name", "observation", "ollama", "proxy", "status", "web"],
 };
 
-const ROOM_LIMIT = 16;
+const ROOM_LIMIT = 17;
 /** How many rooms may stand on one another. */
 const FLOOR_LIMIT = 6;
 

@@ -47,7 +47,7 @@ async function pass(
     resolve(observation);
   };
   const options = { observe, openRequests: OPEN, internalError: reject };
-  const exchange = new Exchange(endpoint, { method: "POST", traceId: undefined }, options);
+  const exchange = new Exchange(endpoint, { method: "POST", traceId: undefined, client: undefined }, options);
   exchange.onResponse(new Response(null, { headers: { "content-type": CONTENT_TYPES[kind] } }));
   const source = chunks[Symbol.iterator]();
   const body: ReadableStream<Uint8Array<ArrayBuffer>> = new ReadableStream({

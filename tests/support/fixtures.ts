@@ -61,6 +61,7 @@ export function observationOf(
     operation: undefined,
     requestedModel: undefined,
     options: undefined,
+    client: undefined,
     status: 200,
     outcome: "ok",
     durationSeconds: 2,

@@ -12,6 +12,7 @@ import { Scrape } from "./helpers.ts";
 /** Options of {@linkcode metricsOf}. */
 export interface Options {
   readonly modelLimit?: number;
+  readonly clientLimit?: number;
   readonly openRequests?: Set<OpenRequest>;
 }
 

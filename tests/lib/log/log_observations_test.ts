@@ -43,6 +43,13 @@ Deno.test("logObservations() logs the requested model if the response has none, 
   assertEquals(models, ["requested", "unknown", undefined]);
 });
 
+Deno.test("logObservations() logs the client where clients are told apart", () => {
+  const clients = [observationOf({}), observationOf({ client: "unknown" }), observationOf({ client: 'a "b"' })].map(
+    (observation) => parseLogfmt(linesOf((log) => logObservations(log, "")(observation))[0] ?? "")["client"],
+  );
+  assertEquals(clients, [undefined, "unknown", 'a "b"']);
+});
+
 Deno.test("logObservations() logs each change in the reachability of Ollama once", () => {
   const unreachable = observationOf({ status: 502, outcome: "upstream_unreachable", upstreamError: "connect" });
   const reachable = observationOf({});

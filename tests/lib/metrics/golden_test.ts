@@ -17,6 +17,7 @@ function exporterOf(fixtures: Record<string, string>): Exporter {
     log: createLog({ level: "ERROR", format: "text", write: (line) => assert(false, line) }),
     metricsPath: "/metrics",
     modelLimit: 4,
+    clients: { clientOf: () => "unknown", limit: 2 },
     probeTimeoutMs: 1000,
     openaiStreamUsage: true,
     allowedHosts: [],
@@ -44,13 +45,21 @@ const UNMEASURED = { api: undefined } as const;
 
 /** Observations of each kind, so that every metric has a series. */
 const OBSERVATIONS: Observation[] = [
-  observationOf({ ...TIMES, requestBytes: 70, responseBytes: 948, usageExpected: true, report: CHAT }),
-  observationOf({ ...TIMES, report: { ...CHAT, finishReason: "tool_calls", toolCalls: 2 } }),
+  observationOf({
+    ...TIMES,
+    client: 'Jürgen "J"',
+    requestBytes: 70,
+    responseBytes: 948,
+    usageExpected: true,
+    report: CHAT,
+  }),
+  observationOf({ ...TIMES, client: "bob", report: { ...CHAT, finishReason: "tool_calls", toolCalls: 2 } }),
   observationOf({ outcome: "incomplete", report: { model: "llama3.2" }, parseErrors: { invalid_json: 1 } }),
   observationOf({ status: 404, outcome: "client_error", requestedModel: "missing", durationSeconds: 0.002 }),
   observationOf({ status: 502, outcome: "upstream_unreachable", upstreamError: "connect", durationSeconds: 0.001 }),
   observationOf({
     ...TIMES,
+    client: "carol",
     route: "/v1/chat/completions",
     api: "openai_chat",
     report: { model: "llama3.2", finishReason: "length", promptTokens: 26, outputTokens: 5 },
@@ -69,8 +78,8 @@ const OBSERVATIONS: Observation[] = [
 async function expose(exporter: Exporter): Promise<string> {
   const state = await exporter.ollama.fetchState();
   const openRequests = exporter.openRequests as Set<OpenRequest>;
-  openRequests.add({ api: "chat", model: "llama3.2", waiting: true });
-  openRequests.add({ api: "chat", model: "missing", waiting: false });
+  openRequests.add({ api: "chat", model: "llama3.2", client: undefined, waiting: true });
+  openRequests.add({ api: "chat", model: "missing", client: undefined, waiting: false });
   for (const observation of OBSERVATIONS) exporter.metrics.observe(observation);
   exporter.metrics.internalError();
   return await exporter.metrics.expose("text", state);

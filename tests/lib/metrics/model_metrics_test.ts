@@ -32,7 +32,7 @@ function seriesOf(text: string): string[] {
 for (const { api, route, dialect = {}, hasUsage = false } of ENDPOINTS) {
   if (api === undefined) continue;
   Deno.test(`ModelMetrics lists what a response of ${route} can fill, no more and no less`, async () => {
-    const openRequests = new Set<OpenRequest>([{ api, model: "m", waiting: true }]);
+    const openRequests = new Set<OpenRequest>([{ api, model: "m", client: undefined, waiting: true }]);
     const metrics = new Metrics({ modelLimit: 1, openRequests });
     const installed = [{ name: "m", sizeBytes: undefined }];
     const before = seriesOf(await metrics.expose("text", stateOf({ installed })));

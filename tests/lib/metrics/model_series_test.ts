@@ -49,7 +49,7 @@ function names(series: ReadonlyMap<string, number>, filter = ""): string[] {
 }
 
 function openRequest(api: Api, model: string): OpenRequest {
-  return { api, model, waiting: true };
+  return { api, model, client: undefined, waiting: true };
 }
 
 Deno.test("Metrics.expose() starts the counters with `model` alone at 0 for each listed model with a label", async () => {

@@ -16,15 +16,15 @@ Deno.test("Metrics.expose() counts the requests in flight, and their gauges retu
   };
   assertEquals(await values(API_LABELS), [0, 0]);
 
-  const known: OpenRequest = { api: "chat", model: "llama3.2", waiting: true };
-  const missing: OpenRequest = { api: "chat", model: "missing", waiting: true };
+  const known: OpenRequest = { api: "chat", model: "llama3.2", client: undefined, waiting: true };
+  const missing: OpenRequest = { api: "chat", model: "missing", client: undefined, waiting: true };
   openRequests.add(known).add(missing);
   assertEquals(await values(API_LABELS), [1, 1]);
   assertEquals(await values({ model: "unknown", api: "chat" }), [1, 1]);
   assertEquals((await scrape(metrics)).labelValues("model"), ["llama3.2:latest", "unknown"]);
 
   known.waiting = false;
-  openRequests.add({ api: "chat", model: "LLAMA3.2:latest", waiting: true });
+  openRequests.add({ api: "chat", model: "LLAMA3.2:latest", client: undefined, waiting: true });
   assertEquals(await values(API_LABELS), [2, 1]);
   openRequests.clear();
   assertEquals(await values(API_LABELS), [0, 0]);
@@ -33,8 +33,8 @@ Deno.test("Metrics.expose() counts the requests in flight, and their gauges retu
 
 Deno.test("Metrics.expose() labels a request in flight with a model that the server lists", async () => {
   const openRequests = new Set<OpenRequest>([
-    { api: "chat", model: "loaded", waiting: true },
-    { api: "chat", model: "missing", waiting: true },
+    { api: "chat", model: "loaded", client: undefined, waiting: true },
+    { api: "chat", model: "missing", client: undefined, waiting: true },
   ]);
   const metrics = metricsOf([], { openRequests });
   const installed = [{ name: "loaded", sizeBytes: undefined }];
@@ -49,6 +49,7 @@ Deno.test("Metrics.expose() labels a request in flight with its model as soon as
   const open: { -readonly [Key in keyof OpenRequest]: OpenRequest[Key] } = {
     api: "chat",
     model: undefined,
+    client: undefined,
     waiting: true,
   };
   const metrics = metricsOf([observationOf({ report: { model: "llama3.2" } })], { openRequests: new Set([open]) });

@@ -18,7 +18,7 @@ class Course {
   readonly exchange: Exchange;
 
   constructor(endpoint: Endpoint = endpointOf("POST", "/api/chat"), observe: () => void = () => {}) {
-    this.exchange = new Exchange(endpoint, { method: "POST", traceId: undefined }, {
+    this.exchange = new Exchange(endpoint, { method: "POST", traceId: undefined, client: undefined }, {
       observe: (observation) => {
         this.observations.push(observation);
         observe();

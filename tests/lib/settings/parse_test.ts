@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { parseDuration, parseInteger, splitHostPort } from "../../../lib/settings/parse.ts";
+import { parseDuration, parseInteger, parseSubnets, splitHostPort } from "../../../lib/settings/parse.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -74,4 +74,40 @@ Deno.test("splitHostPort() takes an IPv4-mapped address, in any spelling, for th
   for (const host of ["::", "::1", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1", "::127.0.0.1", "fe80::1%eth0"]) {
     assertEquals(splitHostPort(`[${host}]:1`), { host, port: "1" }, host);
   }
+});
+
+Deno.test("parseSubnets() parses addresses and CIDR blocks of both families", () => {
+  const [first, second] = [
+    { address: "10.0.0.7", prefix: 32, family: "ipv4" } as const,
+    { address: "fd00::", prefix: 8, family: "ipv6" } as const,
+  ];
+  assertEquals(parseSubnets("10.0.0.7, fd00::/8"), [first, second]);
+  assertEquals(parseSubnets("fd00::/8,,10.0.0.7/32"), [second, first]);
+  assertEquals(parseSubnets("::1"), [{ address: "::1", prefix: 128, family: "ipv6" }]);
+  assertEquals(parseSubnets("0.0.0.0/0"), [{ address: "0.0.0.0", prefix: 0, family: "ipv4" }]);
+  assertEquals(parseSubnets(","), []);
+});
+
+Deno.test("parseSubnets() rejects names, ports, zones and lengths that a family does not have", () => {
+  const lengths = [
+    "10.0.0.0/33",
+    "::/129",
+    "10.0.0.0/",
+    "10.0.0.0/-1",
+    "10.0.0.0/8/8",
+    "10.0.0.0/ 8",
+    "/8",
+    "10.0.0.0/x",
+  ];
+  const addresses = [
+    "localhost",
+    "10.0.0",
+    "010.0.0.1",
+    "fe80::1%eth0",
+    "fe80::%1/10",
+    "[::1]",
+    "10.0.0.1:80",
+    "10.0.0.1 ::1",
+  ];
+  for (const text of [...lengths, ...addresses, "10.0.0.1,x"]) assertEquals(parseSubnets(text), undefined, text);
 });

@@ -112,3 +112,20 @@ Deno.test("ReloadedFile.reload() reads the file at once, and reports that nothin
   assertEquals([new Set(reloads), file.isCurrent], [new Set([undefined, `${path}: Line 1: expected a number`]), false]);
   assertEquals(await file.numbers(), [1]);
 });
+
+Deno.test("ReloadedFile.reload() reads the file after a read in progress, which may have missed the change", async () => {
+  using clock = new TestClock();
+  using folder = new TemporaryFolder();
+  const { file } = await opened(folder, "1");
+  const { readFile } = Deno;
+  Deno.readFile = async (path) => {
+    Deno.readFile = readFile;
+    const bytes = await readFile(path);
+    folder.write("numbers", "2");
+    return bytes;
+  };
+  clock.now += SECOND_MS;
+  const reading = file.numbers();
+  await file.reload();
+  assertEquals([await reading, await file.numbers()], [[1], [2]]);
+});

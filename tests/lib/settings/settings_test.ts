@@ -49,8 +49,12 @@ Deno.test("parseCommand() returns the defaults if nothing is set", () => {
     metricsPath: "/metrics",
     webConfigFile: undefined,
     allowedHosts: [],
+    trustedProxies: [],
     shutdownTimeoutMs: 30_000,
     modelLabelLimit: 200,
+    clientLabel: undefined,
+    clientLabelLimit: 50,
+    clientKeysFile: undefined,
     openaiStreamUsage: true,
     logLevel: "INFO",
     logFormat: "text",
@@ -76,7 +80,11 @@ const VALUES: { readonly [Name in keyof Config]: readonly [text: string, value: 
   webConfigFile: ["/etc/web.yml", "/etc/web.yml"],
   allowedHosts: ["A.example.com, *.example.org", ["a.example.com", "*.example.org"]],
   shutdownTimeoutMs: ["1m30s", 90_000],
+  trustedProxies: ["10.0.0.0/8", [{ address: "10.0.0.0", prefix: 8, family: "ipv4" }]],
   modelLabelLimit: ["7", 7],
+  clientLabel: ["address", "address"],
+  clientLabelLimit: ["8", 8],
+  clientKeysFile: ["/etc/keys", "/etc/keys"],
   openaiStreamUsage: ["false", false],
   logLevel: ["debug", "DEBUG"],
   logFormat: ["json", "json"],
@@ -294,6 +302,24 @@ Deno.test("parseCommand() rejects the exporter's own addresses as OLLAMA_HOST, a
   const health = commandOf(["health"], { OLLAMA_HOST: "localhost:8000" });
   assert(health.name === "health");
   assertEquals(health.problems, []);
+});
+
+Deno.test("parseCommand() rejects CLIENT_LABEL=api-key without a file of keys", () => {
+  const expected = `expected ${SETTINGS.clientKeysFile.accepts}, for`;
+  assertEquals(problemsOf([], { CLIENT_LABEL: "api-key" }), [
+    `CLIENT_KEYS_FILE: ${expected} CLIENT_LABEL=api-key, got ""`,
+  ]);
+  assertEquals(problemsOf(["--metrics.client-label=api-key"]), [
+    `CLIENT_KEYS_FILE: ${expected} --metrics.client-label=api-key, got ""`,
+  ]);
+  configOf([], { CLIENT_LABEL: "api-key", CLIENT_KEYS_FILE: "keys" });
+});
+
+Deno.test("parseCommand() points to api-key where a header with credentials would be the label", () => {
+  assertEquals(problemsOf([], { CLIENT_LABEL: "header:Authorization" }), [
+    "CLIENT_LABEL: expected `user-agent`, `address`, `api-key` (for headers with credentials) or `header:Name`, " +
+    'got "header:Authorization"',
+  ]);
 });
 
 Deno.test("parseCommand() compares no addresses that are invalid", () => {
