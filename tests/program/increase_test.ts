@@ -9,7 +9,7 @@
 import { assertEquals } from "@std/assert";
 import { type FakeBehaviour, startFakeOllama } from "../fake_ollama/mod.ts";
 import { testWith } from "../support/deployment.ts";
-import { Gate } from "../support/helpers.ts";
+import { answering, Gate } from "../support/helpers.ts";
 import { Program } from "../support/program.ts";
 import { Prometheus } from "../support/prometheus.ts";
 
@@ -142,4 +142,44 @@ testWith(["prometheus"], "increase() in Prometheus equals what was sent, from th
   }
   const total = await resultOf(prometheus, `increase(ollama_requests_total[${ALWAYS}])`, third, "model");
   assertEquals(total, column(client.sent, "requests"));
+});
+
+/** Label sets of a client's requests and tokens, with their increase. */
+async function clientsOf(prometheus: Prometheus, requests: number): Promise<Record<string, number>> {
+  const at = await scraped(prometheus, requests);
+  const query = (name: string): string => `increase(ollama_client_${name}_total[${ALWAYS}])`;
+  return {
+    ...await resultOf(prometheus, query("requests"), at, "client", "outcome"),
+    ...await resultOf(prometheus, query("tokens"), at, "client", "direction"),
+  };
+}
+
+testWith(["prometheus"], "increase() in Prometheus has a client's first request if a scrape saw it open", async () => {
+  await using fake = await startFakeOllama();
+  const variables = { OLLAMA_HOST: fake.url, CLIENT_LABEL: "header:X-User" };
+  await using program = new Program({ variables });
+  const url = `http://127.0.0.1:${await program.port()}`;
+  await using prometheus = await Prometheus.start(url);
+  await prometheus.waitFor("count(ollama_requests_total == 0) == 3");
+  const sendHeld = async (user: string, answer?: string): Promise<void> => {
+    using gate = new Gate();
+    fake.behaviour.script = async (request, connection) => {
+      if (request.method !== "POST") return;
+      await gate.opened;
+      return answer === undefined ? undefined : await answering(answer)(request, connection);
+    };
+    const init = { method: "POST", headers: { "x-user": user }, body: bodyOf("/api/chat", LLAMA) };
+    const held = fetch(`${url}/api/chat`, init);
+    await prometheus.waitFor(`count(ollama_client_tokens_total{client="${user}"} == 0) == 2`);
+    gate.open();
+    await (await held).body?.pipeTo(new WritableStream());
+    fake.reset();
+  };
+  await sendHeld("mallory", "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+  await sendHeld("alice");
+  // The fake's answers have 26 prompt tokens.
+  const { "alice output": output, ...others } = await clientsOf(prometheus, 2);
+  assertEquals(others, { "unknown client_error": 1, "alice ok": 1, "alice prompt": 26 });
+  assertEquals(output, (await prometheus.query("sum(ollama_tokens_generated_total)"))[0]?.value);
+  assertEquals(await prometheus.query('ollama_client_requests_total{client="mallory"}'), []);
 });
