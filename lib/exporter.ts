@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ModelLoads } from "./analysis/model_loads.ts";
 import type { ClientOf } from "./clients/client_identity.ts";
 import type { Fetch } from "./http.ts";
 import type { Log } from "./log/log.ts";
@@ -79,7 +80,12 @@ export function createExporter(options: ExporterOptions): Exporter {
   const unpooled = Deno.createHttpClient({ ...clientOptions, poolMaxIdlePerHost: 0 });
   const openRequests = new Set<OpenRequest>();
   const { modelLimit, clients } = options;
-  const metrics = new Metrics({ modelLimit, openRequests, ...clients && { clientLimit: clients.limit } });
+  const metrics = new Metrics({
+    modelLimit,
+    openRequests,
+    loads: new ModelLoads(),
+    ...clients && { clientLimit: clients.limit },
+  });
   const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
   declareProcessMetrics(metrics.registry, options.version);
   declareConfigMetrics(metrics.registry, options.configFiles ?? []);

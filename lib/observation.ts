@@ -70,6 +70,17 @@ export type UpstreamError = typeof UPSTREAM_ERRORS[number];
 export const UNKNOWN_CLIENT = "unknown";
 /** Clients beyond the limit of the label `client`. */
 export const OTHER_CLIENT = "other";
+/** Why a model was loaded: the values of the `cause` label. */
+export const LOAD_CAUSES = [
+  /** Nothing shows that the model was in memory before. */
+  "cold",
+  /** It was in memory with another context length. */
+  "context_changed",
+  /** It was in memory with the same context length, or one of the two is not known. */
+  "other",
+] as const;
+/** Why a model was loaded. */
+export type LoadCause = typeof LOAD_CAUSES[number];
 
 /** What the upstream's messages report. A field is `undefined` where no message had it. */
 export interface Report {
@@ -108,6 +119,8 @@ export interface RequestOptions {
 export interface Observation {
   /** When the request arrived, in milliseconds since the Unix epoch. */
   readonly startedAt: number;
+  /** When the request arrived, in milliseconds of the monotonic clock `performance.now()`. */
+  readonly arrivedAt: number;
   /** Path template from a closed list, or `other`. */
   readonly route: string;
   /** HTTP method as received: any token, so not yet fit for a label. */
@@ -156,6 +169,13 @@ export interface OpenRequest {
   readonly client: string | undefined;
   /** No byte of the response has been received. */
   waiting: boolean;
+}
+
+/** A load of a model. */
+export interface ModelLoad {
+  /** The model's name, as the response or else the request spells it. */
+  readonly model: string;
+  readonly cause: LoadCause;
 }
 
 /** Consumes observations: called once per request. What it throws is logged and counted. */

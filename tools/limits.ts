@@ -41,6 +41,11 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
     "further ones are summed as `other`",
   ],
   TRANSFER_DIGESTS_LIMIT: ["layers of one pull, push or create", "the bytes of further ones are not counted"],
+  LOAD_MODELS_LIMIT: [
+    "models whose past is kept to tell the causes of loads",
+    "the least recently used one is forgotten: its next load is `cold`",
+  ],
+  LOAD_HISTORY_LIMIT: ["loads and times of use that are kept for such a model", "the oldest ones are forgotten"],
   ANSWER_LIMIT_CHARACTERS: ["a response to one of the exporter's status requests", "the probe fails"],
   MODELS_LIMIT: ["models in such a response", "the probe fails"],
   LABEL_LIMIT_CHARACTERS: ["a label value from such a response", "truncated"],

@@ -34,7 +34,7 @@ const GENERATING: readonly Api[] = [...NATIVE, ...OPENAI, "anthropic_messages"];
 /** Prompt tokens. */
 const COUNTING: readonly Api[] = [...GENERATING, "embed", "openai_embeddings"];
 /** The time until a runner was ready. */
-const LOADING: readonly Api[] = [...NATIVE, "embed"];
+export const LOADING: readonly Api[] = [...NATIVE, "embed"];
 /** The times of prompt evaluation and generation. */
 const TIMED: readonly Api[] = [...NATIVE, ...OPENAI];
 

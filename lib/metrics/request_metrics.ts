@@ -5,6 +5,7 @@
  */
 
 import {
+  type Api,
   APIS,
   type Observation,
   type OpenRequest,
@@ -16,6 +17,7 @@ import {
 } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
 import { ClientMetrics } from "./client_metrics.ts";
+import { type LoadFinder, LoadMetrics } from "./load_metrics.ts";
 import type { ModelLabels } from "./model_labels.ts";
 import { DURATION_BUCKETS, ModelMetrics } from "./model_metrics.ts";
 import { ModelSeries } from "./model_series.ts";
@@ -35,12 +37,15 @@ interface MetricsOptions {
   readonly clientLimit?: number;
   /** Measured requests in flight. */
   readonly openRequests: ReadonlySet<OpenRequest>;
+  /** Finds loads in requests and states. Default: none are found. */
+  readonly loads?: LoadFinder;
 }
 
 /** The metrics of one exporter. */
 export class Metrics {
   readonly #models = new ModelMetrics();
   readonly registry: MetricRegistry<ServerState> = this.#models.registry;
+  readonly #loads: LoadMetrics;
   readonly #series: ModelSeries;
   readonly #clients: ClientMetrics | undefined;
 
@@ -98,8 +103,9 @@ export class Metrics {
   constructor(options: MetricsOptions) {
     const { registry } = this;
     const { clientLimit: limit, openRequests } = options;
-    this.#series = new ModelSeries({ registry, metrics: [this.#models], ...options });
     if (limit !== undefined) this.#clients = new ClientMetrics({ registry, limit, openRequests });
+    this.#loads = new LoadMetrics(registry, options.loads);
+    this.#series = new ModelSeries({ registry, metrics: [this.#models, this.#loads], ...options });
     this.#initialize();
   }
 
@@ -108,7 +114,7 @@ export class Metrics {
     this.#recordHttp(observation);
     const { api, operation } = observation;
     if (operation !== undefined) this.#recordTransfer(observation, operation);
-    else if (api !== undefined) this.#models.record(observation, this.#series.labelOf(observation), api);
+    else if (api !== undefined) this.#recordInference(observation, api);
     // Responses of other routes may report tokens, too.
     else this.#models.recordTokens(observation, this.#series.labelOf(observation));
     if (operation === undefined) this.#clients?.record(observation);
@@ -129,6 +135,7 @@ export class Metrics {
   update(state: ServerState): void {
     this.#series.update(state);
     this.#clients?.update();
+    this.#loads.update(state, this.models);
   }
 
   /** Renders all metrics, with the given state of the server. */
@@ -144,6 +151,12 @@ export class Metrics {
     this.#httpDuration.observe({ route }, observation.durationSeconds, observation.traceId);
     this.#requestBytes.inc({ route }, observation.requestBytes);
     this.#responseBytes.inc({ route }, observation.responseBytes);
+  }
+
+  #recordInference(observation: Observation, api: Api): void {
+    const model = this.#series.labelOf(observation);
+    this.#models.record(observation, model, api);
+    this.#loads.record(observation, model);
   }
 
   #recordTransfer({ report, outcome }: Observation, operation: Operation): void {

@@ -138,6 +138,7 @@ export class Exchange implements Watcher {
     const { route, api, operation, hasUsage } = this.#endpoint;
     return {
       startedAt: this.#startedAt,
+      arrivedAt: this.#start,
       route,
       method: this.#request.method,
       api,

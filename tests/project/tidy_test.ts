@@ -19,6 +19,7 @@ const ROOMS: Record<string, readonly string[]> = {
   json: [],
   model_name: [],
   observation: [],
+  analysis: ["observation", "model_name", "ollama"],
   listen: ["http", "errors", "settings"],
   ollama: ["http", "errors", "json", "model_name", "settings"],
   reading: ["bytes", "observation", "json", "model_name"],
@@ -29,10 +30,13 @@ const ROOMS: Record<string, readonly string[]> = {
   proxy: ["reading", "bytes", "http", "errors", "observation", "model_name"],
   status: ["ollama", "observation", "model_name", "http"],
   web: ["status", "metrics", "ollama", "settings", "log", "http", "errors"],
-  exporter: ["clients", "http", "log", "metrics", "model_name", "observation", "ollama", "proxy", "status", "web"],
+  exporter: [
+    ...["analysis", "clients", "http", "log", "metrics", "model_name", "observation", "ollama", "proxy", "status"],
+    "web",
+  ],
 };
 
-const ROOM_LIMIT = 17;
+const ROOM_LIMIT = 18;
 /** How many rooms may stand on one another. */
 const FLOOR_LIMIT = 6;
 

@@ -55,6 +55,7 @@ export function observationOf(
 ): Observation {
   return {
     startedAt: Date.UTC(2026, 10, 22),
+    arrivedAt: 0,
     route: "/api/chat",
     method: "POST",
     api: "chat",

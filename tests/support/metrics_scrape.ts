@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ModelLoads } from "../../lib/analysis/model_loads.ts";
 import { Metrics } from "../../lib/metrics/request_metrics.ts";
 import type { Observation, OpenRequest } from "../../lib/observation.ts";
 import { stateOf } from "./fixtures.ts";
@@ -18,7 +19,7 @@ export interface Options {
 
 /** Metrics that have recorded the observations. */
 export function metricsOf(observations: readonly Observation[], options: Options = {}): Metrics {
-  const metrics = new Metrics({ modelLimit: 200, openRequests: new Set(), ...options });
+  const metrics = new Metrics({ modelLimit: 200, openRequests: new Set(), loads: new ModelLoads(), ...options });
   for (const observation of observations) metrics.observe(observation);
   return metrics;
 }

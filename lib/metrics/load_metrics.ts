@@ -1,0 +1,51 @@
+/**
+ * Metrics of loads of models.
+ *
+ * @module
+ */
+
+import { LOAD_CAUSES, type ModelLoad, type Observation } from "../observation.ts";
+import type { ServerState } from "../ollama/state.ts";
+import type { ModelLabels } from "./model_labels.ts";
+import { LOADING, type ModelRows, type Row } from "./model_metrics.ts";
+import type { MetricRegistry } from "./registry.ts";
+
+/** Finds loads of models. */
+export interface LoadFinder {
+  /** Takes a completed request. Returns the loads of its model whose cause is now known. */
+  observe(observation: Observation): readonly ModelLoad[];
+  /** Takes a state of the server. Returns the loads whose cause is now known. */
+  update(state: ServerState): readonly ModelLoad[];
+}
+
+/** Declares the metric of loads, and records it. */
+export class LoadMetrics implements ModelRows {
+  readonly apiCounters: readonly Row[];
+  readonly #finder: LoadFinder | undefined;
+  readonly #loads;
+
+  /** @param finder Finds the loads. `undefined`: none are found. */
+  constructor(registry: MetricRegistry<ServerState>, finder: LoadFinder | undefined) {
+    this.#finder = finder;
+    this.#loads = registry.counter(
+      "ollama_model_loads_total",
+      "Total number of model loads of a second or more, as far as responses report them, by cause.",
+      "model",
+      "cause",
+    );
+    const labelSets = (model: string): Record<string, string>[] => LOAD_CAUSES.map((cause) => ({ model, cause }));
+    this.apiCounters = [{ metric: this.#loads, apis: LOADING, labelSets }];
+  }
+
+  /** Records the loads that a completed inference request shows. */
+  record(observation: Observation, model: string): void {
+    for (const { cause } of this.#finder?.observe(observation) ?? []) this.#loads.inc({ model, cause });
+  }
+
+  /** Records the loads whose cause a state of the server shows. */
+  update(state: ServerState, labels: ModelLabels): void {
+    for (const { model, cause } of this.#finder?.update(state) ?? []) {
+      this.#loads.inc({ model: labels.label(model), cause });
+    }
+  }
+}
