@@ -4,6 +4,7 @@
  * @module
  */
 
+import { Generating } from "./analysis/generating.ts";
 import { ModelLoads } from "./analysis/model_loads.ts";
 import type { ClientOf } from "./clients/client_identity.ts";
 import type { Fetch } from "./http.ts";
@@ -79,10 +80,12 @@ export function createExporter(options: ExporterOptions): Exporter {
   const pooled = Deno.createHttpClient(clientOptions);
   const unpooled = Deno.createHttpClient({ ...clientOptions, poolMaxIdlePerHost: 0 });
   const openRequests = new Set<OpenRequest>();
+  const streams = new Generating();
   const { modelLimit, clients } = options;
   const metrics = new Metrics({
     modelLimit,
     openRequests,
+    streams,
     loads: new ModelLoads(),
     ...clients && { clientLimit: clients.limit },
   });
@@ -107,6 +110,7 @@ export function createExporter(options: ExporterOptions): Exporter {
     openaiStreamUsage: options.openaiStreamUsage,
     userAgent: `ollama-exporter/${options.version}`,
     openRequests,
+    openStreams: streams,
     onModel: (name) => {
       if (metrics.models.label(name) === UNKNOWN_MODEL) discovery.onUnknownModel();
     },

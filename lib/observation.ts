@@ -171,6 +171,14 @@ export interface OpenRequest {
   waiting: boolean;
 }
 
+/** Streams past their first byte. */
+export interface OpenStreams {
+  /** The first byte of a stream was received. */
+  add(open: OpenRequest): void;
+  /** A request has ended. It need not have been added. */
+  delete(open: OpenRequest): void;
+}
+
 /** A load of a model. */
 export interface ModelLoad {
   /** The model's name, as the response or else the request spells it. */

@@ -41,6 +41,10 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
     "further ones are summed as `other`",
   ],
   TRANSFER_DIGESTS_LIMIT: ["layers of one pull, push or create", "the bytes of further ones are not counted"],
+  GENERATING_MODELS_LIMIT: [
+    "models whose streams are counted in `ollama_requests_generating_max`",
+    "streams of further ones are not counted",
+  ],
   LOAD_MODELS_LIMIT: [
     "models whose past is kept to tell the causes of loads",
     "the least recently used one is forgotten: its next load is `cold`",

@@ -1,13 +1,15 @@
 /**
- * Metrics of loads of models.
+ * Metrics of how models are run: why they were loaded, and how many streams they served at once.
  *
  * @module
  */
 
+import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
 import { LOAD_CAUSES, type ModelLoad, type Observation } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
 import type { ModelLabels } from "./model_labels.ts";
 import { LOADING, type ModelRows, type Row } from "./model_metrics.ts";
+import type { ModelSeries } from "./model_series.ts";
 import type { MetricRegistry } from "./registry.ts";
 
 /** Finds loads of models. */
@@ -16,6 +18,12 @@ export interface LoadFinder {
   observe(observation: Observation): readonly ModelLoad[];
   /** Takes a state of the server. Returns the loads whose cause is now known. */
   update(state: ServerState): readonly ModelLoad[];
+}
+
+/** How many streams there were. */
+export interface StreamMaxima {
+  /** Maximum number of streams of each model at once in the last minute, by the key of the model. */
+  readonly maxima: ReadonlyMap<string, number>;
 }
 
 /** Declares the metric of loads, and records it. */
@@ -48,4 +56,25 @@ export class LoadMetrics implements ModelRows {
       this.#loads.inc({ model: labels.label(model), cause });
     }
   }
+}
+
+/**
+ * Declares the gauge of streams at once: 0 for a model with series that had none. `other` and `unknown` have no series:
+ * they are several models, whose maxima belong to different times.
+ */
+export function declareGenerating(
+  registry: MetricRegistry<ServerState>,
+  series: ModelSeries,
+  streams: StreamMaxima | undefined,
+): void {
+  registry.gauge(
+    "ollama_requests_generating_max",
+    "Maximum number of streams past their first byte at once in the last minute.",
+    ["model"],
+    () => {
+      const maxima = new Map([...streams?.maxima ?? []].map(([key, max]) => [series.labels.label(key), max]));
+      return series.used.filter((model) => model !== OTHER_MODEL && model !== UNKNOWN_MODEL)
+        .map((model) => [{ model }, maxima.get(model) ?? 0]);
+    },
+  );
 }

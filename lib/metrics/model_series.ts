@@ -72,6 +72,11 @@ export class ModelSeries {
     return label;
   }
 
+  /** The labels of models with series of an API. */
+  get used(): string[] {
+    return [...this.#started].filter(([, apis]) => apis.size > 0).map(([label]) => label);
+  }
+
   #use(name: string | undefined, isConfirmed: boolean, moment: Moment): string {
     const { label, removed } = this.labels.use(name, isConfirmed, moment);
     if (removed !== undefined) this.#remove(removed);

@@ -17,7 +17,7 @@ import {
 } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
 import { ClientMetrics } from "./client_metrics.ts";
-import { type LoadFinder, LoadMetrics } from "./load_metrics.ts";
+import { declareGenerating, type LoadFinder, LoadMetrics, type StreamMaxima } from "./load_metrics.ts";
 import type { ModelLabels } from "./model_labels.ts";
 import { DURATION_BUCKETS, ModelMetrics } from "./model_metrics.ts";
 import { ModelSeries } from "./model_series.ts";
@@ -37,6 +37,8 @@ interface MetricsOptions {
   readonly clientLimit?: number;
   /** Measured requests in flight. */
   readonly openRequests: ReadonlySet<OpenRequest>;
+  /** Their streams. Default: none. */
+  readonly streams?: StreamMaxima;
   /** Finds loads in requests and states. Default: none are found. */
   readonly loads?: LoadFinder;
 }
@@ -106,6 +108,7 @@ export class Metrics {
     if (limit !== undefined) this.#clients = new ClientMetrics({ registry, limit, openRequests });
     this.#loads = new LoadMetrics(registry, options.loads);
     this.#series = new ModelSeries({ registry, metrics: [this.#models, this.#loads], ...options });
+    declareGenerating(registry, this.#series, options.streams);
     this.#initialize();
   }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Observation, Observe, OpenRequest, Outcome, UpstreamError } from "../observation.ts";
+import type { Observation, Observe, OpenRequest, OpenStreams, Outcome, UpstreamError } from "../observation.ts";
 import { type Answer, AnswerReader, emptyAnswer } from "../reading/answer_reader.ts";
 import type { Endpoint } from "../reading/endpoints.ts";
 import { framingKind } from "../reading/framing.ts";
@@ -21,6 +21,8 @@ export interface ExchangeOptions {
   readonly observe: Observe;
   /** The measured requests that have not ended; an exchange adds and removes itself. */
   readonly openRequests: Set<OpenRequest>;
+  /** Those of them whose response is a stream that has begun; an exchange adds and removes itself. Default: none. */
+  readonly openStreams?: OpenStreams;
   /** Called when the model is known that a measured request names, before the request is sent. Default: ignored. */
   readonly onModel?: (name: string) => void;
   /** Called with an exception of our own code; the bytes were forwarded all the same. */
@@ -84,7 +86,9 @@ export class Exchange implements Watcher {
     const kind = framingKind(response.headers.get("content-type"));
     if (kind === undefined) return false;
     this.#reader = new AnswerReader(kind, dialect);
-    return this.#isStreamed = kind !== "json";
+    this.#isStreamed = kind !== "json";
+    if (this.#isStreamed && this.#open !== undefined) this.#options.openStreams?.add(this.#open);
+    return this.#isStreamed;
   }
 
   /** No response can be forwarded; the client gets this status instead. */
@@ -109,7 +113,10 @@ export class Exchange implements Watcher {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     const endedAt = performance.now();
-    if (this.#open !== undefined) this.#options.openRequests.delete(this.#open);
+    if (this.#open !== undefined) {
+      this.#options.openRequests.delete(this.#open);
+      this.#options.openStreams?.delete(this.#open);
+    }
     const end = bodyEnd === "broken" && isAbort(error) ? "cancelled" : bodyEnd;
     if (end === "broken") this.#upstreamError = upstreamErrorOf(error);
     if (this.#reader === undefined) this.#observe(end, endedAt, emptyAnswer());

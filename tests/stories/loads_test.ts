@@ -1,9 +1,9 @@
-/** Why a model was loaded, over real sockets and with values computed by hand. */
+/** Why a model was loaded, and how many streams it served at once: over real sockets, with values computed by hand. */
 
 import { assertEquals } from "@std/assert";
 import { LOAD_CAUSES } from "../../lib/observation.ts";
 import { DEFAULT_MODELS, type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
-import { CHAT, GENERATE, startExporter, type TestExporter, until } from "../support/helpers.ts";
+import { CHAT, Gate, GENERATE, startExporter, type TestExporter, until } from "../support/helpers.ts";
 import { TestClock } from "../support/test_clock.ts";
 
 const SECOND_MS = 1000;
@@ -101,4 +101,40 @@ Deno.test("createExporter() counts no loads of failed requests and of APIs that 
   fake.behaviour.status = 500;
   await stage.load({ seconds: 10, contextTokens: 4096 }, ["/api/chat", { ...CHAT, model: "qwen3" }]);
   assertEquals(await stage.counts(), [0, 0, 0]);
+});
+
+Deno.test("createExporter() exposes the most streams at once of the last minute, whoever scrapes how often", async () => {
+  using clock = new TestClock({ stepMs: 0.01 });
+  clock.now = 100_000;
+  using gate = new Gate();
+  await using fake = await startFakeOllama({ hold: gate.opened });
+  await using exporter = startExporter(fake);
+  const streams = await Promise.all(Array.from({ length: 3 }, () => exporter.post("/api/chat", CHAT)));
+  // Has no beginning.
+  await (await exporter.post("/api/chat", { ...CHAT, stream: false })).text();
+  const max = async (): Promise<number | undefined> =>
+    (await exporter.scrape()).value("ollama_requests_generating_max", { model: "llama3.2:latest" });
+  assertEquals([await max(), await max()], [3, 3]);
+  gate.open();
+  await Promise.all(streams.map((stream) => stream.text()));
+  await exporter.observation(4);
+  clock.now = 159_000;
+  assertEquals([await max(), await max()], [3, 3]);
+  clock.now = 160_000;
+  assertEquals(await max(), 0);
+});
+
+Deno.test("createExporter() shows that Ollama runs one request at a time, although more are in flight", async () => {
+  using gate = new Gate();
+  await using fake = await startFakeOllama({ hold: gate.opened, slots: 1 });
+  await using exporter = startExporter(fake);
+  const responses = Array.from({ length: 3 }, async () => (await exporter.post("/api/chat", CHAT)).text());
+  const labels = { model: "llama3.2:latest" };
+  await until(() => exporter.openRequests.size === 3, "all have arrived");
+  await until(() => [...exporter.openRequests].some(({ waiting }) => !waiting), "one has begun");
+  const during = await exporter.scrape();
+  assertEquals(["in_flight", "generating_max"].map((name) => during.value(`ollama_requests_${name}`, labels)), [3, 1]);
+  gate.open();
+  await Promise.all(responses);
+  await exporter.observation(3);
 });

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Generating } from "../../lib/analysis/generating.ts";
 import { ModelLoads } from "../../lib/analysis/model_loads.ts";
 import { Metrics } from "../../lib/metrics/request_metrics.ts";
 import type { Observation, OpenRequest } from "../../lib/observation.ts";
@@ -15,6 +16,7 @@ export interface Options {
   readonly modelLimit?: number;
   readonly clientLimit?: number;
   readonly openRequests?: Set<OpenRequest>;
+  readonly streams?: Generating;
 }
 
 /** Metrics that have recorded the observations. */

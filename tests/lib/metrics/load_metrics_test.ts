@@ -1,10 +1,11 @@
-/** Series of loads: their labels, their start at 0, and where they are absent. */
+/** Series of loads and of streams at once: their labels, their start at 0, and where they are absent. */
 
 import { assertEquals } from "@std/assert";
-import { LOAD_CAUSES } from "../../../lib/observation.ts";
+import { Generating } from "../../../lib/analysis/generating.ts";
+import { LOAD_CAUSES, type OpenRequest } from "../../../lib/observation.ts";
 import type { LoadedModel } from "../../../lib/ollama/state.ts";
 import { observationOf, stateOf } from "../../support/fixtures.ts";
-import { LABELS, metricsOf, scrapeOf } from "../../support/metrics_scrape.ts";
+import { LABELS, metricsOf, scrape, scrapeOf } from "../../support/metrics_scrape.ts";
 
 function loaded(name: string, contextTokens: number): LoadedModel {
   return {
@@ -55,4 +56,34 @@ Deno.test("LoadMetrics sums the loads of models over the limit as other", async 
   const now = await scrapeOf(loads, { modelLimit: 1 });
   assertEquals(now.value("ollama_model_loads_total", { model: "a:latest", cause: "cold" }), 1);
   assertEquals(now.value("ollama_model_loads_total", { model: "other", cause: "cold" }), 2);
+});
+
+Deno.test("declareGenerating() exposes the maximum of each used model, 0 without streams, none of other and unknown", async () => {
+  let now = 0;
+  const generating = new Generating(() => now);
+  const openRequests = new Set<OpenRequest>();
+  const metrics = metricsOf(
+    ["a", "b", "c"].map((model) => observationOf({ report: { model } })),
+    { modelLimit: 2, openRequests, streams: generating },
+  );
+  const lines = async (): Promise<string[]> => linesOf((await scrape(metrics)).text, "ollama_requests_generating_max");
+  assertEquals(await lines(), [
+    'ollama_requests_generating_max{model="a:latest"} 0',
+    'ollama_requests_generating_max{model="b:latest"} 0',
+  ]);
+  for (const model of ["a", "A:latest", "c", "missing"]) {
+    const open: OpenRequest = { api: "chat", model, waiting: false };
+    openRequests.add(open);
+    generating.add(open);
+  }
+  const expected = [
+    'ollama_requests_generating_max{model="a:latest"} 2',
+    'ollama_requests_generating_max{model="b:latest"} 0',
+  ];
+  assertEquals([await lines(), await lines()], [expected, expected]);
+  for (const open of openRequests) generating.delete(open);
+  now = 59_000;
+  assertEquals(await lines(), expected);
+  now = 60_000;
+  assertEquals(await lines(), expected.map((line) => line.replace(/2$/, "0")));
 });

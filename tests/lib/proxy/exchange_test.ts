@@ -15,6 +15,7 @@ class Course {
   readonly observations: Observation[] = [];
   readonly errors: unknown[] = [];
   readonly openRequests = new Set<OpenRequest>();
+  readonly openStreams = new Set<OpenRequest>();
   readonly exchange: Exchange;
 
   constructor(endpoint: Endpoint = endpointOf("POST", "/api/chat"), observe: () => void = () => {}) {
@@ -24,6 +25,7 @@ class Course {
         observe();
       },
       openRequests: this.openRequests,
+      openStreams: this.openStreams,
       internalError: (error) => this.errors.push(error),
     });
   }
@@ -47,7 +49,7 @@ class Course {
     this.exchange.end("broken", new Error("late"));
     this.exchange.fail(502, "other");
     await turn();
-    assertEquals([this.observations.length, this.openRequests.size], [1, 0]);
+    assertEquals([this.observations.length, this.openRequests.size, this.openStreams.size], [1, 0, 0]);
     return this.observations[0]?.outcome;
   }
 }
@@ -140,6 +142,25 @@ Deno.test("Exchange has status 499, and is waiting, until there is a response", 
   const left = new Course();
   left.exchange.end("cancelled");
   assertEquals(left.observations[0]?.status, CLIENT_CLOSED_REQUEST);
+});
+
+Deno.test("Exchange is an open stream from the response headers of a stream to its end", () => {
+  const course = new Course();
+  assertEquals(course.openStreams.size, 0);
+  course.answer(NDJSON);
+  assertEquals(course.openStreams, course.openRequests);
+  course.exchange.end("cancelled");
+  assertEquals(course.openStreams.size, 0);
+  const others: [Endpoint, type: string, status: number][] = [
+    [endpointOf("POST", "/api/chat"), JSON_TYPE, 200],
+    [endpointOf("POST", "/api/chat"), NDJSON, 500],
+    [endpointOf("POST", "/api/pull"), NDJSON, 200],
+  ];
+  for (const [endpoint, type, status] of others) {
+    const other = new Course(endpoint);
+    other.answer(type, status);
+    assertEquals(other.openStreams.size, 0, `${type} ${status}`);
+  }
 });
 
 Deno.test("Exchange adds only measured requests to the open ones", async () => {
