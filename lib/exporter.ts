@@ -76,9 +76,7 @@ export interface Exporter {
 /** Creates an exporter. */
 export function createExporter(options: ExporterOptions): Exporter {
   const { upstream, log, fetch, metricsPath, allowedHosts, bound, guard, upstreamCa, headersFile } = options;
-  const clientOptions = { http2: false, ...upstreamCa !== undefined && { caCerts: [upstreamCa] } };
-  const pooled = Deno.createHttpClient(clientOptions);
-  const unpooled = Deno.createHttpClient({ ...clientOptions, poolMaxIdlePerHost: 0 });
+  const { pooled, unpooled } = createClients(upstreamCa);
   const openRequests = new Set<OpenRequest>();
   const streams = new Generating();
   const { modelLimit, clients } = options;
@@ -149,6 +147,15 @@ export function createExporter(options: ExporterOptions): Exporter {
       pooled.close();
       unpooled.close();
     },
+  };
+}
+
+/** Creates the clients of the upstream: one that reuses its connections, and one that does not. */
+function createClients(ca: string | undefined): Readonly<Record<"pooled" | "unpooled", Deno.HttpClient>> {
+  const options = { http2: false, ...ca !== undefined && { caCerts: [ca] } };
+  return {
+    pooled: Deno.createHttpClient(options),
+    unpooled: Deno.createHttpClient({ ...options, poolMaxIdlePerHost: 0 }),
   };
 }
 

@@ -5,7 +5,7 @@ import { Generating, GENERATING_MODELS_LIMIT } from "../../../lib/analysis/gener
 import type { OpenRequest } from "../../../lib/observation.ts";
 
 function stream(model: string | undefined = "m"): OpenRequest {
-  return { api: "chat", model, waiting: false };
+  return { api: "chat", model, client: undefined, waiting: false };
 }
 
 /** Streams on a clock of its own. */

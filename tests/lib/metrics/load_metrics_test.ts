@@ -72,7 +72,7 @@ Deno.test("declareGenerating() exposes the maximum of each used model, 0 without
     'ollama_requests_generating_max{model="b:latest"} 0',
   ]);
   for (const model of ["a", "A:latest", "c", "missing"]) {
-    const open: OpenRequest = { api: "chat", model, waiting: false };
+    const open: OpenRequest = { api: "chat", model, client: undefined, waiting: false };
     openRequests.add(open);
     generating.add(open);
   }
