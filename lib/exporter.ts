@@ -75,8 +75,8 @@ export interface Exporter {
 
 /** Creates an exporter. */
 export function createExporter(options: ExporterOptions): Exporter {
-  const { upstream, log, fetch, metricsPath, allowedHosts, bound, guard, upstreamCa, headersFile } = options;
-  const { pooled, unpooled } = createClients(upstreamCa);
+  const { version, upstream, log, fetch, metricsPath, allowedHosts, bound, guard, headersFile } = options;
+  const { pooled, unpooled } = createClients(options.upstreamCa);
   const openRequests = new Set<OpenRequest>();
   const streams = new Generating();
   const { modelLimit, clients } = options;
@@ -88,17 +88,11 @@ export function createExporter(options: ExporterOptions): Exporter {
     ...clients && { clientLimit: clients.limit },
   });
   const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
-  declareProcessMetrics(metrics.registry, options.version);
-  declareConfigMetrics(metrics.registry, options.configFiles ?? []);
-  declareServerMetrics(metrics.registry, metrics.models);
-  const internalError = (error: unknown): void => {
-    metrics.internalError();
-    log.error("Internal error", { error: String(error), stack: error instanceof Error ? error.stack : undefined });
-  };
-  const timeoutMs = options.probeTimeoutMs;
-  const ollama = new Ollama({ upstream, fetch, client: pooled, timeoutMs, ...headersFile && { headersFile } });
+  declareOtherMetrics(metrics, options);
+  const internalError = internalErrorOf(metrics, log);
+  const probe = { upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs };
+  const ollama = new Ollama({ ...probe, ...headersFile && { headersFile } });
   const discovery = new ModelDiscovery({ ollama, onState: (state) => metrics.update(state) });
-  const { version } = options;
   const status = createStatus({ version, metricsPath, ollama, openRequests, internalError });
   const proxy = createProxy({
     upstream,
@@ -106,7 +100,7 @@ export function createExporter(options: ExporterOptions): Exporter {
     pooled,
     unpooled,
     openaiStreamUsage: options.openaiStreamUsage,
-    userAgent: `ollama-exporter/${options.version}`,
+    userAgent: `ollama-exporter/${version}`,
     openRequests,
     openStreams: streams,
     onModel: (name) => {
@@ -156,6 +150,21 @@ function createClients(ca: string | undefined): Readonly<Record<"pooled" | "unpo
   return {
     pooled: Deno.createHttpClient(options),
     unpooled: Deno.createHttpClient({ ...options, poolMaxIdlePerHost: 0 }),
+  };
+}
+
+/** Declares the metrics of everything but requests and refusals. */
+function declareOtherMetrics({ registry, models }: Metrics, { version, configFiles = [] }: ExporterOptions): void {
+  declareProcessMetrics(registry, version);
+  declareConfigMetrics(registry, configFiles);
+  declareServerMetrics(registry, models);
+}
+
+/** Returns a function that logs and counts an exception of our own code. */
+function internalErrorOf(metrics: Metrics, log: Log): (error: unknown) => void {
+  return (error) => {
+    metrics.internalError();
+    log.error("Internal error", { error: String(error), stack: error instanceof Error ? error.stack : undefined });
   };
 }
 
