@@ -153,6 +153,10 @@ export interface Observation {
   readonly report: Readonly<Report>;
   /** The reported counts and durations, but the total, are of the second of two runs: thinking and a format. */
   readonly hasTwoRuns: boolean;
+  /** The reported prompt tokens are an estimate from before the prompt was evaluated. */
+  readonly hasEstimatedPrompt: boolean;
+  /** The request was rejected since its prompt does not fit into the context (docs/ollama-api.md 4.1). */
+  readonly isContextExceeded: boolean;
   /** Messages that could not be parsed. */
   readonly parseErrors: ParseErrorCounts;
   readonly upstreamError: UpstreamError | undefined;

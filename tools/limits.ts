@@ -17,6 +17,10 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
     "a string in a JSON body over 4 KiB, or in a line or event over 8 MiB",
     "the rest of the string is not read; it is forwarded unchanged",
   ],
+  ERROR_LIMIT_BYTES: [
+    "the beginning of a 400 from Ollama that is searched for a prompt too long for the context",
+    "the rest is not read; it is forwarded unchanged",
+  ],
   EVENT_LIMIT_BYTES: ["an event of a stream for which the exporter requests usage", "forwarded unchanged"],
   READ_LIMIT_BYTES: [
     "a request body that is parsed",

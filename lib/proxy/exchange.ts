@@ -7,6 +7,7 @@
 import type { Observation, Observe, OpenRequest, OpenStreams, Outcome, UpstreamError } from "../observation.ts";
 import { type Answer, AnswerReader, emptyAnswer } from "../reading/answer_reader.ts";
 import type { Endpoint } from "../reading/endpoints.ts";
+import { ErrorReader } from "../reading/error_reader.ts";
 import { framingKind } from "../reading/framing.ts";
 import type { RequestBodyFacts } from "./request_body.ts";
 import type { BodyEnd, Watcher } from "./tap.ts";
@@ -14,6 +15,8 @@ import { isAbort, upstreamErrorOf } from "./upstream_errors.ts";
 
 /** Status of a request whose client disconnected before there was one, as in nginx and Caddy. */
 export const CLIENT_CLOSED_REQUEST = 499;
+/** Status of requests that Ollama rejects by their content. */
+const BAD_REQUEST = 400;
 
 /** What exchanges report to. */
 export interface ExchangeOptions {
@@ -48,6 +51,7 @@ export class Exchange implements Watcher {
   #status = CLIENT_CLOSED_REQUEST;
   #isStreamed = false;
   #reader: AnswerReader | undefined;
+  #errorReader: ErrorReader | undefined;
   #responseBytes = 0;
   /** When bytes were last forwarded to the client. */
   #forwardedAt = 0;
@@ -81,10 +85,11 @@ export class Exchange implements Watcher {
   onResponse(response: Response): boolean {
     this.#status = response.status;
     if (this.#open !== undefined) this.#open.waiting = false;
-    const { dialect } = this.#endpoint;
-    if (dialect === undefined || !response.ok || response.headers.has("content-encoding")) return false;
+    const { api, dialect } = this.#endpoint;
+    if (dialect === undefined || response.headers.has("content-encoding")) return false;
     const kind = framingKind(response.headers.get("content-type"));
-    if (kind === undefined) return false;
+    if (api !== undefined && response.status === BAD_REQUEST && kind === "json") this.#errorReader = new ErrorReader();
+    if (kind === undefined || !response.ok) return false;
     this.#reader = new AnswerReader(kind, dialect);
     this.#isStreamed = kind !== "json";
     if (this.#isStreamed && this.#open !== undefined) this.#options.openStreams?.add(this.#open);
@@ -104,6 +109,7 @@ export class Exchange implements Watcher {
     if (forwarded > 0) this.#forwardedAt = now;
     try {
       this.#reader?.push(bytes, now);
+      this.#errorReader?.push(bytes);
     } catch (error) {
       this.#options.internalError(error);
     }
@@ -163,6 +169,8 @@ export class Exchange implements Watcher {
       usageExpected: hasUsage === true && !answer.hasNoUsage,
       report: answer.report,
       hasTwoRuns: answer.hasThinking && this.#body?.hasFormat === true,
+      hasEstimatedPrompt: answer.hasEstimatedPrompt,
+      isContextExceeded: this.#errorReader?.end() ?? false,
       parseErrors: answer.parseErrors,
       upstreamError: this.#upstreamError,
       traceId: this.#request.traceId,

@@ -27,6 +27,8 @@ export interface Answer {
   readonly isUnfinished: boolean;
   /** A message has thinking. */
   readonly hasThinking: boolean;
+  /** The report's prompt tokens are an estimate from before the prompt was evaluated. */
+  readonly hasEstimatedPrompt: boolean;
   /** A message shows that the response has no token counts, and rightly so. */
   readonly hasNoUsage: boolean;
   /** When the bytes of the first message with output arrived, by the same clock. */
@@ -46,6 +48,7 @@ export function emptyAnswer(): Mutable<Answer> & { readonly report: Report } {
     hasFailed: false,
     isUnfinished: false,
     hasThinking: false,
+    hasEstimatedPrompt: false,
     hasNoUsage: false,
     firstOutputAt: undefined,
     lastOutputAt: undefined,
@@ -106,7 +109,10 @@ export class AnswerReader {
     const { report } = this.#answer;
     if (this.#layers.size > 0) report.transferBytes = this.#movedBytes();
     // Not of a response that ended before its usage: nothing tells whether its prompt was evaluated.
-    if (report.outputTokens !== undefined) report.promptTokens ??= this.#estimatedPromptTokens;
+    if (report.outputTokens !== undefined && report.promptTokens === undefined) {
+      report.promptTokens = this.#estimatedPromptTokens;
+      this.#answer.hasEstimatedPrompt = report.promptTokens !== undefined;
+    }
     return { ...this.#answer, parseErrors: this.#parseErrors };
   }
 

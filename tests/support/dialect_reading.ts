@@ -17,6 +17,7 @@ export interface Said {
   readonly failed?: true;
   readonly unfinished?: true;
   readonly noUsage?: true;
+  readonly estimated?: true;
   readonly parseErrors?: ParseErrorCounts;
   /** Messages with output. Default: 0. */
   readonly outputs?: number;
@@ -45,6 +46,7 @@ export function saidOf(answer: Answer, outputs: number): Said {
     ...(answer.hasFailed && { failed: true }),
     ...(answer.isUnfinished && { unfinished: true }),
     ...(answer.hasNoUsage && { noUsage: true }),
+    ...(answer.hasEstimatedPrompt && { estimated: true }),
     ...(Object.keys(answer.parseErrors).length > 0 && { parseErrors: answer.parseErrors }),
     ...(outputs > 0 && { outputs }),
   };

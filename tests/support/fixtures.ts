@@ -72,6 +72,8 @@ export function observationOf(
     responseBytes: 0,
     usageExpected: false,
     hasTwoRuns: false,
+    hasEstimatedPrompt: false,
+    isContextExceeded: false,
     parseErrors: {},
     upstreamError: undefined,
     traceId: undefined,

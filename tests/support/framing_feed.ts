@@ -31,7 +31,8 @@ export interface Result extends Omit<Answer, "firstOutputAt" | "lastOutputAt" | 
 export function resultOf(answer: Answer): Result {
   const { report, parseErrors, terminatedAt, hasFailed, isUnfinished, hasThinking, hasNoUsage } = answer;
   const isTerminated = terminatedAt !== undefined;
-  return { report, parseErrors, isTerminated, hasFailed, isUnfinished, hasThinking, hasNoUsage };
+  const { hasEstimatedPrompt } = answer;
+  return { report, parseErrors, isTerminated, hasFailed, isUnfinished, hasThinking, hasNoUsage, hasEstimatedPrompt };
 }
 
 /** A dialect that reads nothing of a message. */

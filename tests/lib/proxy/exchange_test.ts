@@ -132,6 +132,31 @@ Deno.test("Exchange reports the figures of a final record that no client got, wh
   assertEquals([await course.outcome(), course.observations[0]?.report.outputTokens], ["client_closed", 7]);
 });
 
+Deno.test("Exchange observes that a prompt exceeds the context, of a JSON body with status 400 to a measured API", async () => {
+  const cases: [isExceeded: boolean, contentType: string, status: number, path: string][] = [
+    [true, JSON_TYPE, 400, "/api/chat"],
+    [true, "application/json", 400, "/v1/messages"],
+    [true, JSON_TYPE, 400, "/api/embed"],
+    [false, JSON_TYPE, 404, "/api/chat"],
+    [false, JSON_TYPE, 200, "/api/chat"],
+    [false, "text/plain", 400, "/api/chat"],
+    [false, JSON_TYPE, 400, "/api/pull"],
+    [false, JSON_TYPE, 400, "/api/show"],
+  ];
+  for (const [isExceeded, contentType, status, path] of cases) {
+    const course = new Course(endpointOf("POST", path));
+    course.answer(contentType, status);
+    course.chunk('{"error":"the input length exceeds');
+    course.chunk(' the context length"}');
+    course.exchange.end("complete");
+    await course.outcome();
+    const [observation] = course.observations;
+    const what = `${path} ${status} ${contentType}`;
+    assertEquals([observation?.isContextExceeded, observation?.parseErrors], [isExceeded, {}], what);
+    if (status === 400) assertEquals(observation?.outcome, "client_error", what);
+  }
+});
+
 Deno.test("Exchange has status 499, and is waiting, until there is a response", () => {
   const course = new Course();
   const [open] = course.openRequests;

@@ -141,7 +141,7 @@ Deno.test("AnswerReader accepts messages of any shape, in any order", async () =
       const answer = await answerOf(dialectOf(path), [message]);
       assertSane(answer.report, what);
       assert(answer.report.model === undefined || typeof answer.report.model === "string", what);
-      for (const flag of ["hasFailed", "isUnfinished", "hasThinking", "hasNoUsage"] as const) {
+      for (const flag of ["hasFailed", "isUnfinished", "hasThinking", "hasNoUsage", "hasEstimatedPrompt"] as const) {
         assertEquals(typeof answer[flag], "boolean", `${what}: ${flag}`);
       }
     }

@@ -228,7 +228,7 @@ const MORE: [path: string, what: string, messages: unknown[], fields: Partial<Re
   ["/v1/messages", "an estimate, and an end without prompt tokens", [ESTIMATE, { usage: { output_tokens: 2 } }], {
     promptTokens: 15,
     outputTokens: 2,
-  }, {}],
+  }, { estimated: true }],
   [
     "/v1/messages",
     "an estimate, and an end with prompt tokens",
