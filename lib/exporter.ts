@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ContextUse } from "./analysis/context_use.ts";
 import { Generating } from "./analysis/generating.ts";
 import { ModelLoads } from "./analysis/model_loads.ts";
 import type { ClientOf } from "./clients/client_identity.ts";
@@ -13,10 +14,11 @@ import { logObservations } from "./log/log_observations.ts";
 import { type ConfigFile, declareConfigMetrics } from "./metrics/config_metrics.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import { UNKNOWN_MODEL } from "./model_name.ts";
-import type { Observe, OpenRequest } from "./observation.ts";
+import type { ContextFinding, Observation, Observe, OpenRequest } from "./observation.ts";
 import type { HeadersFile } from "./ollama/headers_file.ts";
 import { ModelDiscovery } from "./ollama/model_discovery.ts";
 import { Ollama } from "./ollama/probes.ts";
+import type { LoadedList } from "./ollama/state.ts";
 import { declareProcessMetrics } from "./metrics/process_metrics.ts";
 import { declareRefusals } from "./metrics/refusal_metrics.ts";
 import { declareServerMetrics } from "./metrics/server_metrics.ts";
@@ -80,17 +82,15 @@ export function createExporter(options: ExporterOptions): Exporter {
   const openRequests = new Set<OpenRequest>();
   const streams = new Generating();
   const { modelLimit, clients } = options;
-  const metrics = new Metrics({
-    modelLimit,
-    openRequests,
-    streams,
-    loads: new ModelLoads(),
-    ...clients && { clientLimit: clients.limit },
-  });
+  const found = { streams, loads: new ModelLoads() };
+  const metrics = new Metrics({ modelLimit, openRequests, ...found, ...clients && { clientLimit: clients.limit } });
   const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
   declareOtherMetrics(metrics, options);
   const internalError = internalErrorOf(metrics, log);
-  const probe = { upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs };
+  const contextUse = new ContextUse();
+  const observeContext = all<ContextFinding>(internalError, [(finding) => metrics.observeContext(finding)]);
+  const onLoaded = (list: LoadedList | undefined): void => contextUse.update(list).forEach(observeContext);
+  const probe = { upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs, onLoaded };
   const ollama = new Ollama({ ...probe, ...headersFile && { headersFile } });
   const discovery = new ModelDiscovery({ ollama, onState: (state) => metrics.update(state) });
   const status = createStatus({ version, metricsPath, ollama, openRequests, internalError });
@@ -106,11 +106,12 @@ export function createExporter(options: ExporterOptions): Exporter {
     onModel: (name) => {
       if (metrics.models.label(name) === UNKNOWN_MODEL) discovery.onUnknownModel();
     },
-    observe: all(internalError, [
+    observe: all<Observation>(internalError, [
       ...options.observers ?? [],
       (observation) => metrics.observe(observation),
       logObservations(log, upstream.href),
       status.observe,
+      watchContext(contextUse, observeContext, discovery),
     ]),
     ...clients && { clientOf: clients.clientOf },
     refused: (request) => refusals.record("invalid_path", request),
@@ -168,12 +169,24 @@ function internalErrorOf(metrics: Metrics, log: Log): (error: unknown) => void {
   };
 }
 
-/** One consumer for several; what one of them throws does not keep the observation from the others. */
-function all(internalError: (error: unknown) => void, consumers: readonly Observe[]): Observe {
+/** Returns a consumer that passes on what is known of the context of a request, and has asked what must be known. */
+function watchContext(use: ContextUse, found: (finding: ContextFinding) => void, discovery: ModelDiscovery): Observe {
   return (observation) => {
+    const finding = use.observe(observation);
+    if (finding !== undefined) found(finding);
+    if (use.isWaiting) discovery.onUnknownContext();
+  };
+}
+
+/** One consumer for several; what one of them throws does not keep the value from the others. */
+function all<Value>(
+  internalError: (error: unknown) => void,
+  consumers: readonly ((value: Value) => void)[],
+): (value: Value) => void {
+  return (value) => {
     for (const consume of consumers) {
       try {
-        consume(observation);
+        consume(value);
       } catch (error) {
         internalError(error);
       }

@@ -58,6 +58,11 @@ export function modelKey(name: string | undefined): string | undefined {
   return name === undefined ? undefined : canonicalModelName(name)?.toLowerCase();
 }
 
+/** Whether the model of a key runs elsewhere: its tag is `cloud`, or ends so (docs/ollama-api.md 3.9). */
+export function isCloudModel(key: string): boolean {
+  return /[:-]cloud$/.test(key);
+}
+
 /** Label of requests whose model is not known. */
 export const UNKNOWN_MODEL = "unknown";
 /** Label of all models over the limit. */

@@ -164,6 +164,25 @@ export interface Observation {
   readonly traceId: string | undefined;
 }
 
+/** What became of prompts that did not fit into the context. */
+export const OVERFLOWS = ["truncated", "rejected"] as const;
+/** What became of a prompt that did not fit into the context. */
+export type Overflow = typeof OVERFLOWS[number];
+
+/** What is known of the context of one request. */
+export interface ContextFinding {
+  /** The model's name as the response spells it, or else the request; `undefined` where neither has one. */
+  readonly model: string | undefined;
+  readonly api: Api;
+  /**
+   * Prompt and generated tokens by the context length, 1 for a prompt that was cut. Above 1 if the model generated
+   * beyond the context, which Ollama shifts then. `undefined` for a rejected prompt.
+   */
+  readonly usedRatio: number | undefined;
+  /** `undefined` if the prompt fit, as far as one can see. */
+  readonly overflow: Overflow | undefined;
+}
+
 /** A measured request that has not ended. Its owner updates it; gauges and the status page read it. */
 export interface OpenRequest {
   readonly api: Api;

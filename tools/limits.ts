@@ -44,6 +44,14 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
     "models in memory that are named in `ollama_loaded_model_*` beyond `MODEL_LABEL_LIMIT`",
     "further ones are summed as `other`",
   ],
+  WAITING_ANSWERS_LIMIT: [
+    "answers that wait for the context length of their model from `/api/ps`",
+    "further ones are in neither `ollama_context_used_ratio` nor `ollama_prompt_overflows_total`",
+  ],
+  REMEMBERED_LOADS_LIMIT: [
+    "models whose last load is remembered",
+    "`/api/ps` is requested again for the least recently used one",
+  ],
   TRANSFER_DIGESTS_LIMIT: ["layers of one pull, push or create", "the bytes of further ones are not counted"],
   GENERATING_MODELS_LIMIT: [
     "models whose streams are counted in `ollama_requests_generating_max`",

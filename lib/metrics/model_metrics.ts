@@ -30,7 +30,7 @@ const TOKEN_BUCKETS = Array.from({ length: 19 }, (_, exponent) => 2 ** exponent)
 const NATIVE: readonly Api[] = ["chat", "generate"];
 const OPENAI: readonly Api[] = ["openai_chat", "openai_completions", "openai_responses"];
 /** Output tokens, finish reasons and tool calls; they can be streamed. */
-const GENERATING: readonly Api[] = [...NATIVE, ...OPENAI, "anthropic_messages"];
+export const GENERATING: readonly Api[] = [...NATIVE, ...OPENAI, "anthropic_messages"];
 /** Prompt tokens. */
 const COUNTING: readonly Api[] = [...GENERATING, "embed", "openai_embeddings"];
 /** The time until a runner was ready. */

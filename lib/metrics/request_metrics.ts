@@ -7,6 +7,7 @@
 import {
   type Api,
   APIS,
+  type ContextFinding,
   type Observation,
   type OpenRequest,
   type Operation,
@@ -17,6 +18,7 @@ import {
 } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
 import { ClientMetrics } from "./client_metrics.ts";
+import { ContextMetrics } from "./context_metrics.ts";
 import { declareGenerating, type LoadFinder, LoadMetrics, type StreamMaxima } from "./load_metrics.ts";
 import type { ModelLabels } from "./model_labels.ts";
 import { DURATION_BUCKETS, ModelMetrics } from "./model_metrics.ts";
@@ -47,6 +49,7 @@ interface MetricsOptions {
 export class Metrics {
   readonly #models = new ModelMetrics();
   readonly registry: MetricRegistry<ServerState> = this.#models.registry;
+  readonly #context = new ContextMetrics(this.registry);
   readonly #loads: LoadMetrics;
   readonly #series: ModelSeries;
   readonly #clients: ClientMetrics | undefined;
@@ -107,7 +110,7 @@ export class Metrics {
     const { clientLimit: limit, openRequests } = options;
     if (limit !== undefined) this.#clients = new ClientMetrics({ registry, limit, openRequests });
     this.#loads = new LoadMetrics(registry, options.loads);
-    this.#series = new ModelSeries({ registry, metrics: [this.#models, this.#loads], ...options });
+    this.#series = new ModelSeries({ registry, metrics: [this.#models, this.#loads, this.#context], ...options });
     declareGenerating(registry, this.#series, options.streams);
     this.#initialize();
   }
@@ -122,6 +125,11 @@ export class Metrics {
     else this.#models.recordTokens(observation, this.#series.labelOf(observation));
     if (operation === undefined) this.#clients?.record(observation);
     this.#recordErrors(observation);
+  }
+
+  /** Records what was found about the context of a request, after its observation. */
+  observeContext(finding: ContextFinding): void {
+    this.#context.record(finding, this.models.label(finding.model));
   }
 
   /** Counts an internal error. */

@@ -1,6 +1,6 @@
 /**
- * Fetches the server's lists of models when they are needed outside of a scrape: at start, and when a request names a
- * model that is not known.
+ * Fetches the server's lists of models when they are needed outside of a scrape: at start, when a request names a model
+ * that is not known, and when the context length of an answer's model is not.
  *
  * @module
  */
@@ -12,6 +12,9 @@ import type { ServerState } from "./state.ts";
 const FIRST_RETRY_MS = 1000;
 /** Maximum time between attempts at start, and minimum time between requests for unknown models, in milliseconds. */
 const DISCOVERY_INTERVAL_MS = 60_000;
+
+/** Minimum time between requests for the models in memory alone, in milliseconds. */
+const LOADED_INTERVAL_MS = 10_000;
 
 /** Options of {@linkcode ModelDiscovery}. */
 interface ModelDiscoveryOptions {
@@ -28,6 +31,9 @@ export class ModelDiscovery implements Disposable {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Start of the last attempt, as of `performance.now()`. */
   #attemptedAt = -Infinity;
+  /** The same of the models in memory alone. */
+  #loadedAttemptedAt = -Infinity;
+  #isFetchingLoaded = false;
 
   constructor(options: ModelDiscoveryOptions) {
     this.#options = options;
@@ -43,6 +49,16 @@ export class ModelDiscovery implements Disposable {
   onUnknownModel(): void {
     if (!this.#isEnabled || performance.now() - this.#attemptedAt < DISCOVERY_INTERVAL_MS) return;
     this.#fetch();
+  }
+
+  /** The context length of a model is not known: fetches the models in memory, at most once in ten seconds. */
+  async onUnknownContext(): Promise<void> {
+    const now = performance.now();
+    if (!this.#isEnabled || this.#isFetchingLoaded || now - this.#loadedAttemptedAt < LOADED_INTERVAL_MS) return;
+    this.#loadedAttemptedAt = now;
+    this.#isFetchingLoaded = true;
+    await this.#options.ollama.fetchLoaded();
+    this.#isFetchingLoaded = false;
   }
 
   [Symbol.dispose](): void {

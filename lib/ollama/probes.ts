@@ -8,6 +8,7 @@ import { describe } from "../errors.ts";
 import type { Fetch } from "../http.ts";
 import type { HeadersFile } from "./headers_file.ts";
 import {
+  type LoadedList,
   parseInstalled,
   parseLoaded,
   parseVersion,
@@ -38,6 +39,8 @@ interface OllamaOptions {
   readonly headersFile?: HeadersFile;
   /** Timeout of each probe, in milliseconds. */
   readonly timeoutMs: number;
+  /** Called at the end of each ps probe; `undefined` if it failed. Default: ignored. */
+  readonly onLoaded?: (list: LoadedList | undefined) => void;
 }
 
 /** The probes in flight, shared by all callers that wait for them. */
@@ -99,6 +102,11 @@ export class Ollama {
     return state;
   }
 
+  /** Fetches the models in memory alone, unless all is being fetched already. `onLoaded` gets the answer of either. */
+  async fetchLoaded(): Promise<void> {
+    if (this.#round === undefined) await this.#probeLoaded(new AbortController());
+  }
+
   /** The last state in which no probe was cut short by a caller's limit; `undefined` before the first. */
   get lastState(): ServerState | undefined {
     return this.#lastState;
@@ -115,10 +123,17 @@ export class Ollama {
     const results: Round["results"] = {};
     const ended = Promise.all([
       this.#probe(PATHS.version, parseVersion, controller).then((result) => results.version = result),
-      this.#probe(PATHS.ps, parseLoaded, controller).then((result) => results.ps = result),
+      this.#probeLoaded(controller).then((result) => results.ps = result),
       this.#probe(PATHS.tags, parseInstalled, controller).then((result) => results.tags = result),
     ]);
     return { results, ended, controller, callers: 0 };
+  }
+
+  async #probeLoaded(controller: AbortController): Promise<ProbeResults["ps"]> {
+    const requestedAt = performance.now();
+    const result = await this.#probe(PATHS.ps, parseLoaded, controller);
+    this.#options.onLoaded?.(result.answer && { models: result.answer, requestedAt });
+    return result;
   }
 
   /** Waits until the probes have ended, but not longer than the limit. Returns whether they have. */

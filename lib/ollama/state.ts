@@ -49,12 +49,25 @@ export interface LoadedModel {
   readonly contextTokens: number | undefined;
   /** Seconds since the Unix epoch; the maximum of the runners. */
   readonly expiresAtSeconds: number | undefined;
-  /** Details of each runner, at least one. Unknown details are empty. */
-  readonly runners: readonly ModelDetails[];
+  /** Each runner, at least one. Unknown details are empty. */
+  readonly runners: readonly Runner[];
+}
+
+/** A runner of a model. */
+export interface Runner extends ModelDetails {
+  /** Context length in tokens. */
+  readonly contextTokens: number | undefined;
+}
+
+/** The models in memory, by one `/api/ps`. */
+export interface LoadedList {
+  readonly models: readonly LoadedModel[];
+  /** When they were requested, as of `performance.now()`. */
+  readonly requestedAt: number;
 }
 
 /** What identifies the build of a model. */
-export interface ModelDetails {
+interface ModelDetails {
   readonly digest: string;
   readonly family: string;
   readonly format: string;
@@ -116,9 +129,9 @@ export function parseLoaded(json: unknown): LoadedModel[] {
     name,
     sizeBytes: sum(entries.map((entry) => quantity(valueAt(entry, "size")))),
     vramBytes: sum(entries.map((entry) => quantity(valueAt(entry, "size_vram")))),
-    contextTokens: max(entries.map((entry) => quantity(valueAt(entry, "context_length")))),
+    contextTokens: max(entries.map(contextTokens)),
     expiresAtSeconds: max(entries.map((entry) => timestamp(valueAt(entry, "expires_at")))),
-    runners: entries.map(modelDetails),
+    runners: entries.map((entry) => ({ ...modelDetails(entry), contextTokens: contextTokens(entry) })),
   }));
 }
 
@@ -145,6 +158,10 @@ function entriesByName(json: unknown): Map<string, unknown[]> {
     else entries.push(entry);
   }
   return models;
+}
+
+function contextTokens(entry: unknown): number | undefined {
+  return quantity(valueAt(entry, "context_length"));
 }
 
 function modelDetails(entry: unknown): ModelDetails {

@@ -12,8 +12,8 @@ export const ERROR_LIMIT_BYTES = 16 * 1024;
 
 /**
  * Parts of the errors for a prompt that does not fit into the context: of llama-server (Ollama 0.30 and later), of
- * Ollama itself, and of the engines before (docs/ollama-api.md 4.1). They are searched in the body's bytes, since the
- * native API, the OpenAI and the Anthropic compatible ones wrap them differently, and llama-server's is JSON inside JSON.
+ * Ollama itself, and of the engines before (docs/ollama-api.md 4.1). They are searched in the body's bytes: the APIs
+ * wrap them in different ways, and llama-server's is JSON inside JSON.
  */
 const CONTEXT_EXCEEDED = new ByteSearch(
   "exceeds the available context size",

@@ -21,9 +21,11 @@ export interface FakeModel {
   family: string;
   parameterSize: string;
   quantization: string;
-  /** Maximum context length in tokens (6.2), and the loaded one (6.1). */
+  /** Maximum context length in tokens (6.2), and the one that it is loaded with by default (6.1). */
   maxContext: number;
   loadedContext?: number;
+  /** Whether each prompt begins with a token of the model's own, which is never cut (12). Default: false. */
+  hasBos?: boolean;
   embeddingLength: number;
   /** "completion", "embedding", "tools", "thinking", "vision", ... (6.2). */
   capabilities: string[];
@@ -117,6 +119,8 @@ export interface FakeBehaviour {
   acceptAnyModel: boolean;
   /** "0.40" adds the fields of later releases (10). Default "0.33". */
   release: "0.33" | "0.40";
+  /** What runs models: `ollama` before 0.30. It decides the error for a prompt that does not fit (4.1). */
+  engine: "llama-server" | "ollama";
   /** Version in /api/version. Default: derived from `release`. */
   version: string | undefined;
 
@@ -153,7 +157,10 @@ export interface FakeBehaviour {
   /** `done_reason`, translated on /v1. Default "stop". */
   finishReason: "stop" | "length";
 
-  /** Prompt tokens, including cached ones (2.3). 0 is omitted as by Ollama. Default 26. */
+  /**
+   * Prompt tokens, including cached ones (2.3), before a prompt that does not fit is cut (12). 0 is omitted as by
+   * Ollama. Default 26.
+   */
   promptTokens: number;
   /** Cached part of the prompt tokens (10). 0 is sent, `undefined` is not. Default `undefined`. */
   cachedTokens: number | undefined;
@@ -274,6 +281,7 @@ export function defaultBehaviour(): FakeBehaviour {
     models: [...DEFAULT_MODELS],
     acceptAnyModel: false,
     release: "0.33",
+    engine: "llama-server",
     version: undefined,
     headersDelayMs: 0,
     firstTokenDelayMs: 0,

@@ -2,12 +2,11 @@
  * What Ollama refuses in requests to the inference APIs (docs/ollama-api.md 2.1, 4.1).
  */
 
-import type { FakeBehaviour, FakeModel } from "./behaviour.ts";
+import type { FakeModel } from "./behaviour.ts";
 import { RouteError } from "./exchange.ts";
 import { BadBody, field, isObject, type JsonObject } from "./json.ts";
 
 const TOP_LOGPROBS_LIMIT = 20;
-const DEFAULT_CONTEXT_LENGTH = 4096;
 /** Options by the type that Go wants; others are not checked. */
 const OPTION_TYPES: Record<string, "integer" | "float32"> = {
   num_ctx: "integer",
@@ -47,22 +46,14 @@ export function checkFields(body: JsonObject): void {
   }
 }
 
-/** Throws for what is found when the runner is asked: options, images, the format, and a prompt that is too long. */
-export function checkRun(behaviour: FakeBehaviour, model: FakeModel, body: JsonObject): void {
+/** Throws for what is found when the runner is asked: options, images and the format. */
+export function checkRun(model: FakeModel, body: JsonObject): void {
   checkOptions(field(body, "options"));
   if (hasImages(body) && !model.capabilities.includes("vision")) {
     // The text was not recorded.
     throw new RouteError(400, "image input is not supported");
   }
   checkFormat(field(body, "format"));
-  const context = model.loadedContext ?? DEFAULT_CONTEXT_LENGTH;
-  if (field(body, "truncate") !== false || behaviour.promptTokens <= context) return;
-  const tokens = behaviour.promptTokens;
-  const message = `request (${tokens} tokens) exceeds the available context size (${context} tokens), ` +
-    "try increasing it";
-  const error = { code: 400, message, type: "exceed_context_size_error", n_prompt_tokens: tokens, n_ctx: context };
-  // JSON inside JSON, as the runner sent it.
-  throw new RouteError(400, JSON.stringify({ error }), "stream");
 }
 
 function checkOptions(options: unknown): void {

@@ -7,6 +7,7 @@ import { zstdDecompressSync } from "node:zlib";
 import { messagesAnswer } from "./anthropic.ts";
 import type { FakeBehaviour, FakeModel } from "./behaviour.ts";
 import { checkFields, checkRun, needs, needsNamed } from "./checks.ts";
+import { fittedTokens } from "./context.ts";
 import { type Exchange, readObject, RouteError } from "./exchange.ts";
 import { booleanField, decodeObject, field, goJson, isObject, type JsonObject, textField } from "./json.ts";
 import {
@@ -43,10 +44,12 @@ export async function chat(exchange: Exchange): Promise<Answer | KeyedAnswer> {
   const thinks = thinking(model, name, body);
   needs(model, name, "completion", "chat");
   if (!isEmptyList(field(body, "tools"))) needsNamed(model, "tools");
-  checkRun(exchange.behaviour, model, body);
+  checkRun(model, body);
+  const promptTokens = fittedTokens(exchange, model, body);
   return keyed(exchange, ["chat", name, stream, thinks], (made) => chatAnswer(made, stream), {
     name,
     thinks,
+    promptTokens,
   });
 }
 
@@ -67,11 +70,12 @@ export async function generate(exchange: Exchange): Promise<Answer | KeyedAnswer
   const thinks = thinking(model, name, body);
   needs(model, name, "completion", "generate");
   if (textField(body, "suffix") !== "") needsNamed(model, "insert");
-  checkRun(exchange.behaviour, model, body);
+  checkRun(model, body);
+  const promptTokens = fittedTokens(exchange, model, body);
   if (booleanField(body, "_debug_render_only", false)) return debugAnswer(name, textField(body, "prompt"));
   const context = raw ? undefined : exchange.behaviour.contextLength;
   const make = (made: Generation) => generateAnswer(made, stream, context);
-  return keyed(exchange, ["generate", name, stream, thinks, raw], make, { name, thinks });
+  return keyed(exchange, ["generate", name, stream, thinks, raw], make, { name, thinks, promptTokens });
 }
 
 /** `POST /api/embed`. */
@@ -108,9 +112,9 @@ export async function openaiChat(exchange: Exchange): Promise<Answer | KeyedAnsw
     throw new RouteError(400, "[] is too short - 'messages'", "middleware");
   }
   const name = textField(body, "model");
-  const thinks = compatibleModel(exchange, name, "chat");
+  const { thinks, promptTokens } = compatibleModel(exchange, name, "chat");
   const key = ["openai_chat", name, options.stream, options.includeUsage, thinks];
-  return keyed(exchange, key, (made) => openaiChatAnswer(made, options), { name, thinks });
+  return keyed(exchange, key, (made) => openaiChatAnswer(made, options), { name, thinks, promptTokens });
 }
 
 /** `POST /v1/completions`. */
@@ -119,10 +123,10 @@ export async function openaiCompletions(exchange: Exchange): Promise<Answer | Ke
   const options = { ...openaiOptions(exchange.behaviour, body), timings: false };
   textField(body, "prompt");
   const name = textField(body, "model");
-  compatibleModel(exchange, name, "generate");
+  const { promptTokens } = compatibleModel(exchange, name, "generate");
   const key = ["openai_completions", name, options.stream, options.includeUsage];
   const make = (made: Generation) => openaiCompletionAnswer(made, options);
-  return keyed(exchange, key, make, { name, thinks: false });
+  return keyed(exchange, key, make, { name, thinks: false, promptTokens });
 }
 
 /** `POST /v1/embeddings`. */
@@ -150,9 +154,9 @@ export async function responses(exchange: Exchange): Promise<Answer | KeyedAnswe
   const stream = booleanField(body, "stream", false);
   const name = textField(body, "model");
   const errorHeaders = stream ? RESPONSES_STREAM_HEADERS : [];
-  const thinks = compatibleModel(exchange, name, "chat", errorHeaders);
+  const { thinks, promptTokens } = compatibleModel(exchange, name, "chat", errorHeaders);
   const make = (made: Generation) => responsesAnswer(made, stream);
-  return keyed(exchange, ["responses", name, stream, thinks], make, { name, thinks });
+  return keyed(exchange, ["responses", name, stream, thinks], make, { name, thinks, promptTokens });
 }
 
 /** `POST /v1/messages`. */
@@ -165,10 +169,10 @@ export async function messages(exchange: Exchange): Promise<Answer | KeyedAnswer
     throw new RouteError(400, "max_tokens is required and must be positive", "middleware");
   }
   if (isEmptyList(field(body, "messages"))) throw new RouteError(400, "messages is required", "middleware");
-  const thinks = compatibleModel(exchange, name, "chat");
+  const { thinks, promptTokens } = compatibleModel(exchange, name, "chat");
   const estimate = exchange.behaviour.estimatedTokens;
   const make = (made: Generation) => messagesAnswer(made, stream, estimate);
-  return keyed(exchange, ["messages", name, stream, thinks], make, { name, thinks });
+  return keyed(exchange, ["messages", name, stream, thinks], make, { name, thinks, promptTokens });
 }
 
 /** `POST /v1/audio/transcriptions` (3.7): a single body with the content type of a stream. */
@@ -179,8 +183,8 @@ export async function transcriptions(exchange: Exchange): Promise<Answer> {
       ?.[1];
   const name = part("model") ?? "";
   if (name === "") throw new RouteError(400, "model is required");
-  compatibleModel(exchange, name, "chat");
-  const made = generated(exchange.behaviour, { name, thinks: false });
+  const { promptTokens } = compatibleModel(exchange, name, "chat");
+  const made = generated(exchange.behaviour, { name, thinks: false, promptTokens });
   const text = joined(made).text;
   const body = part("response_format") === "text" ? text : goJson({ text });
   return { ...bodyAnswer(200, NDJSON, body), streamed: true, paced: true };
@@ -190,8 +194,8 @@ export async function transcriptions(exchange: Exchange): Promise<Answer> {
 export async function systemOne(exchange: Exchange): Promise<Answer> {
   const body = await readCompatible(exchange);
   const model = textField(body, "model");
-  compatibleModel(exchange, model, "chat");
-  const { promptTokens, outputTokens } = generated(exchange.behaviour, { name: model });
+  const { promptTokens } = compatibleModel(exchange, model, "chat");
+  const { outputTokens } = generated(exchange.behaviour, { name: model, thinks: false, promptTokens });
   const usage = { input_tokens: promptTokens, output_tokens: outputTokens };
   const answer = goJson({ model, answers: ["yes"], usage });
   return { ...bodyAnswer(200, JSON_UTF8, answer), paced: true };
@@ -202,18 +206,26 @@ function keyed(
   exchange: Exchange,
   key: readonly unknown[],
   make: (made: Generation) => Answer,
-  request: { name: string; thinks: boolean },
+  request: GeneratedRequest,
 ): KeyedAnswer {
   const { behaviour } = exchange;
-  return { key: key.join("|"), model: request.name, make: () => make(generated(behaviour, request)) };
+  return {
+    key: [...key, request.promptTokens].join("|"),
+    model: request.name,
+    make: () => make(generated(behaviour, request)),
+  };
 }
 
-function generated(
-  behaviour: FakeBehaviour,
-  request: { name: string; thinks?: boolean },
-): Generation {
-  const { name, thinks = false } = request;
-  return generation(behaviour, { model: name, thinks, startMs: behaviour.startMs ?? Date.now() });
+/** A request that is answered with a generation. */
+interface GeneratedRequest {
+  name: string;
+  thinks: boolean;
+  /** Tokens of the prompt that are evaluated. */
+  promptTokens: number;
+}
+
+function generated(behaviour: FakeBehaviour, { name, thinks, promptTokens }: GeneratedRequest): Generation {
+  return generation({ ...behaviour, promptTokens }, { model: name, thinks, startMs: behaviour.startMs ?? Date.now() });
 }
 
 /** Returns the load or unload object of a request without a prompt (2.3), or `undefined` if it has one. */
@@ -259,18 +271,18 @@ function embeds(model: FakeModel): void {
   throw new RouteError(501, "This server does not support embeddings. Start it with `--embeddings`");
 }
 
-/** Checks that the model of a /v1 request exists and has the capability. Returns whether it thinks. */
+/** Checks that the model of a /v1 request exists and has the capability. Returns what depends on it. */
 function compatibleModel(
   exchange: Exchange,
   name: string,
   verb: string,
   errorHeaders: readonly (readonly [string, string])[] = [],
-): boolean {
+): Omit<GeneratedRequest, "name"> {
   if (name === "") throw new RouteError(400, "model is required", "handler", errorHeaders);
   const model = known(exchange, name, errorHeaders);
   needs(model, name, "completion", verb);
   touch(exchange, model, undefined);
-  return model.capabilities.includes("thinking");
+  return { thinks: model.capabilities.includes("thinking"), promptTokens: fittedTokens(exchange, model) };
 }
 
 /** Returns whether the response starts with thinking: the model can, and `think` is not false. */

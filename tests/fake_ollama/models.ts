@@ -10,7 +10,7 @@ import { goJson, type JsonObject, textField } from "./json.ts";
 import { JSON_UTF8 } from "./native.ts";
 import { openaiModel, openaiModelsAnswer } from "./openai.ts";
 import { type Answer, bodyAnswer } from "./plan.ts";
-import { canonicalName, findModel } from "./state.ts";
+import { canonicalName, contextOf, findModel } from "./state.ts";
 
 /** Enough for a body that is chunked. */
 const SHOWN_TENSORS = 32;
@@ -156,7 +156,7 @@ export function psEntry(model: FakeModel, expiresAt: string, behaviour: FakeBeha
     ...(model.withoutDetails === true ? {} : { details: detailsOf(model) }),
     expires_at: expiresAt,
     size_vram: model.loadedVram ?? size,
-    context_length: model.loadedContext ?? 4096,
+    context_length: contextOf(model),
     ...releaseFields(behaviour),
   };
 }
@@ -186,7 +186,8 @@ function loaded(exchange: Exchange): JsonObject[] {
     const any = named.length === 0 ? findModel(behaviour, name) : undefined;
     for (const model of any === undefined ? named : [any]) {
       if (isPast && model.expiresAt === undefined) continue;
-      const entry = psEntry(model, model.expiresAt ?? localTimestamp(expiresMs), behaviour);
+      const loadedContext = state.contexts.get(name) ?? contextOf(model);
+      const entry = psEntry({ ...model, loadedContext }, model.expiresAt ?? localTimestamp(expiresMs), behaviour);
       rows.push({ expiresMs, entry });
     }
   }

@@ -45,12 +45,22 @@ export function keepAliveMs(value: unknown): number | undefined {
   return sum;
 }
 
+/** Context length of a loaded model whose request has none, without `OLLAMA_CONTEXT_LENGTH`. */
+const DEFAULT_CONTEXT_LENGTH = 4096;
+
+/** Returns the context length with which a model is loaded. */
+export function contextOf(model: FakeModel, asked: number = model.loadedContext ?? DEFAULT_CONTEXT_LENGTH): number {
+  return Math.min(asked, model.maxContext);
+}
+
 /** State of the server. */
 export class FakeState {
   /** Blob digests, "sha256:<hex>". */
   readonly blobs = new Set<string>();
   /** Loaded models by canonical name, with the Unix milliseconds of their expiry. */
   readonly loaded = new Map<string, number>();
+  /** Context lengths of loaded models by canonical name, where requests have loaded them. */
+  readonly contexts = new Map<string, number>();
 
   constructor(models: readonly FakeModel[]) {
     this.forget(models);
@@ -60,6 +70,7 @@ export class FakeState {
   forget(models: readonly FakeModel[]): void {
     this.blobs.clear();
     this.loaded.clear();
+    this.contexts.clear();
     for (const model of models) if (model.loaded === true) this.touch(model.name, undefined);
   }
 

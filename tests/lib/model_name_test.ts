@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { canonicalModelName, isName, modelKey, NAME_LIMIT_BYTES } from "../../lib/model_name.ts";
+import { canonicalModelName, isCloudModel, isName, modelKey, NAME_LIMIT_BYTES } from "../../lib/model_name.ts";
 
 /** Names and what `/api/ps` and `/api/tags` call them (docs/ollama-api.md 8.4); `undefined` for invalid names. */
 const NAMES: Record<string, string | undefined> = {
@@ -86,4 +86,11 @@ Deno.test("modelKey() is the same for all spellings of a name", () => {
   const spellings = ["llama3.2", "Llama3.2:latest", "registry.ollama.ai/library/LLAMA3.2", "LIBRARY/llama3.2:LATEST"];
   for (const name of spellings) assertEquals(modelKey(name), "llama3.2:latest", name);
   assertEquals([modelKey(undefined), modelKey(""), modelKey("a b")], [undefined, undefined, undefined]);
+});
+
+Deno.test("isCloudModel() recognizes the tags of models that run elsewhere", () => {
+  for (const key of ["gpt-oss:120b-cloud", "gpt-oss:cloud", "m:7b:cloud"]) assertEquals(isCloudModel(key), true, key);
+  for (const key of ["m-cloud:latest", "m:cloud-7b", "cloud:latest", "cloud/m:7b"]) {
+    assertEquals(isCloudModel(key), false, key);
+  }
 });

@@ -7,7 +7,7 @@
 import { Metrics } from "../../lib/metrics/request_metrics.ts";
 import { declareServerMetrics } from "../../lib/metrics/server_metrics.ts";
 import { Ollama } from "../../lib/ollama/probes.ts";
-import type { Probe } from "../../lib/ollama/state.ts";
+import type { LoadedList, Probe } from "../../lib/ollama/state.ts";
 import { Scrape } from "./helpers.ts";
 
 /** All probes. */
@@ -48,6 +48,8 @@ export class AskedOllama implements Disposable {
   answers: Record<Probe, Answer>;
   /** URLs that were requested, in order. */
   readonly asked: string[] = [];
+  /** The lists of models in memory, and `undefined` for each that failed. */
+  readonly loaded: (LoadedList | undefined)[] = [];
   readonly ollama: Ollama;
   readonly metrics: Metrics;
   readonly #client = Deno.createHttpClient({});
@@ -64,6 +66,7 @@ export class AskedOllama implements Disposable {
       },
       client: this.#client,
       timeoutMs,
+      onLoaded: (list) => this.loaded.push(list),
     });
     this.metrics = new Metrics({ modelLimit, openRequests: new Set() });
     declareServerMetrics(this.metrics.registry, this.metrics.models);

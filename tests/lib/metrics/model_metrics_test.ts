@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ModelMetrics } from "../../../lib/metrics/model_metrics.ts";
 import { Metrics } from "../../../lib/metrics/request_metrics.ts";
-import { type Api, emptyReport, type OpenRequest, type Report } from "../../../lib/observation.ts";
+import { type Api, emptyReport, type OpenRequest, OVERFLOWS, type Report } from "../../../lib/observation.ts";
 import { ENDPOINTS } from "../../../lib/reading/endpoints.ts";
 import { observationOf, stateOf } from "../../support/fixtures.ts";
 import { Scrape } from "../../support/helpers.ts";
@@ -43,6 +43,10 @@ for (const { api, route, dialect = {}, hasUsage = false } of ENDPOINTS) {
     const times = "output" in dialect ? { firstOutputSeconds: 1, lastOutputSeconds: 2 } : {};
     metrics.observe(observationOf({ api, usageExpected: hasUsage, ...times, report: Object.fromEntries(fields) }));
     metrics.observe(observationOf({ api, usageExpected: hasUsage, report: { model: "m" } }));
+    const overflows = "output" in dialect ? OVERFLOWS : ["rejected"] as const;
+    for (const overflow of "model" in dialect ? overflows : []) {
+      metrics.observeContext({ model: "m", api, usedRatio: "output" in dialect ? 1 : undefined, overflow });
+    }
     const { text } = new Scrape(await metrics.expose("text", stateOf({})));
     assertEquals(seriesOf(text), before);
 

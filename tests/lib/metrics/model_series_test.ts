@@ -1,7 +1,7 @@
 /** Series with a `model` label start at 0, early enough for `increase()`, and go away together. */
 
 import { assertEquals } from "@std/assert";
-import { type Api, APIS, FINISH_REASONS, type OpenRequest, OUTCOMES } from "../../../lib/observation.ts";
+import { type Api, APIS, FINISH_REASONS, type OpenRequest, OUTCOMES, OVERFLOWS } from "../../../lib/observation.ts";
 import type { Metrics } from "../../../lib/metrics/request_metrics.ts";
 import type { LoadedModel, ServerState } from "../../../lib/ollama/state.ts";
 import { observationOf, stateOf } from "../../support/fixtures.ts";
@@ -19,6 +19,7 @@ const MODEL_COUNTERS = [
 ];
 const API_COUNTERS = [
   ...FINISH_REASONS.map(() => "ollama_finish_reasons_total"),
+  ...OVERFLOWS.map(() => "ollama_prompt_overflows_total"),
   ...OUTCOMES.map(() => "ollama_request_outcomes_total"),
   "ollama_requests_in_flight",
   "ollama_requests_waiting",
@@ -73,7 +74,7 @@ Deno.test("Metrics.expose() starts everything that an API can fill at 0 when its
     [`ollama_requests_waiting{model="llama3.2:latest",api="chat"}`, 1],
   ]);
   const histograms = [...series.keys()].filter((key) => /_count\{/.test(key)).map((key) => key.replace(/_count.*/, ""));
-  assertEquals(histograms.length, 10);
+  assertEquals(histograms.length, 11);
   openRequests.clear();
   const before = new Set(series.keys());
   // A response with all figures adds no series.
@@ -86,6 +87,14 @@ Deno.test("Metrics.expose() starts everything that an API can fill at 0 when its
       ...{ totalSeconds: 4, loadSeconds: 1, promptEvalSeconds: 0.5, evalSeconds: 2 },
     },
   }));
+  for (const overflow of OVERFLOWS) {
+    metrics.observeContext({
+      model: "llama3.2",
+      api: "chat",
+      usedRatio: overflow === "truncated" ? 1 : undefined,
+      overflow,
+    });
+  }
   const after = await seriesOf(metrics, LABELS.model, {});
   assertEquals(new Set(after.keys()), before);
   for (const name of histograms) assertEquals(after.get(`${name}_count{model="llama3.2:latest"}`) ?? 1, 1, name);
@@ -119,7 +128,7 @@ Deno.test("Metrics.expose() starts the counters of an API in use for each model 
   const state = { ...installed("used", "loaded", "idle"), ...loaded("loaded") };
   const series = await seriesOf(metrics, "loaded:latest", state);
   assertEquals(names(series, 'api="chat"'), API_COUNTERS);
-  assertEquals(names(series, 'api="embed"').length, OUTCOMES.length + 3);
+  assertEquals(names(series, 'api="embed"').length, OUTCOMES.length + 4);
   assertEquals(names(series, 'api="generate"'), []);
   assertEquals(new Set(series.values()), new Set([0]));
   assertEquals(names(await seriesOf(metrics, "idle:latest", state)), MODEL_COUNTERS);

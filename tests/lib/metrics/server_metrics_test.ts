@@ -4,18 +4,19 @@ import { assert, assertEquals } from "@std/assert";
 import { LOADED_NAMES_LIMIT } from "../../../lib/metrics/model_labels.ts";
 import { Metrics } from "../../../lib/metrics/request_metrics.ts";
 import { declareServerMetrics } from "../../../lib/metrics/server_metrics.ts";
-import type { InstalledModel, LoadedModel, ModelDetails, ServerState } from "../../../lib/ollama/state.ts";
+import type { InstalledModel, LoadedModel, Runner, ServerState } from "../../../lib/ollama/state.ts";
 import { faultsOf } from "../../support/exposition.ts";
 import { stateOf } from "../../support/fixtures.ts";
 import { Scrape } from "../../support/helpers.ts";
 import { TestClock } from "../../support/test_clock.ts";
 
-const DETAILS: ModelDetails = {
+const DETAILS: Runner = {
   digest: "a80c",
   family: "llama",
   format: "gguf",
   parameterSize: "3.2B",
   quantizationLevel: "Q4_K_M",
+  contextTokens: 4096,
 };
 
 /** A loaded model with these fields. */

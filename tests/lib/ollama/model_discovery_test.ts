@@ -98,3 +98,26 @@ Deno.test("ModelDiscovery asks no more once it is disposed of", async () => {
   await turns(10);
   assertEquals(await timers.fire(), 0);
 });
+
+Deno.test("ModelDiscovery asks for the models in memory at most once in ten seconds, and not while it waits for them", async () => {
+  using clock = new TestClock();
+  using asked = new AskedOllama();
+  using discovery = new ModelDiscovery({ ollama: asked.ollama, onState: () => {} });
+  const requests = async (now: number): Promise<number> => {
+    clock.now = now;
+    discovery.onUnknownContext();
+    await turns(10);
+    return asked.asked.filter((url) => url.endsWith("/ps")).length;
+  };
+  assertEquals(await requests(0), 0, "not before the start");
+  discovery.start();
+  await turns(10);
+  const counts = [];
+  for (const now of [1, 1, 10_000, 10_001, 20_000, 20_001]) counts.push(await requests(now));
+  assertEquals(counts, [2, 2, 2, 3, 3, 4]);
+  const gate = Promise.withResolvers<Response>();
+  asked.answers.ps = () => gate.promise;
+  assertEquals([await requests(40_000), await requests(60_000)], [5, 5]);
+  gate.resolve(new Response('{"models":[]}'));
+  assertEquals([await requests(60_001), await requests(70_001)], [5, 6]);
+});

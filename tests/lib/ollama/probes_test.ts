@@ -49,6 +49,30 @@ Deno.test("Ollama.fetchState() requests each status endpoint once", async () => 
   );
 });
 
+Deno.test("Ollama.fetchLoaded() requests the models in memory alone, and joins probes in flight", async () => {
+  using clock = new TestClock();
+  const { answer, respond } = gated();
+  using asked = new AskedOllama({ ps: listing({ name: "m", context_length: 2048 }) });
+  clock.now = 5;
+  await asked.ollama.fetchLoaded();
+  assertEquals([asked.asked, asked.ollama.lastState], [["http://ollama.test:11434/base/api/ps"], undefined]);
+  assertEquals([asked.loaded[0]?.requestedAt, asked.loaded[0]?.models[0]?.contextTokens], [5, 2048]);
+
+  asked.answers.ps = answer;
+  const state = asked.ollama.fetchState();
+  await asked.ollama.fetchLoaded();
+  clock.now = 9;
+  respond(new Response('{"models":[]}'));
+  await state;
+  assertEquals(asked.asked.filter((url) => url.endsWith("/ps")).length, 2);
+  assertEquals(asked.loaded[1], { models: [], requestedAt: 5 });
+
+  asked.answers.ps = refusing;
+  await asked.ollama.fetchLoaded();
+  await asked.ollama.fetchState();
+  assertEquals(asked.loaded.slice(2), [undefined, undefined]);
+});
+
 async function* broken(): AsyncGenerator<Uint8Array> {
   yield new TextEncoder().encode('{"version":"0.33.0","models":[]}');
   await Promise.resolve();

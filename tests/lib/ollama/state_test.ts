@@ -4,11 +4,11 @@ import { assertEquals, assertThrows } from "@std/assert";
 import {
   LABEL_LIMIT_CHARACTERS,
   type LoadedModel,
-  type ModelDetails,
   MODELS_LIMIT,
   parseInstalled,
   parseLoaded,
   parseVersion,
+  type Runner,
   serverState,
 } from "../../../lib/ollama/state.ts";
 import { NAME_LIMIT_BYTES } from "../../../lib/model_name.ts";
@@ -36,12 +36,13 @@ const ENTRY = {
   size_vram: 2000,
   context_length: 4096,
 };
-const DETAILS: ModelDetails = {
+const DETAILS: Runner = {
   digest: "a80c",
   family: "llama",
   format: "gguf",
   parameterSize: "3.2B",
   quantizationLevel: "Q4_K_M",
+  contextTokens: 4096,
 };
 const LOADED: LoadedModel = {
   name: "llama3.2:latest",
@@ -58,7 +59,7 @@ const BARE: LoadedModel = {
   vramBytes: undefined,
   contextTokens: undefined,
   expiresAtSeconds: undefined,
-  runners: [{ digest: "", family: "", format: "", parameterSize: "", quantizationLevel: "" }],
+  runners: [{ digest: "", family: "", format: "", parameterSize: "", quantizationLevel: "", contextTokens: undefined }],
 };
 
 Deno.test("parseVersion() returns the version, shortened to the limit", () => {
@@ -131,7 +132,7 @@ Deno.test("parseLoaded() sums the memory of a model's runners and takes the maxi
     sizeBytes: 3011,
     vramBytes: 2010,
     contextTokens: 8192,
-    runners: [DETAILS, { ...DETAILS, digest: "b2" }, { ...DETAILS, digest: "b2" }],
+    runners: [DETAILS, ...Array(2).fill({ ...DETAILS, digest: "b2", contextTokens: 8192 })],
   }]);
 });
 
@@ -145,7 +146,14 @@ const ODD_ENTRIES: [string, unknown, Partial<LoadedModel>][] = [
   ["no details", { name: "llama3.2", size: 1, size_vram: 0, digest: "a80c" }, {
     sizeBytes: 1,
     vramBytes: 0,
-    runners: [{ ...DETAILS, family: "", format: "", parameterSize: "", quantizationLevel: "" }],
+    runners: [{
+      ...DETAILS,
+      family: "",
+      format: "",
+      parameterSize: "",
+      quantizationLevel: "",
+      contextTokens: undefined,
+    }],
   }],
   ["nothing but a name", { name: "llama3.2" }, {}],
   ["a name under `model` only", { model: "llama3.2" }, {}],
@@ -160,6 +168,7 @@ const ODD_ENTRIES: [string, unknown, Partial<LoadedModel>][] = [
   ["negative numbers", { name: "llama3.2", size: -1, size_vram: -5, context_length: -3 }, {}],
   ["numbers that are not finite", { name: "llama3.2", size: Infinity, size_vram: NaN, context_length: -0 }, {
     contextTokens: -0,
+    runners: [{ digest: "", family: "", format: "", parameterSize: "", quantizationLevel: "", contextTokens: -0 }],
   }],
 ];
 
