@@ -18,6 +18,23 @@ const secondsOfRequest = `${rate("ollama_prompt_eval_duration_seconds_sum", BY_M
   rate("ollama_prompt_eval_duration_seconds_count", BY_MODEL, "model")
 } > 0)`;
 
+const context = [
+  graph({
+    title: "Context use",
+    description:
+      "Prompt and generated tokens by the context length. Near 100 %: chats are about to lose messages; raise num_ctx or OLLAMA_CONTEXT_LENGTH. Far below: a smaller context saves GPU memory.",
+    queries: quantiles("ollama_context_used_ratio", BY_MODEL),
+    unit: "percentunit",
+  }),
+  graph({
+    title: "Prompts that did not fit",
+    description:
+      "Prompts that exceed the context, at least: truncated ones lose text after their beginning although the response is successful, rejected ones get status 400. See the OllamaPromptsOverflow alert.",
+    queries: [{ expr: rate("ollama_prompt_overflows_total", BY_API, "model, kind"), legend: "{{model}} {{kind}}" }],
+    unit: "reqps",
+  }),
+];
+
 const prompts: Section = {
   title: "Prompts and prompt cache",
   panels: [
@@ -47,7 +64,7 @@ const prompts: Section = {
     graph({
       title: "Prompt length",
       description:
-        "Tokens per prompt. Prompts longer than the loaded context (table below) are truncated: the model loses their beginning.",
+        "Tokens per prompt, after Ollama has truncated it. Compare with the context of the loaded models (table below).",
       queries: quantiles("ollama_request_prompt_tokens", BY_MODEL),
       unit: "short",
       logarithmic: true,
@@ -67,6 +84,7 @@ const prompts: Section = {
       unit: "s",
       logarithmic: true,
     }),
+    ...context,
   ],
 };
 
