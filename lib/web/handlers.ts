@@ -12,6 +12,7 @@ import type { Ollama } from "../ollama/probes.ts";
 import { SETTINGS } from "../settings/settings.ts";
 import { EVENTS_PATH, type Status, STATUS_PATH } from "../status/status.ts";
 import { type HostRules, isAllowed } from "./browser_guard.ts";
+import { compressed } from "./compression.ts";
 import { serveMetrics } from "./metrics_handler.ts";
 import { authorityOf, HEALTHY_PATH, pathOf, READY_PATH } from "./paths.ts";
 import type { Refusals } from "./refusals.ts";
@@ -82,7 +83,7 @@ export function createHandlers(options: HandlersOptions): Handlers {
     [options.metricsPath, (request) => serveMetrics(request, metrics, ollama)],
     [HEALTHY_PATH, () => textResponse(200, "Healthy")],
     [READY_PATH, () => serveReady(ollama)],
-    [STATUS_PATH, () => status.page()],
+    [STATUS_PATH, async (request) => compressed(request, await status.page())],
     [EVENTS_PATH, (request) => status.events(request)],
   ]);
   const serveAdmin = async (request: ClientRequest): Promise<Response | undefined> => {

@@ -4,11 +4,12 @@
  * @module
  */
 
-import { accepts, acceptsEncodings } from "@std/http/negotiation";
+import { accepts } from "@std/http/negotiation";
 import type { ClientRequest } from "../http.ts";
 import { CONTENT_TYPES, type Format } from "../metrics/registry.ts";
 import type { Metrics } from "../metrics/request_metrics.ts";
 import type { Ollama } from "../ollama/probes.ts";
+import { compressed } from "./compression.ts";
 
 /** Subtracted from the scrape timeout, to leave time for everything but the probes, as in blackbox_exporter. */
 const SCRAPE_MARGIN_MS = 500;
@@ -19,21 +20,8 @@ const MIN_PROBE_MS = 100;
 export async function serveMetrics(request: ClientRequest, metrics: Metrics, ollama: Ollama): Promise<Response> {
   const state = await ollama.fetchState(probeLimitMs(request.headers));
   const format = formatOf(request);
-  return compressed(request, await metrics.expose(format, state), {
-    "content-type": CONTENT_TYPES[format],
-    "vary": "accept, accept-encoding",
-    "x-content-type-options": "nosniff",
-  });
-}
-
-/** Compresses the body if the client prefers gzip. Without `Accept-Encoding`, or with `*`, it does not. */
-function compressed(request: ClientRequest, text: string, headers: Readonly<Record<string, string>>): Response {
-  const encoding = acceptsEncodings(request).find((name) => name === "gzip" || name === "identity");
-  const { body } = new Response(text);
-  if (encoding !== "gzip" || body === null) return new Response(text, { headers });
-  return new Response(body.pipeThrough(new CompressionStream("gzip")), {
-    headers: { ...headers, "content-encoding": "gzip" },
-  });
+  const headers = { "content-type": CONTENT_TYPES[format], "vary": "accept", "x-content-type-options": "nosniff" };
+  return compressed(request, new Response(await metrics.expose(format, state), { headers }));
 }
 
 /** Returns the format that `Accept` prefers; of equally preferred ones, the first. */
