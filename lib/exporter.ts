@@ -93,7 +93,7 @@ export function createExporter(options: ExporterOptions): Exporter {
   const probe = { upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs, onLoaded };
   const ollama = new Ollama({ ...probe, ...headersFile && { headersFile } });
   const discovery = new ModelDiscovery({ ollama, onState: (state) => metrics.update(state) });
-  const status = createStatus({ version, metricsPath, ollama, openRequests, internalError });
+  const status = createStatus({ version, metricsPath, upstream, ollama, openRequests, internalError });
   const proxy = createProxy({
     upstream,
     fetch,

@@ -8,31 +8,23 @@
  * @module
  */
 
-import { canonicalModelName } from "../model_name.ts";
+import { UNKNOWN_MODEL } from "../model_name.ts";
 import { generationOf, type Observation, type Outcome, type Phase, phasesOf } from "../observation.ts";
+import { displayedModel, type EndedRequest, isFailure, LastRequests } from "./last_requests.ts";
+import { type Quantiles, quantilesOf, rounded } from "./quantiles.ts";
+import { type ModelSlot, Slot } from "./slot.ts";
 
 /** Length of a slot, in milliseconds. */
 export const SLOT_MS = 5000;
 /** Number of slots; together five minutes. */
 export const SLOTS = 60;
-/** Maximum number of requests that are listed. */
-export const LAST_REQUESTS = 30;
-/** Maximum number of values of one kind per slot. Of more values a random sample is kept. */
-export const SAMPLES = 32;
+/** Maximum number of models with figures: those with most requests. */
+export const MODEL_FIGURES = 50;
 /** Minimum number of values for current quantiles, if there are as many. */
 const RECENT_SAMPLES = 100;
 /** Window of current rates, in milliseconds. */
 const RATE_MS = 60_000;
-/** Maximum length of an invalid model name, in characters. */
-export const NAME_LIMIT_CHARACTERS = 100;
-
 const MILLISECONDS_PER_SECOND = 1000;
-
-/** Median and 95th percentile. */
-interface Quantiles {
-  readonly median: number;
-  readonly p95: number;
-}
 
 /** A value for each complete slot, oldest first; `null` for slots without values. */
 interface Series {
@@ -45,6 +37,9 @@ export interface Plots {
   /** Start of the oldest slot, in milliseconds since the Unix epoch. */
   readonly from: number;
   readonly slotMs: number;
+  /** Measured requests per second, and those of them that failed. */
+  readonly requests: readonly number[];
+  readonly failures: readonly number[];
   /** Tokens per second. */
   readonly promptTokens: readonly number[];
   readonly outputTokens: readonly number[];
@@ -52,6 +47,8 @@ export interface Plots {
   readonly firstToken: Series;
   readonly perToken: Series;
   readonly now: {
+    /** Requests per second, averaged over the last minute. */
+    readonly requests: number;
     /** Tokens per second, averaged over the last minute. */
     readonly promptTokens: number;
     readonly outputTokens: number;
@@ -65,37 +62,27 @@ export interface Plots {
   readonly outcomes: Readonly<Partial<Record<Outcome, number>>>;
   /** Seconds of all requests by phase. */
   readonly phases: Readonly<Partial<Record<Phase, number>>>;
+  /** Figures by model. */
+  readonly models: readonly ModelFigures[];
 }
 
-/** A completed request. Unknown figures are `undefined`. */
-export interface EndedRequest {
-  /** Counted from 1. */
-  readonly id: number;
-  /** Time of its arrival, in milliseconds since the Unix epoch. */
-  readonly startedAt: number;
-  /** API or operation; the route if it has neither. */
-  readonly api: string;
-  readonly model: string | undefined;
-  readonly status: number;
-  readonly outcome: Outcome;
-  readonly durationSeconds: number;
-  readonly promptTokens: number | undefined;
-  readonly outputTokens: number | undefined;
+/** Measured requests of one model. */
+export interface ModelFigures {
+  /** As displayed; `other` sums up further models. */
+  readonly model: string;
+  readonly requests: number;
+  readonly failures: number;
+  /** Output tokens by the time of their generation; `undefined` if no response has both. */
   readonly tokensPerSecond: number | undefined;
-  readonly firstTokenSeconds: number | undefined;
-}
-
-/** Returns the canonical form of a model name. An invalid name is returned as it is, shortened to the limit. */
-export function displayName(name: string): string {
-  return canonicalModelName(name) ?? name.slice(0, NAME_LIMIT_CHARACTERS);
+  /** 95th percentile in seconds; `undefined` without streams that have output. */
+  readonly firstTokenP95: number | undefined;
 }
 
 /** The last minutes of traffic. */
 export class History {
   readonly #now: () => number;
   readonly #ring: (Slot | undefined)[] = new Array(SLOTS).fill(undefined);
-  readonly #requests: EndedRequest[] = [];
-  #count = 0;
+  readonly #last = new LastRequests();
 
   /** @param now Returns the time, in milliseconds since the Unix epoch. */
   constructor(now: () => number = Date.now) {
@@ -107,26 +94,34 @@ export class History {
     const { api, operation, report } = observation;
     // As in the metrics: responses of other routes may report tokens, too.
     if (api === undefined && operation === undefined && report.model === undefined) return;
-    this.#count++;
-    this.#requests.unshift(endedRequest(observation, this.#count));
-    if (this.#requests.length > LAST_REQUESTS) this.#requests.pop();
+    this.#last.add(observation);
     this.#addTokens(observation);
     if (api !== undefined) this.#addMeasured(observation);
   }
 
   /** Changes whenever the result of {@linkcode History.plots} does. */
   get plotsVersion(): string {
-    return `${this.#count} ${this.#newest()}`;
+    return `${this.#last.count} ${this.#newest()}`;
   }
 
   /** Changes whenever {@linkcode History.requests} does. */
   get requestsVersion(): number {
-    return this.#count;
+    return this.#last.count;
   }
 
   /** The last requests, newest first. */
   get requests(): readonly EndedRequest[] {
-    return this.#requests;
+    return this.#last.all;
+  }
+
+  /** Changes whenever {@linkcode History.failures} does. */
+  get failuresVersion(): number {
+    return this.#last.failed;
+  }
+
+  /** The last failures, newest first. */
+  get failures(): readonly EndedRequest[] {
+    return this.#last.failures;
   }
 
   /** Computes the data of the plots and totals. */
@@ -136,18 +131,22 @@ export class History {
     const slots = numbers.map((number) => this.#slot(number));
     // The newest slot is not complete: its rates would be too low.
     const complete = slots.slice(0, -1);
-    const rates = (tokens: (slot: Slot) => number): number[] =>
-      complete.map((slot) => rounded(slot === undefined ? 0 : tokens(slot) * MILLISECONDS_PER_SECOND / SLOT_MS));
+    const rates = (amount: (slot: Slot) => number): number[] =>
+      complete.map((slot) => rounded(slot === undefined ? 0 : amount(slot) * MILLISECONDS_PER_SECOND / SLOT_MS));
+    const requests = rates(({ outcomes }) => requestsOf(outcomes));
     const promptTokens = rates((slot) => slot.promptTokens);
     const outputTokens = rates((slot) => slot.outputTokens);
     return {
       from: (newest - SLOTS + 1) * SLOT_MS,
       slotMs: SLOT_MS,
+      requests,
+      failures: rates(({ outcomes }) => failuresOf(outcomes)),
       promptTokens,
       outputTokens,
       firstToken: series(complete.map((slot) => slot?.firstToken)),
       perToken: series(complete.map((slot) => slot?.perToken)),
       now: {
+        requests: recentMean(requests),
         promptTokens: recentMean(promptTokens),
         outputTokens: recentMean(outputTokens),
         firstToken: recentQuantiles(slots.map((slot) => slot?.firstToken)),
@@ -159,6 +158,7 @@ export class History {
       },
       outcomes: sums(slots.map((slot) => slot?.outcomes)),
       phases: sums(slots.map((slot) => slot?.phases)),
+      models: modelFigures(slots),
     };
   }
 
@@ -182,6 +182,7 @@ export class History {
       add(end.outcomes, { [outcome]: 1 });
       add(end.phases, phasesOf(observation));
       if (generation !== undefined) end.perToken.add(generation.seconds / generation.tokens);
+      addToModel(end, observation);
     }
     if (firstOutputSeconds === undefined) return;
     this.#slotAt(startedAt + firstOutputSeconds * MILLISECONDS_PER_SECOND)?.firstToken.add(firstOutputSeconds);
@@ -222,72 +223,58 @@ export class History {
   }
 }
 
-/** Traffic of a few seconds. */
-class Slot {
-  /** Number of slots since the Unix epoch. */
-  readonly number: number;
-  readonly firstToken = new Sample();
-  readonly perToken = new Sample();
-  readonly outcomes: Partial<Record<Outcome, number>> = {};
-  readonly phases: Partial<Record<Phase, number>> = {};
-  promptTokens = 0;
-  outputTokens = 0;
-
-  constructor(number: number) {
-    this.number = number;
-  }
-}
-
-/** A bounded, uniform random sample of the values added, in ascending order. */
-class Sample {
-  readonly values: number[] = [];
-  #count = 0;
-
-  add(value: number): void {
-    this.#count++;
-    if (this.values.length === SAMPLES) {
-      if (Math.random() >= SAMPLES / this.#count) return;
-      this.values.splice(Math.floor(Math.random() * SAMPLES), 1);
-    }
-    const at = this.values.findIndex((other) => other > value);
-    this.values.splice(at < 0 ? this.values.length : at, 0, value);
-  }
-}
-
 function slotNumber(ms: number): number {
   return Math.floor(ms / SLOT_MS);
 }
 
-function endedRequest(observation: Observation, id: number): EndedRequest {
-  const { report, requestedModel, api, operation, route, firstOutputSeconds } = observation;
-  const model = report.model ?? requestedModel;
+/** Adds a measured request to the figures of its model. */
+function addToModel(slot: Slot, observation: Observation): void {
+  const model = slot.model(displayedModel(observation) ?? UNKNOWN_MODEL);
+  model.requests++;
+  if (isFailure(observation.outcome)) model.failures++;
   const generation = generationOf(observation);
+  model.tokens += generation?.tokens ?? 0;
+  model.seconds += generation?.seconds ?? 0;
+  if (observation.firstOutputSeconds !== undefined) model.firstToken.add(observation.firstOutputSeconds);
+}
+
+function requestsOf(outcomes: Slot["outcomes"]): number {
+  return Object.values(outcomes).reduce((sum, count) => sum + count, 0);
+}
+
+function failuresOf(outcomes: Slot["outcomes"]): number {
+  const entries = Object.entries(outcomes) as [Outcome, number][];
+  return entries.reduce((sum, [outcome, count]) => isFailure(outcome) ? sum + count : sum, 0);
+}
+
+/** Sums up the figures of models, the ones with most requests first. Spellings that differ in case are one model. */
+function modelFigures(slots: readonly (Slot | undefined)[]): ModelFigures[] {
+  const models = new Map<string, { model: string; parts: ModelSlot[] }>();
+  for (const [model, part] of slots.flatMap((slot) => [...slot?.models ?? []])) {
+    const known = models.get(model.toLowerCase());
+    if (known === undefined) models.set(model.toLowerCase(), { model, parts: [part] });
+    else known.parts.push(part);
+  }
+  return [...models.values()]
+    .map(({ model, parts }) => figuresOf(model, parts))
+    .sort((a, b) => b.requests - a.requests)
+    .slice(0, MODEL_FIGURES);
+}
+
+function figuresOf(model: string, parts: readonly ModelSlot[]): ModelFigures {
+  const sum = (of: (part: ModelSlot) => number): number => parts.reduce((sum, part) => sum + of(part), 0);
+  const seconds = sum((part) => part.seconds);
+  const firstToken = parts.flatMap((part) => part.firstToken.values).sort((a, b) => a - b);
   return {
-    id,
-    startedAt: observation.startedAt,
-    api: api ?? operation ?? route,
-    model: model === undefined ? undefined : displayName(model),
-    status: observation.status,
-    outcome: observation.outcome,
-    durationSeconds: rounded(observation.durationSeconds),
-    promptTokens: report.promptTokens,
-    outputTokens: report.outputTokens,
-    tokensPerSecond: generation && rounded(generation.tokens / generation.seconds),
-    firstTokenSeconds: firstOutputSeconds && rounded(firstOutputSeconds),
+    model,
+    requests: sum((part) => part.requests),
+    failures: sum((part) => part.failures),
+    tokensPerSecond: seconds > 0 ? rounded(sum((part) => part.tokens) / seconds) : undefined,
+    firstTokenP95: quantilesOf(firstToken)?.p95,
   };
 }
 
-/** Returns a quantile by the nearest-rank method, which yields only values that were measured. */
-function quantile(sorted: readonly number[], share: number): number | undefined {
-  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
-}
-
-function quantilesOf(sorted: readonly number[]): Quantiles | undefined {
-  const [median, p95] = [quantile(sorted, 0.5), quantile(sorted, 0.95)];
-  return median === undefined || p95 === undefined ? undefined : { median: rounded(median), p95: rounded(p95) };
-}
-
-function series(samples: readonly (Sample | undefined)[]): Series {
+function series(samples: readonly (Slot["firstToken"] | undefined)[]): Series {
   const quantiles = samples.map((sample) => sample === undefined ? undefined : quantilesOf(sample.values));
   return {
     median: quantiles.map((found) => found?.median ?? null),
@@ -296,7 +283,7 @@ function series(samples: readonly (Sample | undefined)[]): Series {
 }
 
 /** Returns quantiles of the newest values, over as many slots as needed for {@linkcode RECENT_SAMPLES} of them. */
-function recentQuantiles(samples: readonly (Sample | undefined)[]): Quantiles & { of: number } | undefined {
+function recentQuantiles(samples: readonly (Slot["firstToken"] | undefined)[]): Quantiles & { of: number } | undefined {
   const values: number[] = [];
   for (const sample of samples.toReversed()) {
     values.push(...sample?.values ?? []);
@@ -313,11 +300,6 @@ function recentMean(rates: readonly number[]): number {
 
 function total(slots: readonly (Slot | undefined)[], tokens: (slot: Slot) => number): number {
   return Math.round(slots.reduce((sum, slot) => sum + (slot === undefined ? 0 : tokens(slot)), 0));
-}
-
-/** Rounds to six digits, to keep events short. */
-function rounded(value: number): number {
-  return Number(value.toPrecision(6));
 }
 
 function add<Key extends string>(

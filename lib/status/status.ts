@@ -8,9 +8,12 @@ import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
 import type { Observe, OpenRequest } from "../observation.ts";
 import type { Ollama } from "../ollama/probes.ts";
 import type { LoadedModel, ServerState } from "../ollama/state.ts";
+import { maskCredentials } from "../settings/ollama_host.ts";
 import { Feed, VIEWER_LIMIT } from "./feed.ts";
-import { displayName, History } from "./history.ts";
+import { History } from "./history.ts";
+import { displayName } from "./last_requests.ts";
 import { createPage } from "./page.ts";
+import { likelyCause } from "./upstream_hint.ts";
 
 /** Path of the page. */
 export const STATUS_PATH = "/-/";
@@ -31,6 +34,8 @@ interface StatusOptions {
   /** Version of the exporter. */
   readonly version: string;
   readonly metricsPath: string;
+  /** Base URL of Ollama. */
+  readonly upstream: URL;
   readonly ollama: Ollama;
   /** Measured requests in flight. */
   readonly openRequests: ReadonlySet<OpenRequest>;
@@ -50,6 +55,14 @@ export interface Status {
   endEvents(): void;
 }
 
+/** Content of the event `exporter`, which is sent once. */
+export interface About {
+  /** When the exporter was started, in milliseconds since the Unix epoch. */
+  readonly startedAt: number;
+  /** Base URL of Ollama, without credentials. */
+  readonly upstream: string;
+}
+
 /** Content of the event `present`: the current state. */
 export interface Present {
   /** Time of the event, in milliseconds since the Unix epoch. */
@@ -63,6 +76,8 @@ export interface Present {
     readonly version: string | undefined;
     /** Reason for which it is not up. */
     readonly error: string | undefined;
+    /** What is likely wrong then, and which setting changes it; `undefined` if the reason suggests nothing. */
+    readonly cause: string | undefined;
     readonly installedModels: number | undefined;
     /** Whether it is known which models are loaded. */
     readonly listsLoaded: boolean;
@@ -93,12 +108,15 @@ export function createStatus(options: StatusOptions): Status {
   const { ollama, internalError } = options;
   const history = new History();
   const page = createPage(options);
+  const about: About = { startedAt: Date.now(), upstream: shown(options.upstream) };
   const feed = new Feed({
     parts: [
+      { event: "exporter", version: () => 0, content: () => about },
       // Contains the time, so it changes with every send.
       { event: "present", version: () => performance.now(), content: () => presentOf(options) },
       { event: "plots", version: () => history.plotsVersion, content: () => history.plots() },
       { event: "requests", version: () => history.requestsVersion, content: () => history.requests },
+      { event: "failures", version: () => history.failuresVersion, content: () => history.failures },
     ],
     // Not awaited: an Ollama that hangs must not delay the events.
     beforeSend: () => void ollama.refreshIfOlder(REFRESH_MS).catch(internalError),
@@ -127,8 +145,13 @@ function eventsResponse(request: Pick<Request, "method">, feed: Feed): Response 
   });
 }
 
-function presentOf({ ollama, openRequests }: StatusOptions): Present {
+function shown(upstream: URL): string {
+  return maskCredentials(upstream.href).replace(/\/$/, "");
+}
+
+function presentOf({ ollama, openRequests, upstream }: StatusOptions): Present {
   const state = isRecent(ollama.lastState) ? ollama.lastState : undefined;
+  const error = state?.probes.version.error;
   const models = presentModels(openRequests, state?.loaded ?? []);
   return {
     at: Date.now(),
@@ -137,7 +160,8 @@ function presentOf({ ollama, openRequests }: StatusOptions): Present {
     ollama: {
       isUp: state && state.version !== undefined,
       version: state?.version,
-      error: state?.probes.version.error,
+      error,
+      cause: error === undefined ? undefined : likelyCause(upstream, error),
       installedModels: state?.installed?.length,
       listsLoaded: state?.loaded !== undefined,
     },

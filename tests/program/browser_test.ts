@@ -6,7 +6,7 @@
 
 import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { OUTCOMES } from "../../lib/observation.ts";
-import { LAST_REQUESTS } from "../../lib/status/history.ts";
+import { LAST_REQUESTS } from "../../lib/status/last_requests.ts";
 import { VIEWER_LIMIT } from "../../lib/status/feed.ts";
 import { apiRequests } from "../support/api_requests.ts";
 import { Browser, hasChromium, type Page, type Violation } from "../support/browser.ts";

@@ -28,7 +28,7 @@ const ROOMS: Record<string, readonly string[]> = {
   log: ["settings", "observation", "model_name", "errors", "http"],
   metrics: ["observation", "model_name", "ollama"],
   proxy: ["reading", "bytes", "http", "errors", "observation", "model_name"],
-  status: ["ollama", "observation", "model_name", "http"],
+  status: ["settings", "ollama", "observation", "model_name", "http"],
   web: ["status", "metrics", "ollama", "settings", "log", "http", "errors"],
   exporter: [
     ...["analysis", "clients", "http", "log", "metrics", "model_name", "observation", "ollama", "proxy", "status"],

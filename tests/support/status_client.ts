@@ -5,15 +5,18 @@
  */
 
 import { assertEquals, fail } from "@std/assert";
-import type { Present } from "../../lib/status/status.ts";
-import type { EndedRequest, Plots } from "../../lib/status/history.ts";
+import type { EndedRequest } from "../../lib/status/last_requests.ts";
+import type { Plots } from "../../lib/status/history.ts";
+import type { About, Present } from "../../lib/status/status.ts";
 import { PATIENCE_MS } from "./helpers.ts";
 
 /** The data of events, by name. */
 interface Events {
+  exporter: About;
   present: Present;
   plots: Plots;
   requests: EndedRequest[];
+  failures: EndedRequest[];
 }
 
 /** A client of the feed. It disconnects at the end of its block. */

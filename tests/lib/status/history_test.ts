@@ -2,15 +2,9 @@
 
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { Observation, Report } from "../../../lib/observation.ts";
-import {
-  displayName,
-  History,
-  LAST_REQUESTS,
-  NAME_LIMIT_CHARACTERS,
-  SAMPLES,
-  SLOT_MS,
-  SLOTS,
-} from "../../../lib/status/history.ts";
+import { History, MODEL_FIGURES, SLOT_MS, SLOTS } from "../../../lib/status/history.ts";
+import { LAST_FAILURES, LAST_REQUESTS } from "../../../lib/status/last_requests.ts";
+import { SAMPLES } from "../../../lib/status/slot.ts";
 import { observationOf, random } from "../../support/fixtures.ts";
 
 /** A slot in seconds. */
@@ -161,6 +155,48 @@ Deno.test("History sums up outcomes and phases of measured requests only", () =>
   assertEquals(phases, { other: 0.25, load: 1, prompt: 0, wait: 1, output: 2 });
 });
 
+Deno.test("History counts requests and failures per second; a client that disconnects is no failure", () => {
+  const history = new TestHistory();
+  for (const outcome of ["ok", "ok", "client_closed", "server_error", "client_error"] as const) {
+    history.ends({ outcome });
+  }
+  history.ends({ api: undefined, operation: "pull", outcome: "stream_error" });
+  history.passes(1);
+  const { requests, failures, now } = history.plots();
+  assertEquals([requests.at(-1), failures.at(-1)], [5 / SLOT, 2 / SLOT]);
+  assertEquals([sum(requests), sum(failures)], [5 / SLOT, 2 / SLOT], "and none elsewhere");
+  assertAlmostEquals(now.requests, 5 / 60, 1e-6);
+});
+
+Deno.test("History has figures by model, however its name is spelled, those with most requests first", () => {
+  const history = new TestHistory();
+  const report = { model: "qwen3:8b", outputTokens: 30 };
+  for (const [first, seconds] of [[0.25, 1], [0.5, 2]] as const) {
+    const times = { firstOutputSeconds: first, lastOutputSeconds: first + seconds };
+    history.ends({ durationSeconds: 4, ...times, report: { ...report, evalSeconds: seconds } });
+    history.passes(1);
+  }
+  history.ends({ requestedModel: "QWEN3:8B", outcome: "client_error", status: 404 });
+  history.ends({ outcome: "client_error" });
+  assertEquals(history.plots().models, [
+    { model: "qwen3:8b", requests: 3, failures: 1, tokensPerSecond: 20, firstTokenP95: 0.5 },
+    { model: "unknown", requests: 1, failures: 1, tokensPerSecond: undefined, firstTokenP95: undefined },
+  ]);
+  history.passes(SLOTS);
+  assertEquals(history.plots().models, []);
+});
+
+Deno.test("History keeps failures longer than other requests", () => {
+  const history = new TestHistory();
+  history.ends({ outcome: "upstream_unreachable", status: 502, upstreamError: "connect" });
+  const version = history.failuresVersion;
+  for (let count = 0; count < LAST_REQUESTS; count++) history.ends({});
+  assertEquals(history.requests.some(({ outcome }) => outcome !== "ok"), false);
+  const [failure] = history.failures;
+  assertEquals([failure?.id, failure?.outcome, failure?.upstreamError], [1, "upstream_unreachable", "connect"]);
+  assertEquals(history.failuresVersion, version, "requests that succeed do not change the failures");
+});
+
 Deno.test("History lists the last requests, transfers included, newest first", () => {
   const history = new TestHistory();
   const { requestsVersion } = history;
@@ -183,6 +219,7 @@ Deno.test("History lists the last requests, transfers included, newest first", (
     model: "llama3.2:latest",
     status: 200,
     outcome: "ok",
+    upstreamError: undefined,
     durationSeconds: 3,
     promptTokens: 26,
     outputTokens: 5,
@@ -196,11 +233,15 @@ Deno.test("History is bounded, whatever is observed", () => {
   const next = random(2);
   for (let count = 0; count < 20_000; count++) {
     history.clock.now += Math.floor(next() * 100);
-    const requestedModel = "x".repeat(1000) + count;
-    history.ends({ requestedModel, firstOutputSeconds: next(), lastOutputSeconds: 1, report: { outputTokens: 7 } });
+    const requestedModel = count + "x".repeat(1000);
+    const outcome = next() < 0.5 ? "ok" : "server_error";
+    const report = { outputTokens: 7 };
+    history.ends({ requestedModel, outcome, firstOutputSeconds: next(), lastOutputSeconds: 1, report });
   }
   assertEquals(history.requests.length, LAST_REQUESTS);
   assertEquals(history.requests[0]?.id, 20_000);
+  assertEquals(history.failures.length, LAST_FAILURES);
+  assertEquals(history.plots().models.length, MODEL_FIGURES);
   assert(JSON.stringify(history.plots()).length < 20_000);
   assert(JSON.stringify(history.requests).length < 20_000);
 });
@@ -215,10 +256,4 @@ Deno.test("History changes its version whenever its content changes", () => {
   history.ends({});
   versions.add(history.plotsVersion);
   assertEquals(versions.size, 3);
-});
-
-Deno.test("displayName() returns an invalid name as it is, shortened to the limit", () => {
-  assertEquals(displayName("registry.ollama.ai/library/llama3.2"), "llama3.2:latest");
-  assertEquals(displayName("<img src=x>"), "<img src=x>");
-  assertEquals(displayName("<".repeat(5000)).length, NAME_LIMIT_CHARACTERS);
 });

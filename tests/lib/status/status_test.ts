@@ -6,6 +6,7 @@ import type { RequestInfo } from "../../../lib/http.ts";
 import { listen } from "../../../lib/listen/deno_listener.ts";
 import { createLog } from "../../../lib/log/log.ts";
 import { OUTCOMES } from "../../../lib/observation.ts";
+import { LAST_REQUESTS } from "../../../lib/status/last_requests.ts";
 import { MODEL_ROWS, REFRESH_MS, STATE_LIMIT_MS } from "../../../lib/status/status.ts";
 import { VIEWER_LIMIT } from "../../../lib/status/feed.ts";
 import { apiRequests } from "../../support/api_requests.ts";
@@ -123,7 +124,7 @@ Deno.test("Status events have the same figures as the metrics, for all APIs", as
 });
 
 Deno.test("Status events show why Ollama is down, and that it is up again", async () => {
-  await using fake = await startFakeOllama({ versionProbe: { status: 500 }, psProbe: "invalid_json" });
+  await using fake = await startFakeOllama({ versionProbe: { status: 502 }, psProbe: "invalid_json" });
   await using exporter = startExporter(fake);
   await using viewer = await StatusViewer.open(exporter.url);
   assertEquals<unknown>(
@@ -134,12 +135,42 @@ Deno.test("Status events show why Ollama is down, and that it is up again", asyn
   const { ollama } = await viewer.next("present", ({ ollama }) => ollama.isUp === false);
   assertEquals<unknown>(ollama, {
     isUp: false,
-    error: "/api/version: unexpected status 500",
+    error: "/api/version: unexpected status 502",
+    cause: `A proxy answers on 127.0.0.1:${fake.port}, but Ollama behind it does not`,
     installedModels: 3,
     listsLoaded: false,
   });
   fake.behaviour.versionProbe = "normal";
   await viewer.next("present", ({ ollama }) => ollama.isUp === true);
+});
+
+Deno.test("Status events tell the exporter's start and the address of Ollama once, without credentials", async () => {
+  const before = Date.now();
+  using bare = new BareExporter("http://user:secret@127.0.0.1:1/base/");
+  const listener = listen(bare.exporter.handlers.combined, ANY_PORT);
+  {
+    await using viewer = await StatusViewer.open(`http://127.0.0.1:${listener.address.port}`);
+    const { startedAt, upstream } = await viewer.next("exporter");
+    assertEquals(upstream, "http://***@127.0.0.1:1/base");
+    assert(startedAt >= before && startedAt <= Date.now());
+  }
+  bare.exporter.endViewers();
+  await listener.shutdown();
+});
+
+Deno.test("Status events list failures that later requests have displaced", async () => {
+  await using fake = await startFakeOllama({ tokens: 1, tokenDelayMs: 1 });
+  await using exporter = startExporter(fake);
+  await using viewer = await StatusViewer.open(exporter.url);
+  await (await exporter.post("/api/chat", { ...CHAT, model: "none" })).text();
+  for (let count = 0; count < LAST_REQUESTS; count++) {
+    await (await exporter.post("/api/chat", { ...CHAT, stream: false })).text();
+  }
+  const listed = await viewer.next("requests", ([last]) => last?.id === LAST_REQUESTS + 1);
+  assertEquals(listed.some(({ outcome }) => outcome === "client_error"), false);
+  await using later = await StatusViewer.open(exporter.url);
+  const [failure] = await later.next("failures");
+  assertEquals([failure?.id, failure?.outcome, failure?.status], [1, "client_error", 404]);
 });
 
 Deno.test("createStatus() probes Ollama only while there are viewers, and not more often than needed", async () => {
