@@ -11,12 +11,15 @@ import markup from "./page/page.html" with { type: "text" };
 import dom from "./page/dom.js" with { type: "text" };
 import link from "./page/link.js" with { type: "text" };
 import main from "./page/main.js" with { type: "text" };
+import models from "./page/models.js" with { type: "text" };
 import plot from "./page/plot.js" with { type: "text" };
+import requests from "./page/requests.js" with { type: "text" };
+import texts from "./page/texts.js" with { type: "text" };
 import units from "./page/units.js" with { type: "text" };
 import view from "./page/view.js" with { type: "text" };
 
 /** Modules of the script, each after its dependencies. */
-const MODULES = [units, dom, plot, view, link, main];
+const MODULES = [units, texts, dom, plot, requests, models, view, link, main];
 
 /** Options of {@linkcode createPage}. */
 interface PageOptions {
@@ -35,18 +38,19 @@ export function createPage(options: PageOptions): () => Promise<Response> {
 }
 
 async function compose(options: PageOptions): Promise<{ html: string; headers: Record<string, string> }> {
-  const script = MODULES.map(withoutModuleSyntax).join("\n");
+  const script = compact(MODULES.map(withoutModuleSyntax).join("\n"));
+  const sheet = compact(style);
   const values: Record<string, string> = {
     version: escaped(options.version),
     metricsPath: escaped(options.metricsPath),
   };
-  const html = markup
+  const html = compact(markup)
     .replace(/\{\{ ?(\w+) ?\}\}/g, (_, name) => values[name] ?? "")
-    .replace('<link rel="stylesheet" href="page.css">', () => `<style>${style}</style>`)
+    .replace('<link rel="stylesheet" href="page.css">', () => `<style>${sheet}</style>`)
     .replace('<script type="module" src="main.js"></script>', () => `<script type="module">${script}</script>`);
   const policy = {
     "default-src": "'none'",
-    "style-src": await hash(style),
+    "style-src": await hash(sheet),
     "script-src": await hash(script),
     "connect-src": "'self'",
     // For the inline icon.
@@ -73,6 +77,11 @@ async function compose(options: PageOptions): Promise<{ html: string; headers: R
 /** Strips imports and exports: the modules are concatenated into one scope. */
 function withoutModuleSyntax(module: string): string {
   return module.replace(/^import [^;]*;\n/gm, "").replace(/^export /gm, "");
+}
+
+/** Strips comments that have lines of their own, indentation and empty lines. No text of the page spans lines. */
+function compact(source: string): string {
+  return source.replace(/^\s*\/\*.*?\*\/\n/gms, "").replace(/^\s*\/\/.*\n/gm, "").replace(/^\s+/gm, "");
 }
 
 async function hash(text: string): Promise<string> {

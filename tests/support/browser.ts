@@ -17,6 +17,7 @@ export interface View {
   readonly colorScheme?: "dark" | "light";
   readonly viewport?: { readonly width: number; readonly height: number };
   readonly deviceScaleFactor?: number;
+  readonly javaScriptEnabled?: boolean;
 }
 
 /** Reports whether Chromium is installed. */

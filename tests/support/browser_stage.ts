@@ -8,7 +8,7 @@ import { createExporter, type Exporter } from "../../lib/exporter.ts";
 import type { Listener } from "../../lib/http.ts";
 import { listen } from "../../lib/listen/deno_listener.ts";
 import { createLog } from "../../lib/log/log.ts";
-import type { Page } from "./browser.ts";
+import { Browser, hasChromium, type Page, type Violation } from "./browser.ts";
 import { type FakeOllama, type FakeOllamaOptions, startFakeOllama } from "../fake_ollama/mod.ts";
 import { Scrape, until } from "./helpers.ts";
 
@@ -84,11 +84,38 @@ export class Stage implements AsyncDisposable {
 
 /** The states of the exporter and of Ollama on the page. */
 export async function healthOf(page: Page): Promise<[state: string, text: string]> {
-  return [await page.evaluate("document.querySelector('#health').dataset.state"), await page.text("#health-text")];
+  return [await page.evaluate("document.querySelector('[data-state]').dataset.state"), await page.text("#health-text")];
 }
 
 /** Waits until the page shows these states, and returns its texts. */
 export async function untilHealth(page: Page, state: string): Promise<string> {
   await until(async () => (await healthOf(page))[0] === state, `the page says ${state}`);
   return (await healthOf(page))[1];
+}
+
+/** Returns findings of axe of every impact: none is accepted. */
+export async function violationsOf(page: Page): Promise<readonly Violation[]> {
+  return await page.ask("axe") as Violation[];
+}
+
+/** Returns the exact values of a legend, by the names of its rows. */
+export async function legendOf(page: Page, id: string): Promise<Record<string, string>> {
+  const rows = await page.evaluate<[string, string][]>(
+    `[...document.querySelectorAll("#${id} li")].map((li) => [li.dataset.key, li.querySelector("b").title])`,
+  );
+  return Object.fromEntries(rows);
+}
+
+/** Registers a test with a step for each story. Without Chromium it is left out, except in CI. */
+export function testStories(name: string, stories: Record<string, (browser: Browser) => Promise<void>>): void {
+  const isLeftOut = !hasChromium() && Deno.env.get("CI") !== "true";
+  const note = isLeftOut ? " (left out: there is no /usr/bin/chromium; apt-get install chromium)" : "";
+  Deno.test({
+    name: `${name}${note}`,
+    ignore: isLeftOut,
+    fn: async (t) => {
+      await using browser = new Browser();
+      for (const [story, run] of Object.entries(stories)) await t.step(story, () => run(browser));
+    },
+  });
 }

@@ -4,8 +4,6 @@
  * @module
  */
 
-import { NO_VALUE } from "./units.js";
-
 /** Returns the element with the given id. */
 export function byId(id) {
   return document.getElementById(id);
@@ -55,45 +53,55 @@ export function keyed(parent, items, { key, create, update }) {
 /**
  * A table. Its rows become blocks on narrow screens, which removes the implicit roles: they are set explicitly.
  *
- * Columns are `{ title, of, isNumber }`, where `of` returns the figure to show for a row.
+ * Columns are `{ id, title, of, isNumber }`, where `of` returns the figure to show for a row, which may have a `tone`, and
+ * a `note` in columns that have `hasNote`.
  */
 export class Table {
   #columns;
   #key;
   #body = make("tbody", { role: "rowgroup" });
+  #foot = make("tfoot", { role: "rowgroup" });
 
   constructor(table, columns, key) {
     this.#columns = columns;
     this.#key = key;
-    const titles = columns.map(({ title, isNumber }) =>
-      make("th", { role: "columnheader", scope: "col", ...isNumber && { class: "number" } }, title)
+    const titles = columns.map(({ id, title, isNumber }) =>
+      make("th", { role: "columnheader", scope: "col", class: classOf({ id, isNumber }) }, title)
     );
-    table.append(make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...titles)), this.#body);
+    table.append(make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...titles)), this.#body, this.#foot);
   }
 
-  /** Replaces the rows. */
-  fill(rows) {
-    keyed(this.#body, rows, {
-      key: this.#key,
+  /** Replaces the rows, and the total below them, if there is one. */
+  fill(rows, total) {
+    this.#fill(this.#body, rows, this.#key);
+    this.#fill(this.#foot, total === undefined ? [] : [total], () => "total");
+    this.#body.parentElement.hidden = rows.length === 0;
+  }
+
+  #fill(group, rows, key) {
+    keyed(group, rows, {
+      key,
       create: () => make("tr", { role: "row" }, ...this.#columns.map(cell)),
       update: (row, item) => this.#update(row, item),
     });
-    this.#body.parentElement.hidden = rows.length === 0;
   }
 
   #update(row, item) {
     for (const [index, { of }] of this.#columns.entries()) {
       const shown = of(item);
-      const value = row.children[index].firstElementChild;
+      const [value, note] = row.children[index].children;
       show(value, shown);
-      // Empty cells are hidden where rows are blocks.
-      row.children[index].classList.toggle("none", shown === NO_VALUE);
-      if (shown.tone !== undefined) value.dataset.tone = shown.tone;
+      if (note !== undefined) show(note, { text: shown.note, exact: "" });
+      if (shown.tone !== undefined) row.children[index].dataset.tone = shown.tone;
     }
   }
 }
 
-function cell({ title, isNumber, isName }) {
-  const kind = isNumber ? "number" : isName ? "name" : "";
-  return make("td", { role: "cell", "data-label": title, class: kind }, make("span"));
+function cell({ id, title, isNumber, hasNote }) {
+  const parts = [make("span"), ...hasNote ? [make("small")] : []];
+  return make("td", { role: "cell", "data-label": title, class: classOf({ id, isNumber }) }, ...parts);
+}
+
+function classOf({ id, isNumber }) {
+  return isNumber ? `number ${id}` : id;
 }

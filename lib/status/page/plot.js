@@ -1,6 +1,6 @@
 /**
- * A small plot of the last minutes: a filled line, or dots of a median with a band up to the 95th percentile. The pointer
- * and the arrow keys select a value.
+ * A small plot of the last minutes: a filled line, with a part of it in red, or dots of a median with a band up to the
+ * 95th percentile. The pointer and the arrow keys select a value.
  *
  * @module
  */
@@ -10,8 +10,12 @@ import { clock } from "./units.js";
 
 /** Minimum distance between grid lines, in pixels. */
 const GRID_PX = 26;
-const PAD_TOP_PX = 16;
-const PAD_BOTTOM_PX = 3;
+const PAD_TOP_PX = 7;
+const PAD_BOTTOM_PX = 7;
+/** Width of the labels, left of the lines, in pixels. */
+const LABELS_PX = 54;
+/** Distance from the labels to the lines, in pixels. */
+const LABEL_GAP_PX = 7;
 /** Maximum distance of joined dots, in slots. */
 const JOIN_SLOTS = 4;
 
@@ -19,34 +23,43 @@ const JOIN_SLOTS = 4;
 export class Plot {
   #unit;
   #isLog;
-  #data = { from: 0, slotMs: 1, line: [], upper: undefined };
+  #partName;
+  #data = { from: 0, slotMs: 1, line: [], upper: undefined, part: undefined };
   #cursor;
   #figure = make("p", { class: "figure" }, "–");
-  #sub = make("p", { class: "sub" });
+  #sub = make("span");
   #chart = make("div", { class: "chart", role: "slider", tabindex: "0" });
   #svg = makeSvg("svg", { "aria-hidden": "true" });
   #grid = makeSvg("g", { class: "grid" });
   #labels = makeSvg("g", { class: "labels" });
   #area = makeSvg("path", { class: "area" });
+  #part = makeSvg("path", { class: "part" });
   #line = makeSvg("path", { class: "line" });
   #dots = makeSvg("path", { class: "dots" });
   #mark = makeSvg("line", { class: "mark" });
   #readout = make("span", { class: "readout" });
+  #none = make("p", { class: "none" });
 
   /**
    * @param card Element of the card, which has the title.
    * @param unit Formats a value.
-   * @param isLog Whether the scale is logarithmic and the values are medians.
+   * @param none Text in place of a plot without values.
+   * @param part Name of the part of the values in red. Default: there is none.
+   * @param isLog Whether the scale is logarithmic and the values are medians. Default: neither.
    */
-  constructor(card, { unit, isLog }) {
+  constructor(card, { unit, none, part, isLog = false }) {
     this.#unit = unit;
     this.#isLog = isLog;
-    this.#svg.append(this.#grid, this.#area, this.#line, this.#dots, this.#labels, this.#mark);
-    this.#chart.append(this.#svg);
+    this.#partName = part;
+    this.#none.textContent = `${none} in the last 5 minutes`;
+    this.#svg.append(this.#grid, this.#area, this.#part, this.#line, this.#dots, this.#labels, this.#mark);
+    this.#chart.append(this.#svg, this.#none);
     this.#chart.setAttribute("aria-label", `${card.querySelector("h2").textContent} over time`);
     const axis = make("p", { class: "axis", "aria-hidden": "true" }, make("span", {}, "5 min ago"));
-    axis.append(this.#readout, make("span", {}, "now"));
-    card.append(this.#figure, this.#sub, this.#chart, axis);
+    axis.append(this.#readout, ...part === undefined ? [] : [key("part", part)], make("span", {}, "now"));
+    const legend = isLog ? [key("dot", "median"), key("band", "p95")] : [];
+    if (isLog) card.querySelector("h2").append(" ", make("small", {}, "log scale"));
+    card.append(this.#figure, make("p", { class: "sub" }, ...legend, this.#sub), this.#chart, axis);
     new ResizeObserver(() => this.#draw()).observe(this.#chart);
     this.#listen();
   }
@@ -67,7 +80,7 @@ export class Plot {
     const chart = this.#chart;
     chart.addEventListener("pointermove", (event) => {
       const { left, width } = chart.getBoundingClientRect();
-      this.#select((event.clientX - left) / width * (this.#data.line.length - 1));
+      this.#select((event.clientX - left - LABELS_PX) / (width - LABELS_PX) * (this.#data.line.length - 1));
     });
     for (const name of ["pointerleave", "blur"]) chart.addEventListener(name, () => this.#select(undefined));
     const last = () => this.#data.line.length - 1;
@@ -97,37 +110,41 @@ export class Plot {
   }
 
   #draw() {
-    const { line, upper } = this.#data;
+    const { line, upper, part } = this.#data;
     const { clientWidth: width, clientHeight: height } = this.#chart;
     if (width === 0 || line.length === 0) return;
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const values = [...line, ...upper ?? []].filter((value) => value !== null);
+    const isEmpty = !values.some((value) => value > 0);
+    this.#chart.parentElement.classList.toggle("without", isEmpty);
     const scale = this.#isLog ? logScale(values) : linearScale(values);
     const y = (value) => round(PAD_TOP_PX + (height - PAD_TOP_PX - PAD_BOTTOM_PX) * (1 - scale.at(value)));
-    const x = (index) => round(index / (line.length - 1) * width);
-    const points = line.map((value, index) => value === null ? undefined : { index, x: x(index), y: y(value) });
-    this.#drawGrid(scale, y, width, height);
+    const pointsOf = (values) =>
+      values.map((value, index) => value === null ? undefined : { index, x: this.#x(index), y: y(value) });
+    const points = pointsOf(line);
+    const floor = height - PAD_BOTTOM_PX;
+    this.#drawGrid(isEmpty ? [] : scale.ticks(Math.max(1, Math.floor((floor - PAD_TOP_PX) / GRID_PX))), y, width);
     const joined = joinedPoints(points);
     this.#line.setAttribute("d", joined.map(linePath).join(""));
-    this.#dots.setAttribute(
-      "d",
-      this.#isLog ? points.map((point) => point ? `M${point.x} ${point.y}h0` : "").join("") : "",
-    );
-    const ceiling = ({ index, x }) => `L${x} ${upper === undefined ? height - PAD_BOTTOM_PX : y(upper[index])}`;
-    this.#area.setAttribute(
-      "d",
-      joined.map((run) => `${linePath(run)}${run.toReversed().map(ceiling).join("")}Z`).join(""),
-    );
+    const dots = this.#isLog ? points.map((point) => point ? `M${point.x} ${point.y}h0` : "") : [];
+    this.#dots.setAttribute("d", dots.join(""));
+    this.#area.setAttribute("d", areaPath(joined, ({ index }) => upper === undefined ? floor : y(upper[index])));
+    this.#part.setAttribute("d", part === undefined ? "" : areaPath(joinedPoints(pointsOf(part)), () => floor));
     this.#drawCursor();
   }
 
-  #drawGrid(scale, y, width, height) {
-    const max = Math.max(1, Math.floor((height - PAD_TOP_PX) / GRID_PX));
-    const ticks = scale.ticks(max);
-    const lines = ticks.map((value) => makeSvg("line", { x1: 0, x2: width, y1: y(value), y2: y(value) }));
+  /** Horizontal position of a slot. */
+  #x(index) {
+    return round(LABELS_PX + index / (this.#data.line.length - 1) * (this.#chart.clientWidth - LABELS_PX));
+  }
+
+  #drawGrid(ticks, y, width) {
+    const lines = ticks.map((value) => makeSvg("line", { x1: LABELS_PX, x2: width, y1: y(value), y2: y(value) }));
     const labels = ticks.map((value) => {
-      const label = makeSvg("text", { x: 0, y: y(value) - 4 });
-      label.textContent = this.#unit(value).text.replace(/\.0+(?!\d)/, "");
+      const label = makeSvg("text", { x: LABELS_PX - LABEL_GAP_PX, y: y(value), dy: "0.35em" });
+      label.textContent = value === 0
+        ? "0"
+        : this.#unit(value).text.replace(/\.0+(?!\d)/, "").replace(/(\.\d)0(?!\d)/, "$1");
       return label;
     });
     this.#grid.replaceChildren(...lines);
@@ -135,16 +152,11 @@ export class Plot {
   }
 
   #drawCursor() {
-    const { line, upper, from, slotMs } = this.#data;
+    const { line, from, slotMs } = this.#data;
     const chart = this.#chart;
     const index = this.#cursor ?? line.length - 1;
     const { text: time } = clock(from + index * slotMs);
-    const value = (of) => of === null || of === undefined ? "no data" : this.#unit(of).text;
-    const values = upper === undefined
-      ? value(line[index])
-      : line[index] === null
-      ? "no data"
-      : `median ${value(line[index])}, p95 ${value(upper[index])}`;
+    const values = this.#valuesAt(index);
     chart.setAttribute("aria-valuemin", "0");
     chart.setAttribute("aria-valuemax", String(line.length - 1));
     chart.setAttribute("aria-valuenow", String(index));
@@ -152,11 +164,31 @@ export class Plot {
     const isPointed = this.#cursor !== undefined;
     this.#readout.textContent = isPointed ? `${time}  ${values}` : "";
     chart.parentElement.classList.toggle("pointed", isPointed);
-    const x = round(index / (line.length - 1) * chart.clientWidth);
+    const x = this.#x(index);
     for (const [name, at] of Object.entries({ x1: x, x2: x, y1: 0, y2: chart.clientHeight })) {
       this.#mark.setAttribute(name, String(at));
     }
   }
+
+  /** The values of a slot in words. */
+  #valuesAt(index) {
+    const { line, upper, part } = this.#data;
+    const text = (of) => this.#unit(of).text;
+    if (line[index] === null || line[index] === undefined) return "no data";
+    if (upper !== undefined) return `median ${text(line[index])}, p95 ${text(upper[index])}`;
+    return part?.[index] > 0 ? `${text(line[index])}, ${this.#partName} ${text(part[index])}` : text(line[index]);
+  }
+}
+
+/** An entry of the legend. */
+function key(kind, text) {
+  return make("span", { class: "key" }, make("i", { class: kind }), text);
+}
+
+/** Returns the path of the areas between runs of points and a ceiling or floor, `edge` being its vertical position. */
+function areaPath(runs, edge) {
+  const back = (point) => `L${point.x} ${edge(point)}`;
+  return runs.map((run) => `${linePath(run)}${run.toReversed().map(back).join("")}Z`).join("");
 }
 
 /** Groups points into runs that are close enough to be joined. */
@@ -184,7 +216,7 @@ function linearScale(values) {
   const top = roundUp(Math.max(1, ...values));
   return {
     at: (value) => value / top,
-    ticks: (max) => max < 2 ? [top] : [top / 2, top],
+    ticks: (max) => max < 2 ? [0, top] : [0, top / 2, top],
   };
 }
 

@@ -37,7 +37,11 @@ export function count(value) {
 /** Formats a rate, `things` being a plural noun. */
 export function perSecond(value, things) {
   if (value === undefined || value === null) return NO_VALUE;
-  const text = value < 1 && value > 0 ? value.toFixed(1) : scaled(value, ["", "k", "M"], 1000);
+  const text = value >= 1 || value === 0
+    ? scaled(value, ["", "k", "M"], 1000)
+    : value < 0.005
+    ? "< 0.01"
+    : value.toFixed(value < 0.095 ? 2 : 1);
   return { text: `${text}/s`, exact: `${GROUPED.format(value)} ${things} per second` };
 }
 
@@ -71,6 +75,8 @@ function secondsText(value) {
   const whole = Math.round(value);
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   const minutes = Math.round(value / 60);
+  const hours = Math.round(minutes / 60);
+  if (hours >= 48) return `${GROUPED.format(Math.floor(hours / 24))} d ${hours % 24} h`;
   return `${GROUPED.format(Math.floor(minutes / 60))} h ${minutes % 60} min`;
 }
 

@@ -4,142 +4,90 @@
  * @module
  */
 
-import { byId, keyed, make, show, Table } from "./dom.js";
+import { byId, keyed, make, show } from "./dom.js";
+import { Models } from "./models.js";
 import { Plot } from "./plot.js";
-import { bytes, clock, count, NO_VALUE, perSecond, remaining, seconds, share } from "./units.js";
-
-/** Title and description of each phase, in the order of a request. */
-const PHASES = {
-  load: ["Queueing and loading", "Until a runner was ready: waiting in Ollama's queue and loading the model"],
-  wait: ["Waiting for a slot", "The model was loaded, but all its slots were busy"],
-  prompt: ["Prompt evaluation", "Evaluating the prompt"],
-  firstToken: ["Before the first token", "Streams of APIs that do not report the three phases above separately"],
-  output: ["Generation", "Generating the output"],
-  other: ["Unattributed", "Responses that do not report durations"],
-};
-
-/** Description of each value of the label `outcome`. */
-const OUTCOMES = {
-  ok: "Complete response",
-  client_error: "Status 400 to 499",
-  server_error: "Status 500 or above from Ollama",
-  stream_error: "Error message inside a stream",
-  incomplete: "Stream ended without its final message",
-  client_closed: "Client disconnected before the response was complete",
-  upstream_unreachable: "Connection to Ollama failed before the response",
-  upstream_broken: "Connection to Ollama failed during the response",
-};
+import { Requests } from "./requests.js";
+import { isFailure, OUTCOMES, PHASES } from "./texts.js";
+import { count, perSecond, seconds, share } from "./units.js";
 
 /** Maximum number of marks for open requests. */
 const MAX_MARKS = 60;
 
 const TOKENS = (value) => perSecond(value, "tokens");
+const REQUESTS = (value) => perSecond(value, "requests");
 
 /** The figures, plots and tables of the page. */
 export class View {
   #plots = {
-    outputTokens: new Plot(byId("plot-output"), { unit: TOKENS, isLog: false }),
-    promptTokens: new Plot(byId("plot-prompt"), { unit: TOKENS, isLog: false }),
-    firstToken: new Plot(byId("plot-first"), { unit: seconds, isLog: true }),
-    perToken: new Plot(byId("plot-token"), { unit: seconds, isLog: true }),
+    requests: new Plot(byId("plot-requests"), { unit: REQUESTS, none: "No requests", part: "failed" }),
+    outputTokens: new Plot(byId("plot-output"), { unit: TOKENS, none: "No tokens generated" }),
+    promptTokens: new Plot(byId("plot-prompt"), { unit: TOKENS, none: "No prompts" }),
+    firstToken: new Plot(byId("plot-first"), { unit: seconds, none: "No streamed output", isLog: true }),
+    perToken: new Plot(byId("plot-token"), { unit: seconds, none: "No output with a speed", isLog: true }),
   };
-  #now = 0;
-  #models = new Table(byId("models"), [
-    { title: "Model", isName: true, of: ({ model, loaded }) => ({ text: model, exact: kindOf(loaded) }) },
-    {
-      title: "In flight",
-      isNumber: true,
-      of: ({ inFlight }) => ({ ...count(inFlight), tone: inFlight ? "busy" : "idle" }),
-    },
-    { title: "Waiting", isNumber: true, of: ({ waiting }) => ({ ...count(waiting), tone: waiting ? "wait" : "idle" }) },
-    { title: "Memory", isNumber: true, of: ({ loaded }) => bytes(loaded?.sizeBytes) },
-    { title: "On GPU", isNumber: true, of: ({ loaded }) => gpuShare(loaded) },
-    { title: "Context", isNumber: true, of: ({ loaded }) => count(loaded?.contextTokens || undefined) },
-    { title: "Unloads in", isNumber: true, of: ({ loaded }) => remaining(loaded?.expiresAtSeconds, this.#now / 1000) },
-  ], ({ model }) => model);
-  #requests = new Table(byId("requests"), [
-    { title: "Ended", of: endOf },
-    { title: "API", of: ({ api }) => ({ text: api, exact: "" }) },
-    { title: "Model", isName: true, of: ({ model }) => (model === undefined ? NO_VALUE : { text: model, exact: "" }) },
-    { title: "Status", isNumber: true, of: ({ status }) => ({ text: String(status), exact: "" }) },
-    { title: "Outcome", of: ({ outcome }) => ({ text: spaced(outcome), exact: OUTCOMES[outcome], tone: outcome }) },
-    { title: "Tokens in", isNumber: true, of: ({ promptTokens }) => count(promptTokens) },
-    { title: "Tokens out", isNumber: true, of: ({ outputTokens }) => count(outputTokens) },
-    { title: "Tokens/s", isNumber: true, of: ({ tokensPerSecond }) => speed(tokensPerSecond) },
-    { title: "First token", isNumber: true, of: ({ firstTokenSeconds }) => seconds(firstTokenSeconds) },
-    { title: "Duration", isNumber: true, of: ({ durationSeconds }) => seconds(durationSeconds) },
-  ], ({ id }) => id);
+  #models = new Models();
+  #requests = new Requests();
 
   /** Shows the current state. */
-  present({ at, inFlight, waiting, ollama, models }) {
-    this.#now = at;
+  present(present) {
+    const { inFlight, waiting } = present;
     show(byId("in-flight"), count(inFlight));
     show(byId("waiting"), count(waiting));
     showMarks(byId("open-marks"), inFlight, waiting);
-    const installed = ollama.installedModels;
-    byId("installed").textContent = installed === undefined ? "" : `${installed} installed`;
-    this.#models.fill(models);
-    byId("models-empty").hidden = models.length > 0;
-    byId("models-empty").textContent = ollama.listsLoaded ? "No models loaded" : "Loaded models unknown";
+    this.#models.present(present);
   }
 
   /** Shows the plots and totals of the last minutes. */
-  plots({ from, slotMs, promptTokens, outputTokens, firstToken, perToken, now, total, outcomes, phases }) {
+  plots({ from, slotMs, requests, failures, promptTokens, outputTokens, firstToken, perToken, ...sums }) {
+    const { now, total, outcomes, phases, models } = sums;
     const plots = this.#plots;
+    plots.requests.plot({ from, slotMs, line: requests, part: failures });
     plots.outputTokens.plot({ from, slotMs, line: outputTokens });
     plots.promptTokens.plot({ from, slotMs, line: promptTokens });
     plots.firstToken.plot({ from, slotMs, line: firstToken.median, upper: firstToken.p95 });
     plots.perToken.plot({ from, slotMs, line: perToken.median, upper: perToken.p95 });
-    plots.outputTokens.present(TOKENS(now.outputTokens), totalOf(total.outputTokens));
-    plots.promptTokens.present(TOKENS(now.promptTokens), totalOf(total.promptTokens));
-    plots.firstToken.present(seconds(now.firstToken?.median), medianOf(now.firstToken));
-    plots.perToken.present(seconds(now.perToken?.median), medianOf(now.perToken));
+    const ended = sumOf(outcomes);
+    plots.requests.present(REQUESTS(now.requests), totalOf(ended, "requests"));
+    plots.outputTokens.present(TOKENS(now.outputTokens), totalOf(total.outputTokens, "tokens"));
+    plots.promptTokens.present(TOKENS(now.promptTokens), totalOf(total.promptTokens, "tokens"));
+    plots.firstToken.present(seconds(now.firstToken?.median), p95Of(now.firstToken));
+    plots.perToken.present(seconds(now.perToken?.median), p95Of(now.perToken));
     showShares("phases", phases, PHASES, seconds);
-    const named = Object.entries(OUTCOMES).map(([outcome, help]) => [outcome, [spaced(outcome), help]]);
-    showShares("outcomes", outcomes, Object.fromEntries(named), count);
+    showShares("outcomes", outcomes, OUTCOMES, count);
+    const failed = sumOf(Object.fromEntries(Object.entries(outcomes).filter(([outcome]) => isFailure(outcome))));
+    byId("outcomes-total").textContent = ended === 0
+      ? ""
+      : `${count(ended).text} in 5 min, ${count(failed).text} failed`;
+    byId("phases-total").textContent = ended === 0 ? "" : `${seconds(sumOf(phases)).text} in 5 min`;
+    this.#models.figures = models;
   }
 
   /** Shows the last requests, newest first. */
   requests(requests) {
-    this.#requests.fill(requests);
-    byId("requests-empty").hidden = requests.length > 0;
+    this.#requests.last = requests;
+  }
+
+  /** Shows the last failures, newest first. */
+  failures(requests) {
+    this.#requests.failures = requests;
   }
 }
 
-function endOf({ startedAt, durationSeconds }) {
-  const { text, exact } = clock(startedAt + durationSeconds * 1000);
-  return { text, exact: `${exact}; received ${clock(startedAt).exact}` };
+function sumOf(values) {
+  return Object.values(values).reduce((sum, value) => sum + value, 0);
 }
 
-function spaced(name) {
-  return name.replaceAll("_", " ");
+function totalOf(total, things) {
+  const { text, exact } = count(total);
+  return { text: `1-min average; ${text} in 5 min`, exact: `${exact} ${things} in the last five minutes` };
 }
 
-function kindOf(loaded) {
-  return loaded === undefined ? "" : [loaded.parameterSize, loaded.quantization].filter(Boolean).join(", ");
-}
-
-function gpuShare(loaded) {
-  if (loaded?.sizeBytes === undefined || loaded.vramBytes === undefined) return NO_VALUE;
-  return { text: share(loaded.vramBytes, loaded.sizeBytes).text, exact: bytes(loaded.vramBytes).exact };
-}
-
-function speed(tokensPerSecond) {
-  if (tokensPerSecond === undefined) return NO_VALUE;
-  const { text, exact } = perSecond(tokensPerSecond, "tokens");
-  return { text: text.replace("/s", ""), exact };
-}
-
-function totalOf(tokens) {
-  const { text, exact } = count(tokens);
-  return { text: `1-min average; ${text} in 5 min`, exact: `${exact} tokens in the last five minutes` };
-}
-
-function medianOf(quantiles) {
-  if (quantiles === undefined) return { text: "no data in 5 min", exact: "" };
+function p95Of(quantiles) {
+  if (quantiles === undefined) return { text: "", exact: "" };
   const { text, exact } = seconds(quantiles.p95);
   const values = quantiles.of === 1 ? "of one value" : `of the last ${quantiles.of} values`;
-  return { text: `median; p95 ${text}`, exact: `Median and 95th percentile (${exact}) ${values}` };
+  return { text, exact: `Median and 95th percentile (${exact}) ${values}` };
 }
 
 /** Shows a mark for each open request, those waiting for their first byte last. */

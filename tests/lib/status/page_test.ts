@@ -1,8 +1,13 @@
 /** The document of the status page as served. browser_test.ts tests its behavior. */
 
 import { assert, assertEquals, assertMatch, assertNotMatch, fail } from "@std/assert";
+import { Metrics } from "../../../lib/metrics/request_metrics.ts";
+import { declareServerMetrics } from "../../../lib/metrics/server_metrics.ts";
 import { createPage } from "../../../lib/status/page.ts";
 import { bytesOf } from "../../support/fixtures.ts";
+
+/** Size that the page is held to: a change beyond it has to be worth it. */
+const PAGE_BYTES = 50_000;
 
 const page = createPage({ version: "1.2.3", metricsPath: "/metrics" });
 
@@ -54,6 +59,29 @@ Deno.test("createPage() links to the other admin endpoints relatively, so that i
   const links = [...html.matchAll(/<a href="([^"]*)"/g)].map(([, href]) => href);
   assertEquals(new Set(links), new Set(["../metrics", "healthy", "ready"]));
   assertMatch(html, /Ollama exporter <small>1\.2\.3<\/small>/);
+});
+
+Deno.test("createPage() leaves out comments and indentation", async () => {
+  const html = await (await page()).text();
+  assertEquals(html.match(/^(?:\s|\/[*\/]|\*(?! \{)).*|\n\n/gm), null);
+  assert(html.length < PAGE_BYTES, `${html.length} bytes`);
+});
+
+Deno.test("createPage() names only metrics that there are", async () => {
+  const html = await (await page()).text();
+  const metrics = new Metrics({ modelLimit: 1, openRequests: new Set() });
+  declareServerMetrics(metrics.registry, metrics.models);
+  const declared = new Set(metrics.registry.declarations.map(({ name }) => name));
+  const named = new Set(html.match(/\bollama_\w+/g));
+  assert(named.size > 10);
+  for (const name of named) assert(declared.has(name), name);
+});
+
+Deno.test("createPage() has a sentence for browsers without JavaScript, which see nothing else", async () => {
+  const html = await (await page()).text();
+  assertMatch(inside(html, "noscript"), /require JavaScript\..*href="\.\.\/metrics"/);
+  assertMatch(html, /<main [^>]*hidden>/);
+  assertNotMatch(html.replace(/<script.*<\/script>/s, ""), /Connecting/);
 });
 
 Deno.test("createPage() escapes values", async () => {

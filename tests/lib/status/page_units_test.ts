@@ -28,6 +28,8 @@ shows("seconds()", seconds, [
   [72, "1 min 12 s", "72 s"],
   [3599.7, "1 h 0 min", "3,599.7 s"],
   [7500, "2 h 5 min", "7,500 s"],
+  [172_799, "2 d 0 h", "172,799 s"],
+  [300_000, "3 d 11 h", "300,000 s"],
 ]);
 
 shows("bytes()", bytes, [
@@ -48,6 +50,8 @@ shows("count()", count, [
 
 shows("perSecond()", (value) => perSecond(value, "tokens"), [
   [0, "0/s", "0 tokens per second"],
+  [0.001, "< 0.01/s", "0.001 tokens per second"],
+  [0.0167, "0.02/s", "0.0167 tokens per second"],
   [0.25, "0.3/s", "0.25 tokens per second"],
   [42.125, "42.1/s", "42.125 tokens per second"],
   [1234, "1.23k/s", "1,234 tokens per second"],

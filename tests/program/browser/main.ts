@@ -39,8 +39,11 @@ const COMMANDS: Record<string, (page: Opened, args: Record<string, string>) => P
   evaluate: async ({ page }, { expression = "" }) => await page.evaluate(expression),
   press: async ({ page }, { key = "" }) => await page.keyboard.press(key),
   click: async ({ page }, { selector = "" }) => await page.click(selector),
+  select: async ({ page }, { selector = "", value = "" }) => await page.selectOption(selector, value),
   hover: async ({ page }, { selector = "" }) => await page.hover(selector),
-  screenshot: async ({ page }, { path = "" }) => void await page.screenshot({ path }),
+  screenshot: async ({ page }, { path = "", fullPage = "" }) =>
+    void await page.screenshot({ path, fullPage: Boolean(fullPage) }),
+  visibleText: async ({ page }) => await page.innerText("body"),
   axe: async ({ page }) => {
     // The page allows no script but its own; what the browser itself evaluates is not held to that.
     await page.evaluate(axe.source);
