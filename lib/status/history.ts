@@ -32,7 +32,7 @@ interface Series {
   readonly p95: readonly (number | null)[];
 }
 
-/** Data of the plots and totals. */
+/** Data of the plots. */
 export interface Plots {
   /** Start of the oldest slot, in milliseconds since the Unix epoch. */
   readonly from: number;
@@ -46,6 +46,10 @@ export interface Plots {
   /** Seconds. */
   readonly firstToken: Series;
   readonly perToken: Series;
+}
+
+/** Figures of the last minutes. */
+export interface Totals {
   readonly now: {
     /** Requests per second, averaged over the last minute. */
     readonly requests: number;
@@ -99,8 +103,13 @@ export class History {
     if (api !== undefined) this.#addMeasured(observation);
   }
 
-  /** Changes whenever the result of {@linkcode History.plots} does. */
-  get plotsVersion(): string {
+  /** Changes once per slot: {@linkcode History.plots} has complete slots only. */
+  get plotsVersion(): number {
+    return this.#newest();
+  }
+
+  /** Changes whenever the result of {@linkcode History.totals} does. */
+  get totalsVersion(): string {
     return `${this.#last.count} ${this.#newest()}`;
   }
 
@@ -124,38 +133,35 @@ export class History {
     return this.#last.failures;
   }
 
-  /** Computes the data of the plots and totals. */
+  /** Computes the data of the plots. Requests that end in the newest slot may still add to earlier ones. */
   plots(): Plots {
-    const newest = this.#newest();
-    const numbers = Array.from({ length: SLOTS }, (_, index) => newest - SLOTS + 1 + index);
-    const slots = numbers.map((number) => this.#slot(number));
     // The newest slot is not complete: its rates would be too low.
-    const complete = slots.slice(0, -1);
-    const rates = (amount: (slot: Slot) => number): number[] =>
-      complete.map((slot) => rounded(slot === undefined ? 0 : amount(slot) * MILLISECONDS_PER_SECOND / SLOT_MS));
-    const requests = rates(({ outcomes }) => requestsOf(outcomes));
-    const promptTokens = rates((slot) => slot.promptTokens);
-    const outputTokens = rates((slot) => slot.outputTokens);
+    const complete = this.#slots().slice(0, -1);
     return {
-      from: (newest - SLOTS + 1) * SLOT_MS,
+      from: (this.#newest() - SLOTS + 1) * SLOT_MS,
       slotMs: SLOT_MS,
-      requests,
-      failures: rates(({ outcomes }) => failuresOf(outcomes)),
-      promptTokens,
-      outputTokens,
+      requests: rates(complete, REQUESTS),
+      failures: rates(complete, ({ outcomes }) => failuresOf(outcomes)),
+      promptTokens: rates(complete, PROMPT_TOKENS),
+      outputTokens: rates(complete, OUTPUT_TOKENS),
       firstToken: series(complete.map((slot) => slot?.firstToken)),
       perToken: series(complete.map((slot) => slot?.perToken)),
+    };
+  }
+
+  /** Computes the figures of the last minutes. */
+  totals(): Totals {
+    const slots = this.#slots();
+    const complete = slots.slice(0, -1);
+    return {
       now: {
-        requests: recentMean(requests),
-        promptTokens: recentMean(promptTokens),
-        outputTokens: recentMean(outputTokens),
+        requests: recentMean(rates(complete, REQUESTS)),
+        promptTokens: recentMean(rates(complete, PROMPT_TOKENS)),
+        outputTokens: recentMean(rates(complete, OUTPUT_TOKENS)),
         firstToken: recentQuantiles(slots.map((slot) => slot?.firstToken)),
         perToken: recentQuantiles(slots.map((slot) => slot?.perToken)),
       },
-      total: {
-        promptTokens: total(slots, (slot) => slot.promptTokens),
-        outputTokens: total(slots, (slot) => slot.outputTokens),
-      },
+      total: { promptTokens: total(slots, PROMPT_TOKENS), outputTokens: total(slots, OUTPUT_TOKENS) },
       outcomes: sums(slots.map((slot) => slot?.outcomes)),
       phases: sums(slots.map((slot) => slot?.phases)),
       models: modelFigures(slots),
@@ -200,6 +206,12 @@ export class History {
     }
   }
 
+  /** All slots, oldest first. */
+  #slots(): (Slot | undefined)[] {
+    const newest = this.#newest();
+    return Array.from({ length: SLOTS }, (_, index) => this.#slot(newest - SLOTS + 1 + index));
+  }
+
   #newest(): number {
     return slotNumber(this.#now());
   }
@@ -226,6 +238,13 @@ export class History {
 function slotNumber(ms: number): number {
   return Math.floor(ms / SLOT_MS);
 }
+
+/** Something that is counted in a slot. */
+type Amount = (slot: Slot) => number;
+
+const REQUESTS: Amount = ({ outcomes }) => requestsOf(outcomes);
+const PROMPT_TOKENS: Amount = ({ promptTokens }) => promptTokens;
+const OUTPUT_TOKENS: Amount = ({ outputTokens }) => outputTokens;
 
 /** Adds a measured request to the figures of its model. */
 function addToModel(slot: Slot, observation: Observation): void {
@@ -298,8 +317,13 @@ function recentMean(rates: readonly number[]): number {
   return rounded(recent.reduce((sum, rate) => sum + rate, 0) / recent.length);
 }
 
-function total(slots: readonly (Slot | undefined)[], tokens: (slot: Slot) => number): number {
-  return Math.round(slots.reduce((sum, slot) => sum + (slot === undefined ? 0 : tokens(slot)), 0));
+/** Returns an amount of each slot per second. */
+function rates(slots: readonly (Slot | undefined)[], amount: Amount): number[] {
+  return slots.map((slot) => rounded(slot === undefined ? 0 : amount(slot) * MILLISECONDS_PER_SECOND / SLOT_MS));
+}
+
+function total(slots: readonly (Slot | undefined)[], amount: Amount): number {
+  return Math.round(slots.reduce((sum, slot) => sum + (slot === undefined ? 0 : amount(slot)), 0));
 }
 
 function add<Key extends string>(

@@ -115,6 +115,7 @@ export function createStatus(options: StatusOptions): Status {
       // Contains the time, so it changes with every send.
       { event: "present", version: () => performance.now(), content: () => presentOf(options) },
       { event: "plots", version: () => history.plotsVersion, content: () => history.plots() },
+      { event: "totals", version: () => history.totalsVersion, content: () => history.totals() },
       { event: "requests", version: () => history.requestsVersion, content: () => history.requests },
       { event: "failures", version: () => history.failuresVersion, content: () => history.failures },
     ],

@@ -6,7 +6,7 @@
 
 import { assertEquals, fail } from "@std/assert";
 import type { EndedRequest } from "../../lib/status/last_requests.ts";
-import type { Plots } from "../../lib/status/history.ts";
+import type { Plots, Totals } from "../../lib/status/history.ts";
 import type { About, Present } from "../../lib/status/status.ts";
 import { PATIENCE_MS } from "./helpers.ts";
 
@@ -15,6 +15,7 @@ interface Events {
   exporter: About;
   present: Present;
   plots: Plots;
+  totals: Totals;
   requests: EndedRequest[];
   failures: EndedRequest[];
 }

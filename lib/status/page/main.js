@@ -61,6 +61,7 @@ const link = new Link("events", {
     view.present(present);
   },
   plots: (plots) => view.plots(plots),
+  totals: (totals) => view.totals(totals),
   requests: (requests) => view.requests(requests),
   failures: (requests) => view.failures(requests),
 }, (state, reason) => {

@@ -38,15 +38,19 @@ export class View {
     this.#models.present(present);
   }
 
-  /** Shows the plots and totals of the last minutes. */
-  plots({ from, slotMs, requests, failures, promptTokens, outputTokens, firstToken, perToken, ...sums }) {
-    const { now, total, outcomes, phases, models } = sums;
+  /** Plots the last minutes. */
+  plots({ from, slotMs, requests, failures, promptTokens, outputTokens, firstToken, perToken }) {
     const plots = this.#plots;
     plots.requests.plot({ from, slotMs, line: requests, part: failures });
     plots.outputTokens.plot({ from, slotMs, line: outputTokens });
     plots.promptTokens.plot({ from, slotMs, line: promptTokens });
     plots.firstToken.plot({ from, slotMs, line: firstToken.median, upper: firstToken.p95 });
     plots.perToken.plot({ from, slotMs, line: perToken.median, upper: perToken.p95 });
+  }
+
+  /** Shows the figures of the last minutes. */
+  totals({ now, total, outcomes, phases, models }) {
+    const plots = this.#plots;
     const ended = sumOf(outcomes);
     plots.requests.present(REQUESTS(now.requests), totalOf(ended, "requests"));
     plots.outputTokens.present(TOKENS(now.outputTokens), totalOf(total.outputTokens, "tokens"));

@@ -1,8 +1,8 @@
 /** The last minutes of traffic, on a clock that the tests set. */
 
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
 import type { Observation, Report } from "../../../lib/observation.ts";
-import { History, MODEL_FIGURES, SLOT_MS, SLOTS } from "../../../lib/status/history.ts";
+import { History, MODEL_FIGURES, type Plots, SLOT_MS, SLOTS, type Totals } from "../../../lib/status/history.ts";
 import { LAST_FAILURES, LAST_REQUESTS } from "../../../lib/status/last_requests.ts";
 import { SAMPLES } from "../../../lib/status/slot.ts";
 import { observationOf, random } from "../../support/fixtures.ts";
@@ -28,6 +28,11 @@ class TestHistory extends History {
     this.observe(observationOf({ startedAt: this.clock.now - durationSeconds * 1000, durationSeconds, ...fields }));
   }
 
+  /** Plots and figures. */
+  all(): Plots & Totals {
+    return { ...this.plots(), ...this.totals() };
+  }
+
   /** Advances the clock by this many slots. */
   passes(slots: number): void {
     this.clock.now += slots * SLOT_MS;
@@ -49,7 +54,7 @@ Deno.test("History distributes output tokens over the time of their generation",
   const report = { outputTokens: 80 * SLOT, promptTokens: 30 * SLOT };
   history.ends({ durationSeconds: 6 * SLOT, firstOutputSeconds: 2 * SLOT, lastOutputSeconds: 6 * SLOT, report });
   history.passes(1);
-  const { outputTokens, promptTokens } = history.plots();
+  const { outputTokens, promptTokens } = history.all();
   assertEquals(outputTokens.slice(-7), [0, 0, 20, 20, 20, 20, 0], "tokens a second, in four slots");
   assertEquals(promptTokens.slice(-7), [0, 0, 30, 0, 0, 0, 0], "the prompt where the first output is");
   assertEquals(tokensIn(outputTokens), 80 * SLOT);
@@ -60,7 +65,7 @@ Deno.test("History distributes the tokens of a response that is not streamed by 
   history.passes(10);
   history.ends({ durationSeconds: 3 * SLOT, report: { outputTokens: 20 * SLOT, evalSeconds: 2 * SLOT } });
   history.passes(1);
-  assertEquals(history.plots().outputTokens.slice(-4), [0, 10, 10, 0]);
+  assertEquals(history.all().outputTokens.slice(-4), [0, 10, 10, 0]);
 });
 
 Deno.test("History counts all tokens, however they lie across slots", () => {
@@ -78,8 +83,8 @@ Deno.test("History counts all tokens, however they lie across slots", () => {
     history.ends({ durationSeconds, firstOutputSeconds, lastOutputSeconds, report: { outputTokens } });
   }
   history.passes(1);
-  assertEquals(history.plots().total.outputTokens, expected);
-  assertAlmostEquals(tokensIn(history.plots().outputTokens), expected, 0.5);
+  assertEquals(history.all().total.outputTokens, expected);
+  assertAlmostEquals(tokensIn(history.all().outputTokens), expected, 0.5);
 });
 
 Deno.test("History drops what is older than its slots", () => {
@@ -87,9 +92,9 @@ Deno.test("History drops what is older than its slots", () => {
   history.clock.now = START + 1000;
   history.ends({ report: { outputTokens: 5, promptTokens: 7, evalSeconds: 0.5 } });
   history.clock.now = START + (SLOTS - 1) * SLOT_MS;
-  assertEquals(history.plots().total, { promptTokens: 7, outputTokens: 5 });
+  assertEquals(history.all().total, { promptTokens: 7, outputTokens: 5 });
   history.passes(1);
-  const { total, outcomes, phases, firstToken, outputTokens, from } = history.plots();
+  const { total, outcomes, phases, firstToken, outputTokens, from } = history.all();
   assertEquals({ total, outcomes, phases }, { total: { promptTokens: 0, outputTokens: 0 }, outcomes: {}, phases: {} });
   assertEquals([outputTokens.length, firstToken.median.length], [SLOTS - 1, SLOTS - 1]);
   assertEquals(from, history.clock.now - (SLOTS - 1) * SLOT_MS);
@@ -104,7 +109,7 @@ Deno.test("History counts a request that began before its slots for the part wit
     lastOutputSeconds: 2 * minutes,
     report: { outputTokens: 1000, promptTokens: 7 },
   });
-  const { total, outcomes } = history.plots();
+  const { total, outcomes } = history.all();
   assertAlmostEquals(total.outputTokens, 500, 1000 / SLOTS);
   assertEquals([total.promptTokens, outcomes], [0, { ok: 1 }]);
 });
@@ -116,7 +121,7 @@ Deno.test("History counts an end ahead of the clock in the newest slot", () => {
   const startedAt = history.clock.now - 500;
   const times = { firstOutputSeconds: 0.6, lastOutputSeconds: 0.9, durationSeconds: 1 };
   history.observe(observationOf({ startedAt, ...times, report: { outputTokens: 9, promptTokens: 3 } }));
-  const { total, outcomes } = history.plots();
+  const { total, outcomes } = history.all();
   assertEquals([total, outcomes], [{ promptTokens: 3, outputTokens: 9 }, { ok: 1 }]);
 });
 
@@ -126,7 +131,7 @@ Deno.test("History computes the quantiles of each slot and of the last values", 
     history.ends({ firstOutputSeconds: milliseconds / 1000, lastOutputSeconds: 1 });
   }
   history.passes(2);
-  const { firstToken, now } = history.plots();
+  const { firstToken, now } = history.all();
   const at = firstToken.median.findIndex((value) => value !== null);
   assertEquals([firstToken.median[at], firstToken.p95[at]], [0.01, 0.019]);
   assertEquals(firstToken.median.filter((value) => value !== null).length, 1, "an empty slot has no value, and not 0");
@@ -138,7 +143,7 @@ Deno.test("History keeps a random sample of a slot with too many values", () => 
   const history = new TestHistory();
   history.clock.now = START + 1000;
   for (let count = 0; count < 100 * SAMPLES; count++) history.ends({ firstOutputSeconds: count, lastOutputSeconds: 1 });
-  const { firstToken } = history.plots().now;
+  const { firstToken } = history.all().now;
   assertEquals(firstToken?.of, SAMPLES);
   const middle = (firstToken?.median ?? 0) / (100 * SAMPLES);
   assert(middle > 0.1 && middle < 0.9, `the median of what is kept lies in the middle, not at ${middle}`);
@@ -150,7 +155,7 @@ Deno.test("History sums up outcomes and phases of measured requests only", () =>
   history.ends({ report: { totalSeconds: 4, loadSeconds: 1, evalSeconds: 2 } });
   history.ends({ api: undefined, operation: "pull", durationSeconds: 60 });
   history.ends({ api: undefined, route: "/api/tags" });
-  const { outcomes, phases } = history.plots();
+  const { outcomes, phases } = history.all();
   assertEquals(outcomes, { client_error: 1, ok: 1 });
   assertEquals(phases, { other: 0.25, load: 1, prompt: 0, wait: 1, output: 2 });
 });
@@ -162,7 +167,7 @@ Deno.test("History counts requests and failures per second; a client that discon
   }
   history.ends({ api: undefined, operation: "pull", outcome: "stream_error" });
   history.passes(1);
-  const { requests, failures, now } = history.plots();
+  const { requests, failures, now } = history.all();
   assertEquals([requests.at(-1), failures.at(-1)], [5 / SLOT, 2 / SLOT]);
   assertEquals([sum(requests), sum(failures)], [5 / SLOT, 2 / SLOT], "and none elsewhere");
   assertAlmostEquals(now.requests, 5 / 60, 1e-6);
@@ -178,12 +183,12 @@ Deno.test("History has figures by model, however its name is spelled, those with
   }
   history.ends({ requestedModel: "QWEN3:8B", outcome: "client_error", status: 404 });
   history.ends({ outcome: "client_error" });
-  assertEquals(history.plots().models, [
+  assertEquals(history.all().models, [
     { model: "qwen3:8b", requests: 3, failures: 1, tokensPerSecond: 20, firstTokenP95: 0.5 },
     { model: "unknown", requests: 1, failures: 1, tokensPerSecond: undefined, firstTokenP95: undefined },
   ]);
   history.passes(SLOTS);
-  assertEquals(history.plots().models, []);
+  assertEquals(history.all().models, []);
 });
 
 Deno.test("History keeps failures longer than other requests", () => {
@@ -241,19 +246,22 @@ Deno.test("History is bounded, whatever is observed", () => {
   assertEquals(history.requests.length, LAST_REQUESTS);
   assertEquals(history.requests[0]?.id, 20_000);
   assertEquals(history.failures.length, LAST_FAILURES);
-  assertEquals(history.plots().models.length, MODEL_FIGURES);
-  assert(JSON.stringify(history.plots()).length < 20_000);
+  assertEquals(history.all().models.length, MODEL_FIGURES);
+  assert(JSON.stringify(history.all()).length < 20_000);
   assert(JSON.stringify(history.requests).length < 20_000);
 });
 
-Deno.test("History changes its version whenever its content changes", () => {
+Deno.test("History changes its versions whenever its content changes, that of the plots once per slot", () => {
   const history = new TestHistory();
-  const versions = new Set([history.plotsVersion]);
+  const versions = (): [string, number] => [history.totalsVersion, history.plotsVersion];
+  const [totals, plots] = versions();
   history.clock.now += SLOT_MS - 1;
-  assertEquals(versions.has(history.plotsVersion), true, "the same slot, and nothing was observed");
-  history.clock.now += 1;
-  versions.add(history.plotsVersion);
+  assertEquals(versions(), [totals, plots], "the same slot, and nothing was observed");
   history.ends({});
-  versions.add(history.plotsVersion);
-  assertEquals(versions.size, 3);
+  assertNotEquals(history.totalsVersion, totals);
+  assertEquals(history.plotsVersion, plots, "the slot is not complete");
+  const [after] = versions();
+  history.clock.now += 1;
+  assertNotEquals(history.totalsVersion, after);
+  assertNotEquals(history.plotsVersion, plots);
 });

@@ -94,13 +94,13 @@ Deno.test("Status events have the same figures as the metrics, for all APIs", as
   }
   await exporter.observation(requests.length);
   const listed = await viewer.next("requests", ([last]) => last?.id === requests.length);
-  const plots = await viewer.next("plots");
+  const totals = await viewer.next("totals");
   const scrape = await exporter.scrape();
   for (const outcome of OUTCOMES) {
     const counted = scrape.value("ollama_request_outcomes_total", { outcome }) ?? 0;
-    assertEquals(plots.outcomes[outcome] ?? 0, counted, outcome);
+    assertEquals(totals.outcomes[outcome] ?? 0, counted, outcome);
   }
-  assertEquals(plots.total, {
+  assertEquals(totals.total, {
     promptTokens: scrape.value("ollama_tokens_processed_total"),
     outputTokens: scrape.value("ollama_tokens_generated_total"),
   });
@@ -114,9 +114,9 @@ Deno.test("Status events have the same figures as the metrics, for all APIs", as
     1e-4,
   );
   const phases: [number | undefined, string][] = [
-    [plots.phases.load, "load"],
-    [plots.phases.wait, "wait"],
-    [plots.phases.prompt, "prompt_eval"],
+    [totals.phases.load, "load"],
+    [totals.phases.wait, "wait"],
+    [totals.phases.prompt, "prompt_eval"],
   ];
   for (const [seconds, name] of phases) {
     assertAlmostEquals(seconds ?? 0, scrape.value(`ollama_${name}_duration_seconds_sum`) ?? 0, 1e-6, name);
