@@ -27,6 +27,8 @@ export interface EndedRequest {
   /** API or operation; the route if it has neither. */
   readonly api: string;
   readonly model: string | undefined;
+  /** `undefined` where clients are not told apart. */
+  readonly client: string | undefined;
   readonly status: number;
   readonly outcome: Outcome;
   /** How the connection to Ollama failed; `undefined` if it did not. */
@@ -104,6 +106,7 @@ function endedRequest(observation: Observation, id: number): EndedRequest {
     startedAt: observation.startedAt,
     api: api ?? operation ?? route,
     model: displayedModel(observation),
+    client: observation.client,
     status: observation.status,
     outcome: observation.outcome,
     upstreamError: observation.upstreamError,

@@ -7,6 +7,8 @@
 
 import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { LAST_REQUESTS } from "../../lib/status/last_requests.ts";
+import type { ClientOf } from "../../lib/clients/client_identity.ts";
+import type { Page } from "../support/browser.ts";
 import { legendOf, Stage, testStories, untilHealth, violationsOf } from "../support/browser_stage.ts";
 import { CHAT, GENERATE, until } from "../support/helpers.ts";
 
@@ -90,6 +92,34 @@ testStories("The states of the status page in a browser", {
     await choose("API", "");
     await choose("Model", "none:latest");
     assertEquals(await rows(), ["1"]);
+    assertEquals(await violationsOf(page), []);
+  },
+
+  "it shows clients and filters by them where they are told apart, and has no column for them elsewhere": async (
+    browser,
+  ) => {
+    const isShown = (page: Page) =>
+      page.evaluate<boolean[]>(`["#requests th.client", "#filters select[aria-label='Client']"]
+        .map((selector) => document.querySelector(selector).checkVisibility())`);
+    {
+      await using stage = await Stage.start({ tokens: 2, tokenDelayMs: 1 });
+      await stage.post("/api/chat", CHAT);
+      await using page = await browser.open(stage.pageUrl);
+      await until(async () => await page.text("#requests tbody .name") !== "", "it is listed");
+      assertEquals(await isShown(page), [false, false]);
+    }
+    const clientOf: ClientOf = (headers) => headers.get("x-client") ?? "unknown";
+    const clients = { clientOf, limit: 10 };
+    await using stage = await Stage.start({ tokens: 2, tokenDelayMs: 1 }, { clients });
+    for (const name of ["alice", "<b>bob</b>"]) {
+      const init = { method: "POST", headers: { "x-client": name }, body: JSON.stringify(CHAT) };
+      await (await fetch(`${stage.url}/api/chat`, init)).text();
+    }
+    await using page = await browser.open(stage.pageUrl);
+    await until(async () => await page.text("#requests tbody .client") === "<b>bob</b>", "the client is text");
+    assertEquals(await isShown(page), [true, true]);
+    await page.ask("select", { selector: "#filters select[aria-label='Client']", value: "alice" });
+    assertEquals(await page.text("#requests tbody"), await page.text("#requests tbody [data-key='1']"));
     assertEquals(await violationsOf(page), []);
   },
 

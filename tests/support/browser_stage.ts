@@ -4,7 +4,7 @@
  * @module
  */
 
-import { createExporter, type Exporter } from "../../lib/exporter.ts";
+import { createExporter, type Exporter, type ExporterOptions } from "../../lib/exporter.ts";
 import type { Listener } from "../../lib/http.ts";
 import { listen } from "../../lib/listen/deno_listener.ts";
 import { createLog } from "../../lib/log/log.ts";
@@ -19,7 +19,7 @@ export class Stage implements AsyncDisposable {
   fake: FakeOllama;
   listener: Listener;
 
-  private constructor(fake: FakeOllama) {
+  private constructor(fake: FakeOllama, options: Partial<ExporterOptions>) {
     this.fake = fake;
     this.exporter = createExporter({
       upstream: new URL(fake.url),
@@ -31,13 +31,14 @@ export class Stage implements AsyncDisposable {
       openaiStreamUsage: true,
       allowedHosts: [],
       fetch,
+      ...options,
     });
     this.listener = this.#listen(0);
     this.port = this.listener.address.port;
   }
 
-  static async start(options: FakeOllamaOptions = {}): Promise<Stage> {
-    return new Stage(await startFakeOllama(options));
+  static async start(options: FakeOllamaOptions = {}, exporter: Partial<ExporterOptions> = {}): Promise<Stage> {
+    return new Stage(await startFakeOllama(options), exporter);
   }
 
   get url(): string {

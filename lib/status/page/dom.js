@@ -4,6 +4,8 @@
  * @module
  */
 
+import { NO_VALUE } from "./units.js";
+
 /** Returns the element with the given id. */
 export function byId(id) {
   return document.getElementById(id);
@@ -54,25 +56,33 @@ export function keyed(parent, items, { key, create, update }) {
  * A table. Its rows become blocks on narrow screens, which removes the implicit roles: they are set explicitly.
  *
  * Columns are `{ id, title, of, isNumber }`, where `of` returns the figure to show for a row, which may have a `tone`, and
- * a `note` in columns that have `hasNote`.
+ * a `note` in columns that have `hasNote`. Columns with `isOptional` are hidden while no row has a value.
  */
 export class Table {
   #columns;
   #key;
+  #titles;
   #body = make("tbody", { role: "rowgroup" });
   #foot = make("tfoot", { role: "rowgroup" });
 
   constructor(table, columns, key) {
     this.#columns = columns;
     this.#key = key;
-    const titles = columns.map(({ id, title, isNumber }) =>
+    this.#titles = columns.map(({ id, title, isNumber }) =>
       make("th", { role: "columnheader", scope: "col", class: classOf({ id, isNumber }) }, title)
     );
-    table.append(make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...titles)), this.#body, this.#foot);
+    table.append(
+      make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...this.#titles)),
+      this.#body,
+      this.#foot,
+    );
   }
 
   /** Replaces the rows, and the total below them, if there is one. */
   fill(rows, total) {
+    for (const [index, { isOptional, of }] of this.#columns.entries()) {
+      this.#titles[index].hidden = isOptional && !rows.some((row) => of(row) !== NO_VALUE);
+    }
     this.#fill(this.#body, rows, this.#key);
     this.#fill(this.#foot, total === undefined ? [] : [total], () => "total");
     this.#body.parentElement.hidden = rows.length === 0;
@@ -89,6 +99,7 @@ export class Table {
   #update(row, item) {
     for (const [index, { of }] of this.#columns.entries()) {
       const shown = of(item);
+      row.children[index].hidden = this.#titles[index].hidden;
       const [value, note] = row.children[index].children;
       show(value, shown);
       if (note !== undefined) show(note, { text: shown.note, exact: "" });

@@ -11,23 +11,29 @@ import { clock, count, NO_VALUE, perSecond, seconds } from "./units.js";
 /** Maximum number of rows; narrow screens show fewer. */
 const MAX_ROWS = 30;
 
-/** What can be filtered by: a value of each request, and the text of the choice that does not filter. */
+/**
+ * What can be filtered by: a value of each request, and the text of the choice that does not filter. Those with
+ * `isOptional` are hidden while no request has a value.
+ */
 const FILTERS = [
   { all: "All results", title: "Result", of: ({ outcome }) => (isFailure(outcome) ? "Errors" : undefined) },
   { all: "All models", title: "Model", of: ({ model }) => model },
   { all: "All APIs", title: "API", of: ({ api }) => api },
+  { all: "All clients", title: "Client", of: ({ client }) => client, isOptional: true },
 ];
 
 /** A choice among the values of the listed requests. */
 class Filter {
   #of;
   #all;
-  #values = "";
+  #isOptional;
+  #values;
   #select;
 
   /** @param onChange Called when another value is chosen. */
-  constructor({ all, title, of }, onChange) {
+  constructor({ all, title, of, isOptional = false }, onChange) {
     this.#of = of;
+    this.#isOptional = isOptional;
     this.#all = all;
     this.#select = make("select", { "aria-label": title });
     this.#select.addEventListener("change", onChange);
@@ -50,11 +56,12 @@ class Filter {
     const chosen = this.#select.value;
     const found = new Set([...requests.map(this.#of), chosen || undefined]);
     const values = [...found].filter((value) => value !== undefined).sort();
-    if (this.#values === values.join("\n") && this.#select.options.length > 0) return;
+    if (this.#values === values.join("\n")) return;
     this.#values = values.join("\n");
     const options = values.map((value) => make("option", { value }, value));
     this.#select.replaceChildren(make("option", { value: "" }, this.#all), ...options);
     this.#select.value = chosen;
+    this.#select.hidden = this.#isOptional && values.length === 0;
   }
 }
 
@@ -65,9 +72,10 @@ export class Requests {
   #filters = FILTERS.map((filter) => new Filter(filter, () => this.#show()));
   #table = new Table(byId("requests"), [
     { id: "ended", title: "Ended", of: endOf },
-    { id: "api", title: "API", of: ({ api }) => ({ text: api, exact: "" }) },
-    { id: "name", title: "Model", of: ({ model }) => (model === undefined ? NO_VALUE : { text: model, exact: "" }) },
-    { id: "status", title: "Status", isNumber: true, of: ({ status }) => ({ text: String(status), exact: "" }) },
+    { id: "client", title: "Client", isOptional: true, of: ({ client }) => textOf(client) },
+    { id: "api", title: "API", of: ({ api }) => textOf(api) },
+    { id: "name", title: "Model", of: ({ model }) => textOf(model) },
+    { id: "status", title: "Status", isNumber: true, of: ({ status }) => textOf(String(status)) },
     { id: "result", title: "Result", hasNote: true, of: resultOf },
     { id: "in", title: "Tokens in", isNumber: true, of: ({ promptTokens }) => count(promptTokens) },
     { id: "out", title: "Tokens out", isNumber: true, of: ({ outputTokens }) => count(outputTokens) },
@@ -109,6 +117,10 @@ export class Requests {
       ? "No requests yet. Point a client at the exporter in place of Ollama, and its requests appear here."
       : `None of the last ${known.length} requests matches the filter`;
   }
+}
+
+function textOf(text) {
+  return text === undefined ? NO_VALUE : { text, exact: "" };
 }
 
 function endOf({ startedAt, durationSeconds }) {

@@ -212,6 +212,7 @@ Deno.test("History lists the last requests, transfers included, newest first", (
     firstOutputSeconds: 1,
     lastOutputSeconds: 3,
     requestedModel: "LLAMA3.2",
+    client: "alice",
     report: { model: "llama3.2", promptTokens: 26, outputTokens: 5 },
   });
   history.ends({ api: undefined, operation: "pull", outcome: "stream_error", requestedModel: "qwen3" });
@@ -222,6 +223,7 @@ Deno.test("History lists the last requests, transfers included, newest first", (
     startedAt: START - 3000,
     api: "chat",
     model: "llama3.2:latest",
+    client: "alice",
     status: 200,
     outcome: "ok",
     upstreamError: undefined,
