@@ -79,6 +79,7 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
   ],
   CHECK_TIMEOUT_MS: ["time for the check of `Deno.serve` at start", "`WEB_SERVER=auto` uses `node:http`"],
   VIEWER_LIMIT: ["clients of the status page", "status 503"],
+  FIGURES_LIMIT: ["models with figures on the status page", "further ones are summed as `other`"],
   STATE_LIMIT_MS: ["age of the server state on the status page", "not shown"],
   NAME_LIMIT_CHARACTERS: ["a name on the status page other than a model's", "truncated"],
   PENDING_LIMIT: ["concurrent password comparisons", "status 429"],

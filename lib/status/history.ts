@@ -8,18 +8,16 @@
  * @module
  */
 
-import { UNKNOWN_MODEL } from "../model_name.ts";
+import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
 import { generationOf, type Observation, type Outcome, type Phase, phasesOf } from "../observation.ts";
 import { displayedModel, type EndedRequest, isFailure, LastRequests } from "./last_requests.ts";
 import { type Quantiles, quantilesOf, rounded } from "./quantiles.ts";
-import { type ModelSlot, Slot } from "./slot.ts";
+import { FIGURES_LIMIT, type ModelSlot, Slot } from "./slot.ts";
 
 /** Length of a slot, in milliseconds. */
 export const SLOT_MS = 5000;
 /** Number of slots; together five minutes. */
 export const SLOTS = 60;
-/** Maximum number of models with figures: those with most requests. */
-export const MODEL_FIGURES = 50;
 /** Minimum number of values for current quantiles, if there are as many. */
 const RECENT_SAMPLES = 100;
 /** Window of current rates, in milliseconds. */
@@ -274,10 +272,13 @@ function modelFigures(slots: readonly (Slot | undefined)[]): ModelFigures[] {
     if (known === undefined) models.set(model.toLowerCase(), { model, parts: [part] });
     else known.parts.push(part);
   }
-  return [...models.values()]
-    .map(({ model, parts }) => figuresOf(model, parts))
-    .sort((a, b) => b.requests - a.requests)
-    .slice(0, MODEL_FIGURES);
+  const others = models.get(OTHER_MODEL)?.parts ?? [];
+  models.delete(OTHER_MODEL);
+  const countOf = (parts: readonly ModelSlot[]): number => parts.reduce((sum, { requests }) => sum + requests, 0);
+  const sorted = [...models.values()].sort((a, b) => countOf(b.parts) - countOf(a.parts));
+  others.push(...sorted.slice(FIGURES_LIMIT).flatMap(({ parts }) => parts));
+  const figures = sorted.slice(0, FIGURES_LIMIT).map(({ model, parts }) => figuresOf(model, parts));
+  return others.length === 0 ? figures : [...figures, figuresOf(OTHER_MODEL, others)];
 }
 
 function figuresOf(model: string, parts: readonly ModelSlot[]): ModelFigures {

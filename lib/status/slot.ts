@@ -11,8 +11,8 @@ import type { Outcome, Phase } from "../observation.ts";
 export const SAMPLES = 32;
 /** As {@linkcode SAMPLES}, for the values of one model. */
 const MODEL_SAMPLES = 8;
-/** Maximum number of models that a slot tells apart. Further ones are summed as `other`. */
-export const SLOT_MODELS = 50;
+/** Maximum number of models with figures. Further ones are summed as `other`. */
+export const FIGURES_LIMIT = 50;
 
 /** Traffic of a few seconds. */
 export class Slot {
@@ -39,7 +39,7 @@ export class Slot {
   model(name: string): ModelSlot {
     const known = this.#models.get(name);
     if (known !== undefined) return known;
-    if (this.#models.size >= SLOT_MODELS && name !== OTHER_MODEL) return this.model(OTHER_MODEL);
+    if (this.#models.size >= FIGURES_LIMIT && name !== OTHER_MODEL) return this.model(OTHER_MODEL);
     const created = new ModelSlot();
     this.#models.set(name, created);
     return created;

@@ -2,9 +2,9 @@
 
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
 import type { Observation, Report } from "../../../lib/observation.ts";
-import { History, MODEL_FIGURES, type Plots, SLOT_MS, SLOTS, type Totals } from "../../../lib/status/history.ts";
+import { History, type Plots, SLOT_MS, SLOTS, type Totals } from "../../../lib/status/history.ts";
 import { LAST_FAILURES, LAST_REQUESTS } from "../../../lib/status/last_requests.ts";
-import { SAMPLES } from "../../../lib/status/slot.ts";
+import { FIGURES_LIMIT, SAMPLES } from "../../../lib/status/slot.ts";
 import { observationOf, random } from "../../support/fixtures.ts";
 
 /** A slot in seconds. */
@@ -248,7 +248,10 @@ Deno.test("History is bounded, whatever is observed", () => {
   assertEquals(history.requests.length, LAST_REQUESTS);
   assertEquals(history.requests[0]?.id, 20_000);
   assertEquals(history.failures.length, LAST_FAILURES);
-  assertEquals(history.all().models.length, MODEL_FIGURES);
+  const { models, outcomes } = history.all();
+  assertEquals([models.length, models.at(-1)?.model], [FIGURES_LIMIT + 1, "other"]);
+  assertEquals(sum(models.map(({ requests }) => requests)), sum(Object.values(outcomes)), "none is left out");
+  assertEquals(sum(models.map(({ failures }) => failures)), outcomes.server_error);
   assert(JSON.stringify(history.all()).length < 20_000);
   assert(JSON.stringify(history.requests).length < 20_000);
 });

@@ -1,14 +1,14 @@
 /** Traffic of a few seconds is bounded, whatever is added. */
 
 import { assertEquals } from "@std/assert";
-import { SAMPLES, Slot, SLOT_MODELS } from "../../../lib/status/slot.ts";
+import { FIGURES_LIMIT, SAMPLES, Slot } from "../../../lib/status/slot.ts";
 
 Deno.test("Slot tells a bounded number of models apart, and sums up further ones as other", () => {
   const slot = new Slot(1);
-  for (let count = 0; count < 3 * SLOT_MODELS; count++) slot.model(`m${count}`).requests++;
+  for (let count = 0; count < 3 * FIGURES_LIMIT; count++) slot.model(`m${count}`).requests++;
   slot.model("m0").requests++;
-  assertEquals(slot.models.size, SLOT_MODELS + 1);
-  assertEquals([slot.model("m0").requests, slot.model("other").requests], [2, 2 * SLOT_MODELS]);
+  assertEquals(slot.models.size, FIGURES_LIMIT + 1);
+  assertEquals([slot.model("m0").requests, slot.model("other").requests], [2, 2 * FIGURES_LIMIT]);
 });
 
 Deno.test("Slot keeps a bounded number of values, in ascending order", () => {
