@@ -13,7 +13,7 @@ import { Browser, CHROMIUM, hasChromium } from "../tests/support/browser.ts";
 import { startDemo } from "./demo.ts";
 
 const FOLDER = new URL("../docs/", import.meta.url).pathname;
-const VIEWPORT = { width: 1280, height: 1060 };
+const VIEWPORT = { width: 1280, height: 1090 };
 
 /** Time for a page to receive its first data. */
 const SETTLING_MS = 3000;

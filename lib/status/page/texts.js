@@ -9,7 +9,7 @@ export const PHASES = {
   load: ["Queueing and loading", "Until a runner was ready: waiting in Ollama's queue and loading the model"],
   wait: ["Waiting for a slot", "The model was loaded, but all its slots were busy"],
   prompt: ["Prompt evaluation", "Evaluating the prompt"],
-  firstToken: ["Before the first token", "Streams of APIs that do not report the three phases above separately"],
+  firstToken: ["Before first token", "Streams of APIs that do not report the three phases above separately"],
   output: ["Generation", "Generating the output"],
   other: ["Unattributed", "Responses that do not report durations"],
 };
