@@ -16,14 +16,9 @@ import { logSlowUpload, logStart } from "./lib/log/log_start.ts";
 import { openLog } from "./lib/log/open_log.ts";
 import { loadCaFile } from "./lib/ollama/ca_file.ts";
 import { HeadersFile } from "./lib/ollama/headers_file.ts";
-import {
-  type Config,
-  type ConfiguredCommand,
-  helpText,
-  parseCommand,
-  SETTINGS,
-  sourceOf,
-} from "./lib/settings/settings.ts";
+import { completionScript } from "./lib/settings/completion.ts";
+import { helpText } from "./lib/settings/help.ts";
+import { type Config, type ConfiguredCommand, parseCommand, SETTINGS, sourceOf } from "./lib/settings/settings.ts";
 import { Signals, signalsOf } from "./lib/listen/signals.ts";
 import { isHealthy, requestHealth } from "./lib/web/health_command.ts";
 import { WebGuard } from "./lib/web/web_guard.ts";
@@ -53,6 +48,7 @@ async function main(): Promise<void> {
   const command = parseCommand(Deno.args, (name) => Deno.env.get(name), Deno.hostname());
   if (command.name === "help") return print(helpText());
   if (command.name === "version") return print(versionText());
+  if (command.name === "completion") return print(completionScript(command.args));
   const problems = new Problems(command.problems);
   if (command.name === "health") {
     problems.end();
@@ -179,7 +175,8 @@ function clientsOf(config: Config, keys: ClientKeys | undefined): Pick<ExporterO
 
 /**
  * Returns the descriptor of the socket passed by systemd, if any (sd_listen_fds(3)). Adds a problem where it cannot be
- * used: the program would listen on another address, and connections to the socket would hang.
+ * used, since the program would listen on another address and connections to the socket would hang, and where there is
+ * none but the settings require one.
  */
 function takePassedFd(command: ConfiguredCommand, problems: Problems): number | undefined {
   const count = Deno.env.get("LISTEN_FDS");

@@ -1,5 +1,5 @@
 /**
- * Parsers of durations, integers and addresses, for flags, environment variables and configuration files.
+ * Parsers of durations, integers, booleans and addresses, for flags, environment variables and configuration files.
  *
  * @module
  */
@@ -45,6 +45,11 @@ export function parseDuration(text: string, maxMs: number): number | undefined {
 export function parseInteger(text: string, min: number, max: number): number | undefined {
   const value = Number(text);
   return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined;
+}
+
+/** Parses `true` or `false`. Returns `undefined` for anything else. */
+export function parseBoolean(text: string): boolean | undefined {
+  return text === "true" || text === "false" ? text === "true" : undefined;
 }
 
 /**

@@ -7,8 +7,17 @@
 import type { Address } from "../http.ts";
 import { coversAddress, isOwnAddress } from "./addresses.ts";
 import { type ClientLabel, parseClientLabel } from "./client_label.ts";
-import { maskCredentials, parseOllamaHost } from "./ollama_host.ts";
-import { parseAddress, parseDuration, parseHosts, parseInteger, parseSubnets, type Subnet } from "./parse.ts";
+import { parseFlags, quoted } from "./flags.ts";
+import { parseOllamaHost } from "./ollama_host.ts";
+import {
+  parseAddress,
+  parseBoolean,
+  parseDuration,
+  parseHosts,
+  parseInteger,
+  parseSubnets,
+  type Subnet,
+} from "./parse.ts";
 
 /** Log levels in increasing order of severity. */
 export const LOG_LEVELS = ["DEBUG", "INFO", "WARN", "ERROR"] as const;
@@ -61,6 +70,9 @@ export interface Config {
   readonly logConfig: string | undefined;
 }
 
+/** Texts of a boolean. */
+const BOOLEANS = ["true", "false"] as const;
+
 /** Default log config file, relative to the working directory. */
 export const LOG_CONFIG_FILE = "log_config.yaml";
 
@@ -77,6 +89,8 @@ interface Setting<T> {
   readonly default: string;
   /** Accepted values, for `--help`, the README and error messages. */
   readonly accepts: string;
+  /** What shells complete: the values that can be listed, or file names; `undefined` if nothing. */
+  readonly completes?: readonly string[] | "file";
   /** Description for `--help` and the README. */
   readonly help: string;
   /** Returns the value, or `undefined` if the text is invalid. */
@@ -99,6 +113,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "ollama.ca-file",
     default: "",
     accepts: "the path of a PEM file",
+    completes: "file",
     help: "CA certificates to trust for an https Ollama URL, in addition to the built-in ones.",
     parse: parsePath,
   },
@@ -107,6 +122,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "ollama.headers-file",
     default: "",
     accepts: "the path of a file with lines `Name: value`",
+    completes: "file",
     help: "Headers of the exporter's own status requests, such as a token. Clients' requests do not get them.",
     parse: parsePath,
   },
@@ -147,6 +163,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "web.server",
     default: "auto",
     accepts: "`auto`, `deno` or `node`",
+    completes: ["auto", ...WEB_SERVERS],
     help: "HTTP server: Deno.serve, node:http, or Deno.serve if it passes a check at start.",
     parse: (text) => text === "auto" ? text : WEB_SERVERS.find((server) => server === text),
   },
@@ -155,6 +172,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "web.config.file",
     default: "",
     accepts: "the path of a file in the exporter-toolkit format",
+    completes: "file",
     help: "Web configuration file: TLS, basic authentication and rate limit of the admin endpoints.",
     parse: parsePath,
   },
@@ -187,8 +205,9 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "openai.stream-usage",
     default: "true",
     accepts: "`true` or `false`",
+    completes: BOOLEANS,
     help: "Request usage (stream_options.include_usage) on OpenAI streams that lack it, and hide it from the client.",
-    parse: (text) => text === "true" || text === "false" ? text === "true" : undefined,
+    parse: parseBoolean,
   },
   modelLabelLimit: {
     variable: "MODEL_LABEL_LIMIT",
@@ -203,6 +222,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "metrics.client-label",
     default: "",
     accepts: "`user-agent`, `address`, `api-key` (for headers with credentials) or `header:Name`",
+    completes: ["user-agent", "address", "api-key"],
     help: "Source of the `client` label; without it, no client metrics.",
     parse: parseClientLabel,
   },
@@ -219,6 +239,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "metrics.client-keys-file",
     default: "",
     accepts: "the path of a file with lines `SHA-256 name`",
+    completes: "file",
     help: "Names of clients by their API keys, for `CLIENT_LABEL=api-key`.",
     parse: parsePath,
   },
@@ -227,6 +248,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "log.level",
     default: "INFO",
     accepts: "`DEBUG`, `INFO`, `WARN`, `WARNING` or `ERROR`, in any case",
+    completes: LOG_LEVELS,
     help: "Minimum log level. DEBUG logs every request.",
     parse: parseLogLevel,
   },
@@ -235,6 +257,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "log.format",
     default: "text",
     accepts: "`text` (logfmt) or `json`",
+    completes: LOG_FORMATS,
     help: "Log output format.",
     parse: (text) => LOG_FORMATS.find((format) => format === text),
   },
@@ -243,6 +266,7 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     flag: "log.config",
     default: "",
     accepts: "the path of a YAML file",
+    completes: "file",
     help: `Log configuration file: level, format and log file. Defaults to \`${LOG_CONFIG_FILE}\` if it exists.`,
     parse: parsePath,
   },
@@ -260,12 +284,16 @@ export interface ConfiguredCommand {
 }
 
 /** Parsed command line. */
-export type Command = ConfiguredCommand | { readonly name: "help" } | { readonly name: "version" };
+export type Command =
+  | ConfiguredCommand
+  | { readonly name: "help" }
+  | { readonly name: "version" }
+  | { readonly name: "completion"; readonly args: readonly string[] };
 
 /**
  * Parses the command line and the environment.
  *
- * @param args Command-line arguments: `--flag=value` or `--flag value`.
+ * @param args Command-line arguments: `--flag=value` or `--flag value`; for a boolean, `--flag` is `true`.
  * @param variable Returns the value of an environment variable, or `undefined` if it is not set.
  * @param machine Host name of this machine, by which `serve` must not be its own upstream.
  */
@@ -276,9 +304,11 @@ export function parseCommand(
 ): Command {
   if (args.includes("--help") || args.includes("-h")) return { name: "help" };
   if (args.includes("--version")) return { name: "version" };
+  if (args[0] === "completion") return { name: "completion", args: args.slice(1) };
   const name = args[0] === "health" ? "health" : "serve";
   const problems: string[] = [];
-  const flags = parseFlags(name === "health" ? args.slice(1) : args, problems);
+  const known = new Map(Object.values(SETTINGS).map(({ flag }) => [flag, isBooleanFlag(flag)]));
+  const flags = parseFlags(name === "health" ? args.slice(1) : args, known, problems);
   const values = new Map<string, unknown>();
   const given = new Map<keyof Config, string>();
   /** Texts of the valid settings. */
@@ -341,46 +371,9 @@ function clientProblems(command: ConfiguredCommand): string[] {
   return [`${source}: expected ${SETTINGS.clientKeysFile.accepts}, for ${label}=api-key, got ""`];
 }
 
-function parseFlags(args: readonly string[], problems: string[]): Map<string, string> {
-  const known = new Set(Object.values(SETTINGS).map((setting) => setting.flag));
-  const flags = new Map<string, string>();
-  for (let index = 0; index < args.length; index++) {
-    const [, flag = "", inline] = /^--?([^=]+)(?:=(.*))?$/s.exec(args[index] ?? "") ?? [];
-    if (!known.has(flag)) {
-      problems.push(`Unknown argument ${quoted(args[index] ?? "")}: see --help`);
-      continue;
-    }
-    const value = inline ?? args[++index];
-    if (value === undefined) problems.push(`--${flag}: missing value`);
-    else if (flags.has(flag)) problems.push(`--${flag}: given more than once`);
-    else flags.set(flag, value);
-  }
-  return flags;
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(maskCredentials(text));
-}
-
-/** Returns the text of `--help`. */
-export function helpText(): string {
-  const rows = Object.values(SETTINGS).map((setting) =>
-    [
-      `  --${setting.flag}=${JSON.stringify(setting.default)}  (${setting.variable})`,
-      `      ${setting.help} Accepts ${setting.accepts}.`,
-    ].join("\n")
-  );
-  return [
-    "Usage: ollama-exporter [flags]",
-    "       ollama-exporter health [flags]   checks a running exporter: exits with 0 if it is healthy, else with 1",
-    "",
-    "A transparent proxy for Ollama that exports Prometheus metrics about its traffic.",
-    "Flags override the environment variables in parentheses.",
-    "",
-    ...rows,
-    "  --help  Print this help and exit.",
-    "  --version  Print version information and exit.",
-  ].join("\n");
+/** Whether a flag needs no value: without one it is `true`. */
+export function isBooleanFlag(flag: string): boolean {
+  return Object.values(SETTINGS).some((setting) => setting.flag === flag && setting.completes === BOOLEANS);
 }
 
 function parsePath(text: string): string | undefined {

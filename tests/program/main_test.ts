@@ -157,6 +157,15 @@ Deno.test("main prints its help and its versions, and ends", async () => {
   assertStringIncludes(version.output[0] ?? "", versions);
 });
 
+Deno.test("main prints the completion script of a shell, and rejects another one", async () => {
+  await using bash = new Program({ args: ["completion", "bash"] });
+  assertEquals([await bash.exitCode(), bash.lines], [0, []]);
+  assertEquals(bash.output.at(-1), "complete -F _ollama_exporter ollama-exporter");
+  await using tcsh = new Program({ args: ["completion", "tcsh"] });
+  const error = 'completion: expected `bash`, `zsh` or `fish`, got "tcsh"';
+  assertEquals([await tcsh.exitCode(), tcsh.lines, tcsh.output], [1, [error], []]);
+});
+
 for (const [signal, server] of [["SIGTERM", "deno"], ["SIGINT", "deno"], ["SIGTERM", "node"]] as const) {
   Deno.test(`main lets open streams finish after ${signal}, accepts nothing more, and exits with 0 (${server})`, async () => {
     await using fake = await startFakeOllama();

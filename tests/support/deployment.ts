@@ -14,7 +14,9 @@ export const ROOT = REPOSITORY.pathname.replace(/\/$/, "");
 
 /** Programs that tests need, and their Debian packages. */
 const PACKAGES: Record<string, string> = {
+  bash: "bash",
   curl: "curl",
+  fish: "fish",
   go: "golang-go",
   java: "default-jdk-headless",
   node: "nodejs",
@@ -27,6 +29,7 @@ const PACKAGES: Record<string, string> = {
   "systemd-analyze": "systemd",
   "systemd-socket-activate": "systemd",
   timeout: "coreutils",
+  zsh: "zsh",
 };
 
 /** Reports whether a program is installed. */

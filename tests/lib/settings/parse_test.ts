@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { parseDuration, parseInteger, parseSubnets, splitHostPort } from "../../../lib/settings/parse.ts";
+import { parseBoolean, parseDuration, parseInteger, parseSubnets, splitHostPort } from "../../../lib/settings/parse.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -110,4 +110,8 @@ Deno.test("parseSubnets() rejects names, ports, zones and lengths that a family 
     "10.0.0.1 ::1",
   ];
   for (const text of [...lengths, ...addresses, "10.0.0.1,x"]) assertEquals(parseSubnets(text), undefined, text);
+});
+
+Deno.test("parseBoolean() takes true and false", () => {
+  assertEquals(["true", "false", "True", "1", ""].map(parseBoolean), [true, false, undefined, undefined, undefined]);
 });

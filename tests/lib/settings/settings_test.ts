@@ -3,7 +3,6 @@ import {
   type Command,
   type Config,
   type ConfiguredCommand,
-  helpText,
   parseCommand,
   SETTINGS,
   sourceOf,
@@ -259,6 +258,16 @@ Deno.test("parseCommand() rejects malformed flags", () => {
   }
 });
 
+Deno.test("SETTINGS complete values that are accepted, and files where a path is", () => {
+  for (const { flag, completes, accepts, parse } of Object.values(SETTINGS)) {
+    assertEquals(completes === "file", accepts.startsWith("the path of"), flag);
+    const values = completes === "file" || completes === undefined ? [] : completes;
+    for (const value of values) {
+      assert(parse(value) !== undefined && accepts.includes(`\`${value}\``), `${flag} ${value}`);
+    }
+  }
+});
+
 Deno.test("parseCommand() uses the default for an empty flag, regardless of the variable", () => {
   assertEquals(configOf(["--log.level="], { LOG_LEVEL: "ERROR" }).logLevel, "INFO");
   assertEquals(configOf(["--web.config.file="], { WEB_CONFIG_FILE: "x" }).webConfigFile, undefined);
@@ -354,13 +363,4 @@ Deno.test("parseCommand() handles --help and --version before invalid arguments"
   }
   assertEquals(parseCommand(["--version"], () => "nonsense", MACHINE).name, "version");
   assertEquals(parseCommand(["--version", "--help"], () => "nonsense", MACHINE).name, "help");
-});
-
-Deno.test("helpText() has the flag, variable, default, description and accepted values of every setting", () => {
-  const help = helpText();
-  for (const { flag, variable, default: text, help: purpose, accepts } of Object.values(SETTINGS)) {
-    assertStringIncludes(help, `--${flag}=${JSON.stringify(text)}  (${variable})`);
-    assertStringIncludes(help, `${purpose} Accepts ${accepts}.`);
-  }
-  for (const line of help.split("\n")) assert(line.length <= 160, line);
 });
