@@ -182,7 +182,12 @@ function takePassedFd(command: ConfiguredCommand, problems: Problems): number | 
   const count = Deno.env.get("LISTEN_FDS");
   const isOurs = Deno.env.get("LISTEN_PID") === String(Deno.pid) && count !== undefined && count !== "0";
   for (const name of ["LISTEN_PID", "LISTEN_FDS"]) Deno.env.delete(name);
-  if (!isOurs) return undefined;
+  if (!isOurs) {
+    if (command.config.systemdSocket) {
+      problems.add(`${sourceOf("systemdSocket", command)}: expected a socket from systemd, got none`);
+    }
+    return undefined;
+  }
   if (count !== "1") problems.add(`LISTEN_FDS: expected one socket from systemd, got ${JSON.stringify(count)}`);
   if (command.config.webServer === "deno") {
     problems.add(

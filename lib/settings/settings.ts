@@ -46,6 +46,8 @@ export interface Config {
   /** `auto`: chosen at start. */
   readonly webServer: WebServer | "auto";
   readonly listenAddress: Address;
+  /** Whether a socket passed by systemd is required; if `false`, one that is passed is used nevertheless. */
+  readonly systemdSocket: boolean;
   /** Listen address of the admin endpoints; `undefined` serves them on `listenAddress`. */
   readonly metricsListenAddress: Address | undefined;
   readonly metricsPath: string;
@@ -141,6 +143,15 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     accepts: "`host:port`, `:port` or `[::]:port`",
     help: "Listen address for Ollama clients; without a host, all interfaces.",
     parse: parseAddress,
+  },
+  systemdSocket: {
+    variable: "SYSTEMD_SOCKET",
+    flag: "web.systemd-socket",
+    default: "false",
+    accepts: "`true` or `false`",
+    completes: BOOLEANS,
+    help: "Require a socket from systemd. One that is passed is used in place of the listen address in any case.",
+    parse: parseBoolean,
   },
   metricsListenAddress: {
     variable: "METRICS_LISTEN_ADDRESS",

@@ -68,7 +68,7 @@ Deno.test("main names all settings and files that are wrong at once, and no secr
 });
 
 Deno.test({
-  name: "main does not listen elsewhere where it cannot use the sockets that systemd passed",
+  name: "main does not listen elsewhere where it cannot use the sockets that systemd passed, or is to use one",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const cases = [
@@ -77,6 +77,7 @@ Deno.test({
         variables: { LISTEN_FDS: "1", WEB_SERVER: "deno" },
         error: 'WEB_SERVER: expected `auto` or `node` with a socket from systemd, got "deno"',
       },
+      { variables: { SYSTEMD_SOCKET: "true" }, error: "SYSTEMD_SOCKET: expected a socket from systemd, got none" },
     ];
     for (const { variables, error } of cases) {
       const program = [Deno.execPath(), "run", ...START_FLAGS, "main.ts"];

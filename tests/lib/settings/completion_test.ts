@@ -27,7 +27,7 @@ Deno.test("completionScript() wants the name of one shell", () => {
 /** Words up to the one that is completed, as bash splits them, and what completes it. */
 const BASH_CASES: [words: string[], replies: string[]][] = [
   [[""], [...Object.keys(COMMANDS), ...NAMES.map((flag) => `--${flag}=`), ...INFO_NAMES.map((flag) => `--${flag}`)]],
-  [["--web.s"], ["--web.server=", "--web.shutdown-timeout="]],
+  [["--web.s"], ["--web.systemd-socket=", "--web.server=", "--web.shutdown-timeout="]],
   [["comp"], ["completion"]],
   [["completion", ""], [...SHELLS]],
   [["completion", "z"], ["zsh"]],
@@ -38,7 +38,7 @@ const BASH_CASES: [words: string[], replies: string[]][] = [
   [["--web.server", "=", "n"], ["node"]],
   [["--web.server", "n"], ["node"]],
   [["--ollama.host", "=", ""], []],
-  [["--openai.stream-usage", "--log.l"], ["--log.level="]],
+  [["--web.systemd-socket", "--log.l"], ["--log.level="]],
   [["--web.config.file", "=", "we"], ["web config.yml", "web.yml"]],
   [["--log.config", "we"], ["web config.yml", "web.yml"]],
 ];
@@ -124,14 +124,14 @@ const FISH_FLAGS = NAMES.flatMap((flag) => isBooleanFlag(flag) ? [flag, `${flag}
 /** What is typed before the key Tab, and what fish offers. */
 const FISH_CASES: [typed: string, replies: string[]][] = [
   ["", Object.keys(COMMANDS)],
-  ["--web.s", ["--web.server", "--web.shutdown-timeout"]],
+  ["--web.s", ["--web.systemd-socket", "--web.systemd-socket=", "--web.server", "--web.shutdown-timeout"]],
   ["--", [...FISH_FLAGS, ...INFO_NAMES].map((flag) => `--${flag}`)],
   ["completion ", [...SHELLS]],
   ["completion --", []],
   ["health --log.f", ["--log.format"]],
   ["--web.server=", ["--web.server=auto", "--web.server=deno", "--web.server=node"]],
   ["--web.server n", ["node"]],
-  ["--openai.stream-usage=t", ["--openai.stream-usage=true"]],
+  ["--web.systemd-socket=t", ["--web.systemd-socket=true"]],
   ["--web.config.file web.", ["web.yml"]],
   ["--ollama.host web.", []],
 ];

@@ -44,6 +44,7 @@ Deno.test("parseCommand() returns the defaults if nothing is set", () => {
     probeTimeoutMs: 3000,
     webServer: "auto",
     listenAddress: { hostname: "::", port: 8000 },
+    systemdSocket: false,
     metricsListenAddress: undefined,
     metricsPath: "/metrics",
     webConfigFile: undefined,
@@ -74,6 +75,7 @@ const VALUES: { readonly [Name in keyof Config]: readonly [text: string, value: 
   probeTimeoutMs: ["250ms", 250],
   webServer: ["node", "node"],
   listenAddress: ["[::1]:9", { hostname: "::1", port: 9 }],
+  systemdSocket: ["true", true],
   metricsListenAddress: ["127.0.0.1:9", { hostname: "127.0.0.1", port: 9 }],
   metricsPath: ["/a/b-c_d.e~f/", "/a/b-c_d.e~f/"],
   webConfigFile: ["/etc/web.yml", "/etc/web.yml"],
@@ -256,6 +258,18 @@ Deno.test("parseCommand() rejects malformed flags", () => {
       `Unknown argument ${JSON.stringify(argument)}: see --help`,
     ]);
   }
+});
+
+Deno.test("parseCommand() takes a boolean flag without a value as true", () => {
+  const [socket, usage] = ["--web.systemd-socket", "--openai.stream-usage"];
+  assertEquals(configOf([socket]).systemdSocket, true);
+  assertEquals(configOf([socket, "false"]).systemdSocket, false);
+  assertEquals(configOf([socket], { SYSTEMD_SOCKET: "false" }).systemdSocket, true);
+  const config = configOf([usage, "false", socket, "--log.level=ERROR"]);
+  assertEquals([config.openaiStreamUsage, config.systemdSocket, config.logLevel], [false, true, "ERROR"]);
+  assertEquals(problemsOf([socket, "yes"]), ['Unknown argument "yes": see --help']);
+  assertEquals(problemsOf([`${socket}=yes`]), [`${socket}: expected \`true\` or \`false\`, got "yes"`]);
+  assertEquals(problemsOf(["--log.level"]), ["--log.level: missing value"]);
 });
 
 Deno.test("SETTINGS complete values that are accepted, and files where a path is", () => {
