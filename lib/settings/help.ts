@@ -30,7 +30,7 @@ export const INFO_FLAGS: Readonly<Record<string, string>> = {
 };
 
 /** What the program is, in a sentence. */
-const SUMMARY = "A transparent proxy for Ollama that exports Prometheus metrics about its traffic.";
+export const SUMMARY = "A transparent proxy for Ollama that exports Prometheus metrics about its traffic.";
 
 /** Returns the text of `--help`. */
 export function helpText(): string {

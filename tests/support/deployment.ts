@@ -19,6 +19,7 @@ const PACKAGES: Record<string, string> = {
   fish: "fish",
   go: "golang-go",
   java: "default-jdk-headless",
+  mandoc: "mandoc",
   node: "nodejs",
   npx: "npm",
   openssl: "openssl",
