@@ -4,13 +4,14 @@ set -eu
 
 usage() {
   cat <<'HELP'
-Usage: install.sh FILE|URL [--sha256 HEX] [--root DIR] [--no-start]
+Usage: install.sh [FILE|URL] [--sha256 HEX] [--root DIR] [--no-start]
        install.sh --remove [--purge] [--root DIR]
 
-FILE or URL is an ollama-exporter executable or the .tar.gz of a release. It is verified against --sha256 or, by
-default, against the SHA256SUMS file in the same directory, as found in releases.
+Without FILE or URL, installs the executable of the unpacked archive that this script is in. FILE or URL is another
+ollama-exporter executable or the .tar.gz of a release. It is verified against --sha256 or, by default, against the
+SHA256SUMS file in the same directory, as found in releases.
 
-  --sha256 HEX  expected checksum of FILE or URL
+  --sha256 HEX  expected checksum
   --no-start    install and enable the service, but do not start it
   --root DIR    install into DIR, such as the root of an image; enables the service, but does not start it
   --remove      stop and remove the service, but keep its settings
@@ -53,7 +54,7 @@ fetch() {
       [ -f "$source" ] || fail "file not found: $source"
       cp "$source" "$work/$name"
       folder=$(dirname "$source")
-      if [ -z "$sha256" ]; then
+      if [ -z "$sha256" ] && ! is_own; then
         [ -f "$folder/SHA256SUMS" ] || fail "no SHA256SUMS found next to $source: use --sha256"
         cp "$folder/SHA256SUMS" "$work/SHA256SUMS"
       fi
@@ -61,7 +62,13 @@ fetch() {
   esac
 }
 
+# Reports whether the file is of the same archive as this script, and as trustworthy.
+is_own() {
+  [ "$(readlink -f -- "$source")" = "$(readlink -f -- "$own")" ]
+}
+
 verify() {
+  if [ -z "$sha256" ] && is_own; then return; fi
   wanted=$sha256
   if [ -z "$wanted" ]; then
     # A star before the name marks binary mode.
@@ -84,6 +91,16 @@ unpacked() {
   esac
 }
 
+# Prints a line for each file that archives have next to this script's folder: where it is there, and where it belongs.
+extras() {
+  cat <<'FILES'
+man/ollama-exporter.1 share/man/man1/ollama-exporter.1
+completions/ollama-exporter.bash share/bash-completion/completions/ollama-exporter
+completions/_ollama-exporter share/zsh/site-functions/_ollama-exporter
+completions/ollama-exporter.fish share/fish/vendor_completions.d/ollama-exporter.fish
+FILES
+}
+
 install_service() {
   fetch
   verify
@@ -94,7 +111,12 @@ install_service() {
   install -D -m 755 "$executable" "$root/usr/local/bin/ollama-exporter.new"
   # A rename, since the file of a running executable cannot be overwritten.
   mv "$root/usr/local/bin/ollama-exporter.new" "$root/usr/local/bin/ollama-exporter"
-  install -D -m 644 "$here/ollama-exporter.service" "$root/etc/systemd/system/ollama-exporter.service"
+  for unit in ollama-exporter.service ollama-exporter.socket; do
+    install -D -m 644 "$here/$unit" "$root/etc/systemd/system/$unit"
+  done
+  extras | while read -r file place; do
+    if [ -f "$here/../$file" ]; then install -D -m 644 "$here/../$file" "$root/usr/local/$place"; fi
+  done
   settings=$root/etc/ollama-exporter/ollama-exporter.env
   [ -e "$settings" ] || install -D -m 644 "$here/ollama-exporter.env" "$settings"
   if in_running_system; then
@@ -109,12 +131,18 @@ install_service() {
 }
 
 remove_service() {
-  if in_running_system; then
-    systemctl disable --now ollama-exporter.service || true
-  elif [ -n "$root" ]; then
-    systemctl --root="$root" disable ollama-exporter.service || true
-  fi
-  rm -f "$root/etc/systemd/system/ollama-exporter.service" "$root/usr/local/bin/ollama-exporter"
+  # The socket first: a connection would start the service again.
+  for unit in ollama-exporter.socket ollama-exporter.service; do
+    [ -e "$root/etc/systemd/system/$unit" ] || continue
+    if in_running_system; then
+      systemctl disable --now "$unit" || true
+    elif [ -n "$root" ]; then
+      systemctl --root="$root" disable "$unit" || true
+    fi
+    rm -f "$root/etc/systemd/system/$unit"
+  done
+  rm -f "$root/usr/local/bin/ollama-exporter"
+  extras | while read -r _ place; do rm -f "$root/usr/local/$place"; done
   if [ "$purge" = yes ]; then
     rm -rf "$root/etc/ollama-exporter" "$root/var/log/ollama-exporter" "$root/var/log/private/ollama-exporter"
   fi
@@ -135,18 +163,31 @@ while [ $# -gt 0 ]; do
     --remove) remove=yes ;;
     --purge) purge=yes ;;
     -*) fail "unknown argument $1: see --help" ;;
-    *) source=$1 ;;
+    *)
+      [ -z "$source" ] || fail "unexpected argument $1: one FILE or URL is installed, $source"
+      [ -n "$1" ] || fail "FILE is empty"
+      source=$1
+      ;;
   esac
   shift
 done
 
+if [ "$remove" = yes ]; then
+  [ "$source$sha256$start" = yes ] || fail "--remove takes --purge and --root only"
+elif [ "$purge" = yes ]; then
+  fail "--purge needs --remove"
+fi
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "must be run as root: use sudo"
 if [ "$remove" = yes ]; then
   remove_service
   exit
 fi
-[ -n "$source" ] || { usage >&2 && exit 2; }
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+own=$here/../ollama-exporter
+if [ -z "$source" ]; then
+  [ -f "$own" ] || fail "no ollama-exporter found next to $here: name a FILE or URL, see --help"
+  source=$own
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 install_service

@@ -3,22 +3,28 @@
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes } from "@std/assert";
 import { Signals } from "../../lib/listen/signals.ts";
 import { SETTINGS } from "../../lib/settings/settings.ts";
+import { writeExtras } from "../../tools/extras.ts";
 import { type Ran, ROOT, run, testWith } from "../support/deployment.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const FOLDER = `${ROOT}/deploy/systemd`;
 const UNIT = `${FOLDER}/ollama-exporter.service`;
+const SOCKET = `${FOLDER}/ollama-exporter.socket`;
+const ENVIRONMENT = `${FOLDER}/ollama-exporter.env`;
 const INSTALL = `${FOLDER}/install.sh`;
 
 /** The exposure that `systemd-analyze security` may find, times ten: 1.1 when this was written, by systemd 252. */
 const EXPOSURE_LIMIT = 15;
 
-testWith(["systemd-analyze"], "The unit is what systemd accepts", async () => {
+testWith(["systemd-analyze"], "The units are what systemd accepts", async () => {
   using folder = new TemporaryFolder();
-  const unit = Deno.readTextFileSync(UNIT);
-  // The executable need not be installed where the test runs.
-  const path = folder.write("ollama-exporter.service", unit.replace(/^ExecStart=\S+/m, "ExecStart=/bin/true"));
-  assertEquals(await run("systemd-analyze", ["verify", path]), { code: 0, stdout: "", stderr: "" });
+  // Neither the executable nor its man page need be installed where the test runs.
+  const here = (text: string): string =>
+    text.replace(/^ExecStart=\S+/m, "ExecStart=/bin/true").replace(/^Documentation=.*\n/m, "");
+  const unit = here(Deno.readTextFileSync(UNIT));
+  const path = folder.write("ollama-exporter.service", unit);
+  const socket = folder.write("ollama-exporter.socket", here(Deno.readTextFileSync(SOCKET)));
+  assertEquals(await run("systemd-analyze", ["verify", path, socket]), { code: 0, stdout: "", stderr: "" });
   const broken = folder.write("broken.service", unit.replace("ProtectSystem=strict", "ProtectSystem=strct"));
   assertStringIncludes((await run("systemd-analyze", ["verify", broken])).stderr, "strct");
 });
@@ -44,7 +50,7 @@ testWith(["shellcheck"], "The installer is without what shellcheck finds", async
 });
 
 Deno.test("The unit's settings are ones that there are, with the defaults of the exporter", () => {
-  const text = Deno.readTextFileSync(`${FOLDER}/ollama-exporter.env`);
+  const text = Deno.readTextFileSync(ENVIRONMENT);
   const defaults = new Map(Object.values(SETTINGS).map((setting) => [setting.variable, setting.default]));
   const used = [...text.matchAll(/^#?([A-Z_]+)=/gm)].map(([, name]) => name ?? "");
   assert(used.includes("OLLAMA_HOST") && used.includes("LISTEN_ADDRESS"));
@@ -52,6 +58,13 @@ Deno.test("The unit's settings are ones that there are, with the defaults of the
   // It stops a second or two after the exporter has broken off what was left.
   const grace = Number(/^TimeoutStopSec=(\d+)s$/m.exec(Deno.readTextFileSync(UNIT))?.[1]);
   assert(grace > parseInt(defaults.get("SHUTDOWN_TIMEOUT") ?? ""));
+});
+
+Deno.test("The socket is where the settings of the service listen, and both begin with this machine only", () => {
+  const setting = SETTINGS.listenAddress.variable;
+  const [, address] = new RegExp(`^${setting}=(.*)$`, "m").exec(Deno.readTextFileSync(ENVIRONMENT)) ?? [];
+  const [, stream] = /^ListenStream=(.*)$/m.exec(Deno.readTextFileSync(SOCKET)) ?? [];
+  assertEquals([address, stream], ["127.0.0.1:8000", "127.0.0.1:8000"]);
 });
 
 /** The installer is for machines with systemd, and uses what they have. */
@@ -87,8 +100,13 @@ class Host implements Disposable {
   }
 
   install(...args: string[]): Promise<Ran> {
+    return this.installFrom(INSTALL, ...args);
+  }
+
+  /** Runs a script in the folder of the download. */
+  installFrom(script: string, ...args: string[]): Promise<Ran> {
     const env = { PATH: `${this.#folder.path}/bin:${Deno.env.get("PATH")}` };
-    return run("sh", [INSTALL, ...args, "--root", this.root], { env, cwd: this.#folder.path });
+    return run("sh", [script, ...args, "--root", this.root], { env, cwd: this.#folder.path });
   }
 
   /** Files below the root. */
@@ -113,6 +131,7 @@ class Host implements Disposable {
 const INSTALLED = [
   "etc/ollama-exporter/ollama-exporter.env 644",
   "etc/systemd/system/ollama-exporter.service 644",
+  "etc/systemd/system/ollama-exporter.socket 644",
   "usr/local/bin/ollama-exporter 755",
 ];
 
@@ -131,6 +150,37 @@ testOnLinux("install.sh installs what has the right checksum, and removes it aga
   assertEquals((await host.install("--remove", "--purge")).code, 0);
   assertEquals(host.files(), []);
 });
+
+testOnLinux(
+  "install.sh installs the executable, man page and completions of its own archive without a checksum",
+  async () => {
+    using host = new Host();
+    const archive = await host.shell("mkdir archive && mv ollama-exporter archive && cd archive && pwd");
+    await writeExtras(archive, new Date(0));
+    await host.shell(`cp -r ${FOLDER} archive`);
+    const installed = [
+      ...INSTALLED,
+      "usr/local/share/bash-completion/completions/ollama-exporter 644",
+      "usr/local/share/fish/vendor_completions.d/ollama-exporter.fish 644",
+      "usr/local/share/man/man1/ollama-exporter.1 644",
+      "usr/local/share/zsh/site-functions/_ollama-exporter 644",
+    ];
+    for (const args of [[], ["archive/ollama-exporter"], ["archive/systemd/../ollama-exporter"]]) {
+      const { code, stderr } = await host.installFrom("archive/systemd/install.sh", ...args);
+      assertEquals([code, stderr], [0, ""], args.join(" "));
+      assertEquals(host.files(), installed);
+      assertEquals((await host.installFrom("archive/systemd/install.sh", "--remove", "--purge")).code, 0);
+      assertEquals(host.files(), []);
+    }
+    const wrong = await host.installFrom("archive/systemd/install.sh", "--sha256", "0".repeat(64));
+    assertStringIncludes(wrong.stderr, "checksum mismatch");
+    await host.shell("cp archive/ollama-exporter .");
+    assertStringIncludes(
+      (await host.installFrom("archive/systemd/install.sh", "ollama-exporter")).stderr,
+      "SHA256SUMS",
+    );
+  },
+);
 
 testOnLinux("install.sh leaves settings alone that are there", async () => {
   using host = new Host();
@@ -174,6 +224,12 @@ testOnLinux("install.sh installs nothing that it cannot verify", async () => {
     ["", ["/nowhere/ollama-exporter"], /file not found: \/nowhere\/ollama-exporter/],
     ["", ["http://127.0.0.1:1/ollama-exporter"], /cannot download/],
     ["", ["--frce"], /unknown argument --frce/],
+    ["", [], /no ollama-exporter found next to .*\/deploy\/systemd: name a FILE or URL/],
+    ["", ["a", "b"], /unexpected argument b: one FILE or URL is installed, a$/m],
+    ["", [""], /FILE is empty/],
+    ["", ["--remove", "a"], /--remove takes --purge and --root only/],
+    ["", ["--remove", "--no-start"], /--remove takes --purge and --root only/],
+    ["", ["--purge", host.executable], /--purge needs --remove/],
   ];
   for (const [sums, args, message] of cases) {
     Deno.writeTextFileSync(host.sums, sums);
