@@ -7,7 +7,8 @@ COPY deno.json deno.lock main.ts ./
 COPY lib lib
 COPY tools/compile.ts tools/deps.ts tools/start_flags.ts tools/
 COPY tools/stand_in tools/stand_in
-ARG TARGETARCH=amd64
+# Set by BuildKit. A default here would win over the platform of the image.
+ARG TARGETARCH
 # Commit of the source; the build has no .git.
 ARG REVISION=unknown
 RUN --mount=type=cache,target=/deno-dir \
@@ -35,5 +36,6 @@ WORKDIR /app
 # Numeric, for the runAsNonRoot check of Kubernetes.
 USER 65532:65532
 EXPOSE 8000
-HEALTHCHECK --interval=15s --timeout=5s --start-period=5s --retries=3 CMD ["/usr/local/bin/ollama-exporter", "health"]
+# Each check starts the program. Until the first success within the start period, it is checked more often.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --start-interval=2s --retries=3 CMD ["/usr/local/bin/ollama-exporter", "health"]
 ENTRYPOINT ["/usr/local/bin/ollama-exporter"]

@@ -1,9 +1,12 @@
 /** The image. The tests run its build stage in a clean folder, without Docker. */
 
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes, fail } from "@std/assert";
+import { parse } from "@std/yaml/parse";
 import denoJson from "../../deno.json" with { type: "json" };
 import { SETTINGS } from "../../lib/settings/settings.ts";
 import { isCi, ROOT, run, toolchain } from "../support/deployment.ts";
+import { testWithPinned } from "../support/pinned.ts";
+import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { ignoring, type Instruction, parseDockerfile, substitute } from "../support/dockerfile.ts";
 
 const STAGES = parseDockerfile(Deno.readTextFileSync(`${ROOT}/Dockerfile`));
@@ -13,7 +16,11 @@ const FINAL = STAGES[1] ?? fail("no final stage");
 const BUILD_MS = 300_000;
 
 /** The values of `ARG` in a build for this machine. */
-const ARGUMENTS: Record<string, string> = { REVISION: "1a2b3c4", VERSION: denoJson.version };
+const ARGUMENTS: Record<string, string> = {
+  REVISION: "1a2b3c4",
+  TARGETARCH: { x86_64: "amd64", aarch64: "arm64" }[Deno.build.arch],
+  VERSION: denoJson.version,
+};
 
 function finalText(name: string): string {
   return FINAL.instructions.find((instruction) => instruction.name === name)?.text ?? fail(`no ${name}`);
@@ -68,12 +75,64 @@ Deno.test("Dockerfile builds an image that does not run as root, exposes the def
   }
 });
 
+Deno.test("Dockerfile and compose.yaml check health with the same options", () => {
+  const { flags, text } = FINAL.instructions.find(({ name }) => name === "HEALTHCHECK") ?? fail("no health check");
+  const options = Object.entries(flags).map(([flag, value]) => [flag.replace("-", "_"), value]);
+  const { services } = parse(Deno.readTextFileSync(`${ROOT}/deploy/compose/compose.yaml`)) as {
+    services: { exporter: { healthcheck: unknown } };
+  };
+  assertEquals(services.exporter.healthcheck, {
+    ...Object.fromEntries(options),
+    retries: Number(flags["retries"]),
+    test: ["CMD", ...JSON.parse(text.replace(/^CMD /, ""))],
+  });
+});
+
+await testWithPinned("hadolint", "hadolint finds nothing in Dockerfile", async (hadolint) => {
+  using folder = new TemporaryFolder();
+  const dockerfile = Deno.readTextFileSync(`${ROOT}/Dockerfile`);
+  const path = folder.write("Dockerfile", dockerfile);
+  assertEquals(await run(hadolint, [path]), { code: 0, stdout: "", stderr: "" });
+  folder.write("Dockerfile", dockerfile.replace(/(denoland\/deno):\S+/, "$1"));
+  assertStringIncludes((await run(hadolint, [path])).stdout, "DL3006", "an image without a tag");
+});
+
 Deno.test("Dockerfile has the same version of Deno as workflows and README", () => {
   const [, version] = BUILD.image.split(":");
   for (const path of [".github/workflows/ci.yml", ".github/workflows/release.yml"]) {
     assertStringIncludes(Deno.readTextFileSync(`${ROOT}/${path}`), `deno-version: ${version}`);
   }
   assertStringIncludes(Deno.readTextFileSync(`${ROOT}/README.md`), `deno@${version}`);
+});
+
+/** Runs the commands of a Dockerfile in the environment that BuildKit gives them, and returns the calls of deno. */
+async function callsOf(buildkit: string, dockerfile: string, platform: string): Promise<string> {
+  using folder = new TemporaryFolder();
+  Deno.chmodSync(folder.write("deno", '#!/bin/sh\necho "$@"\n'), 0o755);
+  const { code, stdout, stderr } = await run(buildkit, [folder.write("Dockerfile", dockerfile), platform]);
+  assertEquals({ code, stderr }, { code: 0, stderr: "" });
+  const calls = stdout.trim().split("\n").map(async (line) => {
+    const command: { args: string[]; env: string[] } = JSON.parse(line);
+    const env = Object.fromEntries(command.env.map((variable) => variable.split("=", 2)));
+    const [program = "", ...args] = command.args;
+    const ran = await run(program, args, { cwd: folder.path, env: { ...env, PATH: `${folder.path}:${env.PATH}` } });
+    return ran.stdout + ran.stderr;
+  });
+  return (await Promise.all(calls)).join("");
+}
+
+await testWithPinned("buildkit", "Dockerfile compiles for the platform of the image", async (buildkit) => {
+  const dockerfile = Deno.readTextFileSync(`${ROOT}/Dockerfile`);
+  for (const [architecture, target] of [["amd64", "x86_64"], ["arm64", "aarch64"]]) {
+    const calls = await callsOf(buildkit, dockerfile, `linux/${architecture}`);
+    assertStringIncludes(calls, `task compile --target=${target}-unknown-linux-gnu --commit=unknown`);
+  }
+  assertEquals(
+    await callsOf(buildkit, dockerfile, "linux/riscv64"),
+    "No executable for riscv64: amd64 and arm64 are supported\n",
+  );
+  const preset = dockerfile.replace("ARG TARGETARCH\n", "ARG TARGETARCH=amd64\n");
+  assertStringIncludes(await callsOf(buildkit, preset, "linux/arm64"), "--target=x86_64-", "a default wins");
 });
 
 const found = await toolchain();
