@@ -15,10 +15,13 @@ const GO_PACKAGES: Readonly<Record<string, string>> = {
   /** Prints what BuildKit makes of a Dockerfile. */
   buildkit: "./buildkit",
   helm: "helm.sh/helm/v3/cmd/helm",
+  kustomize: "sigs.k8s.io/kustomize/kustomize/v5",
+  /** Decodes resources of the Prometheus operator. */
+  monitors: "./monitors",
 };
 
-/** Programs of Python packages, which are executables: the linters of Dockerfiles and of workflows' security. */
-const PYTHON_PROGRAMS = ["hadolint", "zizmor"];
+/** Programs of Python packages: linters of Dockerfiles, manifests and the security of workflows. */
+const PYTHON_PROGRAMS = ["hadolint", "kubernetes-validate", "zizmor"];
 
 /**
  * Installs a program, unless it is there.

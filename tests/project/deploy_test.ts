@@ -1,10 +1,10 @@
-/** Compose, Kubernetes, workflows and releases: schemas, and consistency with one another. */
+/** Compose, and releases: schemas, and consistency with one another. */
 
 import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml/parse";
 import denoJson from "../../deno.json" with { type: "json" };
 import { releaseNotes } from "../../tools/release_notes.ts";
-import { isCi, ROOT, run } from "../support/deployment.ts";
+import { ROOT, run, testOrSkip } from "../support/deployment.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const DOWNLOAD_MS = 120_000;
@@ -17,49 +17,25 @@ function readYaml(path: string): Yaml {
   return parse(Deno.readTextFileSync(`${ROOT}/${path}`));
 }
 
-function readManifests(path: string): Yaml[] {
-  return Deno.readTextFileSync(`${ROOT}/${path}`).split(/^---$/m).map((text) => parse(text));
-}
-
-/** Runs the linter in a folder. The first run downloads its packages. */
+/** Runs the linter in a folder. The first run downloads its package. */
 async function lint(cwd: string): Promise<{ code: number; stdout: string; stderr: string }> {
-  const flags = ["--no-config", `--lock=${ROOT}/tools/lint_deploy.lock`, "--frozen", "--allow-read", "--allow-env"];
-  const args = ["run", "--quiet", ...flags, `${ROOT}/tools/lint_deploy.ts`];
+  const flags = ["--no-config", `--lock=${ROOT}/tools/lint_compose.lock`, "--frozen", "--allow-read", "--allow-env"];
+  const args = ["run", "--quiet", ...flags, `${ROOT}/tools/lint_compose.ts`];
   return await run(Deno.execPath(), args, { cwd, timeoutMs: DOWNLOAD_MS });
 }
 
 const linted = await lint(ROOT);
 const isThere = !/error sending request|dns error|Could not find npm package/.test(linted.stderr);
 
-Deno.test({
-  name: `Workflows, compose files and manifests match their schemas${
-    isThere ? "" : " (skipped: npm cannot be reached)"
-  }`,
-  ignore: !isThere && !isCi(),
-  fn: async () => {
-    assertMatch(linted.stdout, /^\d+ files, 0 findings\n$/, linted.stdout + linted.stderr);
-    using folder = new TemporaryFolder();
-    const broken: [path: string, right: string, wrong: string, finding: RegExp][] = [
-      [".github/workflows/release.yml", "needs: test", "needs: tests", /job "executable" needs job "tests"/],
-      [
-        "deploy/compose/compose.yaml",
-        "restart: unless-stopped",
-        "restrat: unless-stopped",
-        /services\/ollama.* must NOT have additional properties/,
-      ],
-      ["deploy/kubernetes/sidecar.yaml", "containerPort: 8000", 'containerPort: "8000"', /containerPort/],
-      ["deploy/kubernetes/podmonitor.yaml", "interval: 15s", "interval: 15", /interval/],
-    ];
-    for (const [path, right, wrong] of broken) {
-      Deno.mkdirSync(`${folder.path}/${path}`.replace(/\/[^/]*$/, ""), { recursive: true });
-      folder.write(path, Deno.readTextFileSync(`${ROOT}/${path}`).replace(right, wrong));
-    }
-    const { code, stdout } = await lint(folder.path);
-    assertEquals(code, 1);
-    for (const [path, , , finding] of broken) {
-      assertMatch(stdout.split("\n").filter((line) => line.includes(path)).join("\n"), finding);
-    }
-  },
+testOrSkip(isThere ? undefined : "npm cannot be reached", "Compose files match the schema of Compose", async () => {
+  assertEquals(linted.stdout, "2 files, 0 findings\n", linted.stderr);
+  using folder = new TemporaryFolder();
+  const path = "deploy/compose/compose.yaml";
+  Deno.mkdirSync(`${folder.path}/deploy/compose`, { recursive: true });
+  folder.write(path, Deno.readTextFileSync(`${ROOT}/${path}`).replace("restart:", "restrat:"));
+  const { code, stdout } = await lint(folder.path);
+  assertEquals(code, 1);
+  assertMatch(stdout, /compose\.yaml:\d+: .*services\/ollama.* must NOT have additional properties/);
 });
 
 Deno.test("Compose services are pinned, monitored, persistent and connected", () => {
@@ -95,31 +71,6 @@ Deno.test("Prometheus in Compose reads the mounted rules", () => {
     const { rule_files }: { rule_files: string[] } = readYaml(config);
     assertEquals(rule_files, ["recording.rules.yml", "alerts.rules.yml"]);
     for (const file of rule_files) assert(mounted.includes(`/etc/prometheus/${file}`));
-  }
-});
-
-Deno.test("Kubernetes pods have probes and limits, do not run as root, and match Service and PodMonitor", () => {
-  const [monitor]: Yaml[] = readManifests("deploy/kubernetes/podmonitor.yaml");
-  for (const path of ["deploy/kubernetes/sidecar.yaml", "deploy/kubernetes/standalone.yaml"]) {
-    const manifests = readManifests(path);
-    const service = manifests.find(({ kind }) => kind === "Service");
-    const { template, selector } = manifests.find(({ kind }) => kind === "Deployment").spec;
-    const { labels } = template.metadata;
-    for (const wanted of [service.spec.selector, selector.matchLabels, monitor.spec.selector.matchLabels]) {
-      assertEquals({ ...labels, ...wanted }, labels, path);
-    }
-    const exporter: Yaml = template.spec.containers.find(({ name }: Yaml) => name === "exporter");
-    assertMatch(exporter.image, new RegExp(`^ghcr\\.io/OWNER/ollama-exporter:${denoJson.version}$`));
-    const [{ name, containerPort }] = exporter.ports;
-    assertEquals([name, containerPort], [service.spec.ports[0].targetPort, 8000]);
-    assertEquals(name, monitor.spec.podMetricsEndpoints[0].port);
-    assertMatch(exporter.livenessProbe.httpGet.path, /^\/-\/healthy$/);
-    assertMatch(exporter.readinessProbe.httpGet.path, /^\/-\/(healthy|ready)$/);
-    assert(exporter.resources.requests.memory && exporter.resources.limits.memory);
-    const context = { ...template.spec.securityContext, ...exporter.securityContext };
-    assert(context.runAsNonRoot && context.runAsUser > 0 && context.readOnlyRootFilesystem);
-    assertEquals([context.allowPrivilegeEscalation, context.capabilities.drop], [false, ["ALL"]]);
-    assertEquals(template.spec.automountServiceAccountToken, false);
   }
 });
 
