@@ -38,6 +38,8 @@ const OPTIONS = [
   "--no-code-cache",
   // Imports of text, for runtimes that are older than the Deno that compiles.
   "--unstable-raw-imports",
+  // What tests download is beside the packages, which are included as folders.
+  "--exclude=node_modules/.cache",
   // The module of a worker is not imported.
   "--include=lib/web/bcrypt_worker.ts",
 ];

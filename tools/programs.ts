@@ -1,6 +1,6 @@
 /**
- * Programs that check and build what is released. tools/programs/ pins their versions, as Go modules and Python packages;
- * they are kept in node_modules/.cache/programs.
+ * Programs that check and build what is released. tools/programs/ pins their versions, as Go modules and Python
+ * packages; they are kept in node_modules/.cache/programs.
  *
  * @module
  */
@@ -48,7 +48,12 @@ export async function program(name: string): Promise<string> {
 }
 
 async function output(command: string, args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(command, { args, cwd: SOURCE, stdout: "null" }).output();
+  const { success, stderr } = await new Deno.Command(command, {
+    args,
+    cwd: SOURCE,
+    stdout: "null",
+    env: { GOTOOLCHAIN: "auto" },
+  }).output();
   if (!success) throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
 }
 

@@ -3,9 +3,11 @@
  * compresses text: no test depends on either.
  */
 
-import { assert, assertEquals, assertMatch, assertStringIncludes, fail } from "@std/assert";
+import { assert, assertEquals, assertLess, assertMatch, assertRejects, assertStringIncludes, fail } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { commitOf, compileArguments } from "../../tools/compile.ts";
+import { smoke } from "../../tools/release/smoke.ts";
+import { formatOf, HOST, TARGETS } from "../../tools/release/targets.ts";
 import { START_FLAGS } from "../../tools/start_flags.ts";
 import { ExporterProcess, isCi, ROOT, run, toolchain } from "../support/deployment.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
@@ -14,6 +16,8 @@ import { CHAT, GENERATE, Scrape, until } from "../support/helpers.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const COMPILE_MS = 300_000;
+/** 94 MB when this was written: the runtime, and 2 MB of modules. */
+const SIZE_LIMIT_BYTES = 120_000_000;
 const COMMIT = "1a2b3c4d5e6f";
 
 /** A user without files, if the tests run as root. */
@@ -51,6 +55,7 @@ Deno.test("compileArguments() passes on the flags of the program and its argumen
   const args = compileArguments(["--target=x", "--commit=abc"], options);
   assertEquals(args.slice(0, START_FLAGS.length + 2), ["compile", ...START_FLAGS, "--target=x"]);
   assertEquals(args.slice(-3), ["--env-file=build.env", "--output=ollama-exporter", "main.ts"]);
+  assert(args.includes("--exclude=node_modules/.cache"), "what tests download");
   assert(args.some((arg) => /^--exclude=node_modules\/\.deno\/bintrees@[\d.]+\/.*\/test$/.test(arg)), args.join(" "));
   assertEquals(compileArguments(["--output=here"], options).includes("--output=ollama-exporter"), false);
   assertEquals(commitOf(["--commit=abc"], ROOT), "abc");
@@ -63,6 +68,16 @@ testExecutable("prints its version, its commit and its runtime", async (executab
   assertStringIncludes(stdout, `ollama-exporter ${denoJson.version} `);
   assertStringIncludes(stdout, COMMIT);
   assertMatch(stdout, /deno \d+\.\d+\.\d+/);
+});
+
+testExecutable("is for this platform, and passes what a release requires", async (executable) => {
+  assertEquals(await formatOf(executable), TARGETS[HOST]?.format);
+  await smoke(executable, denoJson.version);
+  await assertRejects(() => smoke(executable, "9.9.9"), Error, "--version prints");
+});
+
+testExecutable("contains no more than it needs", async (executable) => {
+  assertLess((await Deno.stat(executable)).size, SIZE_LIMIT_BYTES);
 });
 
 testExecutable("reports all invalid settings and does not start", async (executable) => {

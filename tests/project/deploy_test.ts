@@ -1,9 +1,8 @@
-/** Compose, and releases: schemas, and consistency with one another. */
+/** Compose: its schema, and consistency with Prometheus and Grafana. */
 
-import { assert, assertEquals, assertFalse, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { parse } from "@std/yaml/parse";
 import denoJson from "../../deno.json" with { type: "json" };
-import { releaseNotes } from "../../tools/release_notes.ts";
 import { ROOT, run, testOrSkip } from "../support/deployment.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
@@ -72,31 +71,4 @@ Deno.test("Prometheus in Compose reads the mounted rules", () => {
     assertEquals(rule_files, ["recording.rules.yml", "alerts.rules.yml"]);
     for (const file of rule_files) assert(mounted.includes(`/etc/prometheus/${file}`));
   }
-});
-
-Deno.test("release.yml builds an executable for each target of deno compile", () => {
-  const { jobs }: Yaml = readYaml(".github/workflows/release.yml");
-  assertEquals(jobs.executable.strategy.matrix.target.toSorted(), [
-    "aarch64-apple-darwin",
-    "aarch64-unknown-linux-gnu",
-    "x86_64-apple-darwin",
-    "x86_64-pc-windows-msvc",
-    "x86_64-unknown-linux-gnu",
-  ]);
-  const steps: Yaml[] = Object.values<Yaml>(jobs).flatMap((job) => job.steps ?? []);
-  const attested = steps.filter(({ uses }) => uses?.startsWith("actions/attest-build-provenance@"));
-  assertEquals(attested.length, 2, "the executables and the image");
-  assertStringIncludes(JSON.stringify(jobs.image), '"linux/amd64,linux/arm64"');
-  assertFalse(JSON.stringify(jobs).includes("pull_request_target"));
-});
-
-Deno.test("releaseNotes() returns the changelog of a version, and fails if there is none", () => {
-  const changelog =
-    "# Changelog\n\n## Unreleased\n\n- new\n\n## 1.2.0 / 2026-11-22\n\n- [BUGFIX] b\n\n## 1.1.0\n\n## 1.0.0\n\n- a\n";
-  assertEquals(releaseNotes(changelog, "1.2.0"), "- [BUGFIX] b");
-  assertEquals(releaseNotes(changelog, "1.0.0"), "- a");
-  for (const version of ["1.1.0", "1.2", "2.0.0", ""]) {
-    assertThrows(() => releaseNotes(changelog, version), Error, "no section");
-  }
-  assert(Deno.readTextFileSync(`${ROOT}/CHANGELOG.md`).includes("\n## Unreleased\n"));
 });

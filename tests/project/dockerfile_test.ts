@@ -97,11 +97,13 @@ await testWithPinned("hadolint", "hadolint finds nothing in Dockerfile", async (
   assertStringIncludes((await run(hadolint, [path])).stdout, "DL3006", "an image without a tag");
 });
 
-Deno.test("Dockerfile has the same version of Deno as workflows and README", () => {
+Deno.test("Dockerfile has the same version of Deno as workflows, .ci/run and README", () => {
   const [, version] = BUILD.image.split(":");
   for (const path of [".github/workflows/ci.yml", ".github/workflows/release.yml"]) {
-    assertStringIncludes(Deno.readTextFileSync(`${ROOT}/${path}`), `deno-version: ${version}`);
+    const text = Deno.readTextFileSync(`${ROOT}/${path}`);
+    for (const [, found] of text.matchAll(/deno-version: (.*)/g)) assertEquals(found, version, path);
   }
+  assertStringIncludes(Deno.readTextFileSync(`${ROOT}/.ci/run`), `deno@${version}`);
   assertStringIncludes(Deno.readTextFileSync(`${ROOT}/README.md`), `deno@${version}`);
 });
 
