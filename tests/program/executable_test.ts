@@ -10,6 +10,7 @@ import { smoke } from "../../tools/release/smoke.ts";
 import { formatOf, HOST, TARGETS } from "../../tools/release/targets.ts";
 import { START_FLAGS } from "../../tools/start_flags.ts";
 import { ExporterProcess, isCi, ROOT, run, toolchain } from "../support/deployment.ts";
+import { SETTINGS } from "../../lib/settings/settings.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { CERTIFICATES } from "../support/certificates.ts";
 import { CHAT, GENERATE, Scrape, until } from "../support/helpers.ts";
@@ -86,6 +87,21 @@ testExecutable("reports all invalid settings and does not start", async (executa
   assertEquals(code, 1);
   assertStringIncludes(stderr, 'LISTEN_ADDRESS: expected `host:port`, `:port` or `[::]:port`, got "nowhere"');
   assertStringIncludes(stderr, 'MODEL_LABEL_LIMIT: expected an integer from 1 to 10000, got "-1"');
+});
+
+testExecutable("prints the settings", async (executable) => {
+  const { code, stdout } = await run(executable, ["--help"], { cwd: "/", env: { NO_COLOR: "1" } });
+  assertEquals(code, 0);
+  for (const { flag, variable } of Object.values(SETTINGS)) {
+    assertStringIncludes(stdout, `--${flag}`);
+    assertStringIncludes(stdout, variable);
+  }
+});
+
+testExecutable("checks Deno.serve at its start, and logs which server it uses", async (executable) => {
+  await using exporter = await ExporterProcess.start(executable, [], { env: { OLLAMA_HOST: nowhere() } });
+  const [, server] = await exporter.waitFor(/"HTTP server is ([^"]+)".*"reason":"[^"]+"/);
+  assert(server === "Deno.serve" || server === "node:http", exporter.output);
 });
 
 /** Returns a URL where nothing listens. */
@@ -180,6 +196,17 @@ testExecutable("completes open responses on SIGTERM, and exits with 0", async (e
   assertStringIncludes(exporter.output, "Stopped");
 });
 
+testExecutable("reloads its web config on SIGHUP", async (executable) => {
+  using folder = new TemporaryFolder();
+  const file = folder.write("web.yaml", "rate_limit: { interval: 1s, burst: 1000 }\n");
+  const env = { OLLAMA_HOST: nowhere(), WEB_CONFIG_FILE: file };
+  await using exporter = await ExporterProcess.start(executable, [], { env });
+  folder.write("web.yaml", "rate_limit: nonsense\n");
+  exporter.signal("SIGHUP");
+  await exporter.waitFor(/Error reloading web config/);
+  assertEquals((await exporter.stop()).code, 0, exporter.output);
+});
+
 testExecutable("requires a password, and compares it in a worker", async (executable) => {
   using folder = new TemporaryFolder();
   const hash = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
@@ -206,4 +233,33 @@ testExecutable("needs no writable folder, and writes to none", async (executable
   const homeless = { OLLAMA_HOST: nowhere(), TMPDIR: "/nowhere", HOME: "/nowhere" };
   await using second = await ExporterProcess.start(executable, [], { env: homeless, cwd: "/", uid: NOBODY });
   assertEquals((await scrape(second.url)).value("ollama_up"), 0);
+});
+
+/**
+ * Runs a program as the image does: by an ordinary user without capabilities, in a root of a read-only file system that
+ * has nothing but the program and its libraries. The capabilities to change root and user end with the change.
+ */
+const IN_IMAGE = `set -e
+mount --bind "$0" "$0"
+mount -t proc proc "$0/proc"
+mount -o remount,bind,ro "$0"
+! touch "$0/app/x" 2>/dev/null
+exec setpriv --inh-caps=-all --bounding-set=-all,+sys_chroot,+setuid,+setgid --no-new-privs \\
+  chroot --userspec=${NOBODY}:${NOBODY} --groups= "$0" "$@"`;
+
+testExecutable("runs without capabilities or a writable file system, with glibc alone", async (executable) => {
+  using folder = new TemporaryFolder();
+  const { stdout } = await run("ldd", [executable]);
+  const libraries = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path);
+  for (const path of [executable, ...libraries]) {
+    const target = `${folder.path}${path === executable ? "/usr/local/bin/ollama-exporter" : path}`;
+    Deno.mkdirSync(target.slice(0, target.lastIndexOf("/")), { recursive: true });
+    Deno.copyFileSync(path, target);
+  }
+  for (const name of ["app", "proc"]) Deno.mkdirSync(`${folder.path}/${name}`);
+  Deno.chmodSync(folder.path, 0o755);
+  const args = ["--mount", "sh", "-c", IN_IMAGE, folder.path];
+  const env = { OLLAMA_HOST: nowhere(), PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
+  await using exporter = await ExporterProcess.start("unshare", [...args, "/usr/local/bin/ollama-exporter"], { env });
+  assertEquals((await scrape(exporter.url)).value("ollama_up"), 0);
 });

@@ -145,13 +145,15 @@ export class Process implements AsyncDisposable {
     }
   }
 
+  /** Sends a signal, unless it has ended. */
+  signal(name: Deno.Signal): void {
+    if (!this.#hasEnded) this.#child.kill(name);
+  }
+
   /** Terminates it, and kills it if it does not end. */
   async stop(): Promise<Deno.CommandStatus> {
-    const signal = (name: Deno.Signal): void => {
-      if (!this.#hasEnded) this.#child.kill(name);
-    };
-    signal("SIGTERM");
-    const timer = setTimeout(() => signal("SIGKILL"), PATIENCE_MS);
+    this.signal("SIGTERM");
+    const timer = setTimeout(() => this.signal("SIGKILL"), PATIENCE_MS);
     const status = await this.#child.status;
     clearTimeout(timer);
     await this.#read;

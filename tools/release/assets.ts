@@ -157,7 +157,7 @@ async function pack({ dist, date }: Release, work: string, name: string, type: "
   const file = `${dist}/${name}.${type}`;
   if (type === "zip") return await execute("zip", ["-q", "-X", "--recurse-paths", file, name], { cwd: work });
   const owner = ["--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX"];
-  const args = ["--create", "--sort=name", ...owner, "--use-compress-program=gzip -n", `--file=${file}`, name];
+  const args = ["--create", "--sort=name", ...owner, "--gzip", `--file=${file}`, name];
   await execute("tar", args, { cwd: work });
 }
 
