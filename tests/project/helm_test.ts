@@ -33,6 +33,14 @@ function podOf(manifests: Manifest[]): Manifest {
 }
 
 const MONITORED = ["serviceMonitor.enabled=true", "networkPolicy.enabled=true"];
+/** A file that a setting names. */
+const WITH_CA = [
+  "settings.OLLAMA_CA_FILE=/etc/ca/ca.crt",
+  "volumes[0].name=ca",
+  "volumes[0].configMap.name=ca",
+  "volumeMounts[0].name=ca",
+  "volumeMounts[0].mountPath=/etc/ca",
+];
 const GUARDED = [...MONITORED, "metrics.port=9000", "webConfig.existingSecret=web", "webConfig.tls=true"];
 
 await testWithPinned("helm", "The chart has no lint, and the version of the program", async (helm) => {
@@ -44,7 +52,12 @@ await testWithPinned("helm", "The chart has no lint, and the version of the prog
 
 await testWithPinned("helm", "The chart renders manifests that match their schemas", async (helm) => {
   for (const version of KUBERNETES) {
-    for (const values of [[], MONITORED, GUARDED, ["settings.MODEL_LABEL_LIMIT=50", "service.type=NodePort"]]) {
+    for (
+      const values of [[], MONITORED, GUARDED, WITH_CA, [...GUARDED, ...WITH_CA], [
+        "settings.MODEL_LABEL_LIMIT=50",
+        "service.type=NodePort",
+      ]]
+    ) {
       assertEquals(await problemsOf(await render(helm, values, version)), "", values.join());
     }
   }
