@@ -5,16 +5,16 @@
  */
 
 /** Account on GitHub. A placeholder, which the first release requires to be replaced, here and nowhere else. */
-const OWNER = "OWNER";
+const ACCOUNT = "OWNER";
 
 /** Repository on GitHub. */
-export const REPOSITORY = `${OWNER}/ollama-exporter`;
+export const REPOSITORY = `${ACCOUNT}/ollama-exporter`;
 /** Page of the repository. */
 export const SOURCE_URL = `https://github.com/${REPOSITORY}`;
 /** Image, without a tag; names of images have no capitals. */
 export const IMAGE = `ghcr.io/${REPOSITORY.toLowerCase()}`;
 /** Where the Helm chart is pushed. */
-export const CHARTS = `oci://ghcr.io/${OWNER.toLowerCase()}/charts`;
+export const CHARTS = `oci://ghcr.io/${ACCOUNT.toLowerCase()}/charts`;
 
 /** Returns the URL of a file of a release. */
 export function downloadUrl(version: string, file: string): string {
