@@ -58,7 +58,7 @@ const STEPS: Readonly<Record<string, (run: Run) => Promise<void> | void>> = {
   sums: writeSums,
   formula: writeFormula,
   notes: (run) => writeNotes(run, run.isDry ? "Unreleased" : run.version),
-  push: (run) => run.isDry ? undefined : pushChart(run),
+  push: pushChart,
 };
 
 /** Compares tag, repository, changelog and chart with the version and the owner. */
@@ -142,5 +142,7 @@ if (import.meta.main) {
     isDry,
   };
   const steps = Deno.args.filter((arg) => !arg.startsWith("--"));
-  Deno.exitCode = await carryOut(run, isDry ? Object.keys(STEPS) : steps) === 0 ? 0 : 1;
+  Deno.exitCode = await carryOut(run, isDry ? Object.keys(STEPS).filter((name) => name !== "push") : steps) === 0
+    ? 0
+    : 1;
 }
