@@ -9,11 +9,10 @@
 import { gzipSync } from "node:zlib";
 import denoJson from "../deno.json" with { type: "json" };
 import { writeExtras } from "./extras.ts";
+import { REPOSITORY, SOURCE_URL } from "./project.ts";
+import { program } from "./programs.ts";
 
-const NFPM = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.44.2";
 const ROOT = new URL("..", import.meta.url).pathname;
-/** Account with the repository. */
-const OWNER = "OWNER";
 
 const EXECUTABLE = { installed: "/usr/local/bin/ollama-exporter", packaged: "/usr/bin/ollama-exporter" };
 
@@ -40,19 +39,21 @@ export async function buildPackages(options: PackageOptions): Promise<string[]> 
   const files = await Deno.makeTempDir();
   try {
     await writeFiles(files, executable, date);
+    const [owner = ""] = REPOSITORY.split("/");
     const env = {
       FILES: files,
       ARCH: arch,
       VERSION: version,
-      MAINTAINER: `${OWNER} <${OWNER}@users.noreply.github.com>`,
-      VENDOR: OWNER,
-      HOMEPAGE: `https://github.com/${OWNER}/ollama-exporter`,
+      MAINTAINER: `${owner} <${owner}@users.noreply.github.com>`,
+      VENDOR: owner,
+      HOMEPAGE: SOURCE_URL,
       SOURCE_DATE_EPOCH: String(secondsOf(date)),
     };
-    const args = ["run", NFPM, "package", "--config=deploy/packages/nfpm.yaml"];
+    const nfpm = await program("nfpm");
+    const args = ["package", "--config=deploy/packages/nfpm.yaml"];
     const built = ["deb", "rpm"].map(async (packager) => {
       const target = `${output}/${nameOf(packager, options)}`;
-      const command = new Deno.Command("go", {
+      const command = new Deno.Command(nfpm, {
         args: [...args, `--packager=${packager}`, `--target=${target}`],
         cwd: ROOT,
         env,

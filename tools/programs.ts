@@ -18,6 +18,8 @@ const GO_PACKAGES: Readonly<Record<string, string>> = {
   kustomize: "sigs.k8s.io/kustomize/kustomize/v5",
   /** Decodes resources of the Prometheus operator. */
   monitors: "./monitors",
+  /** Builds the Debian and RPM packages. */
+  nfpm: "github.com/goreleaser/nfpm/v2/cmd/nfpm",
 };
 
 /** Programs of Python packages: linters of Dockerfiles, manifests and the security of workflows. */

@@ -15,6 +15,7 @@ const KUBERNETES = ["1.25.0", "1.36.0"];
 const OWN_VALUES: Record<string, string> = {
   OLLAMA_HOST: "ollamaHost",
   LISTEN_ADDRESS: "the image's",
+  SYSTEMD_SOCKET: "none: there is no systemd in a pod",
   METRICS_LISTEN_ADDRESS: "metrics.port",
   METRICS_PATH: "metrics.path",
   WEB_CONFIG_FILE: "webConfig",
