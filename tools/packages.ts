@@ -9,7 +9,7 @@
 import { gzipSync } from "node:zlib";
 import denoJson from "../deno.json" with { type: "json" };
 import { writeExtras } from "./extras.ts";
-import { REPOSITORY, SOURCE_URL } from "./project.ts";
+import { ACCOUNT, SOURCE_URL } from "./project.ts";
 import { program } from "./programs.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
@@ -39,13 +39,12 @@ export async function buildPackages(options: PackageOptions): Promise<string[]> 
   const files = await Deno.makeTempDir();
   try {
     await writeFiles(files, executable, date);
-    const [owner = ""] = REPOSITORY.split("/");
     const env = {
       FILES: files,
       ARCH: arch,
       VERSION: version,
-      MAINTAINER: `${owner} <${owner}@users.noreply.github.com>`,
-      VENDOR: owner,
+      MAINTAINER: `${ACCOUNT} <${ACCOUNT}@users.noreply.github.com>`,
+      VENDOR: ACCOUNT,
       HOMEPAGE: SOURCE_URL,
       SOURCE_DATE_EPOCH: String(secondsOf(date)),
     };

@@ -5,7 +5,7 @@
  */
 
 /** Account on GitHub. A placeholder, which the first release requires to be replaced, here and nowhere else. */
-const ACCOUNT = "OWNER";
+export const ACCOUNT = "OWNER";
 
 /** Repository on GitHub. */
 export const REPOSITORY = `${ACCOUNT}/ollama-exporter`;

@@ -29,6 +29,10 @@ class OllamaExporter < Formula
 
   def install
     bin.install "ollama-exporter"
+    man1.install "man/ollama-exporter.1"
+    bash_completion.install "completions/ollama-exporter.bash" => "ollama-exporter"
+    zsh_completion.install "completions/_ollama-exporter"
+    fish_completion.install "completions/ollama-exporter.fish"
   end
 
   service do

@@ -91,7 +91,14 @@ testWith(
     const executable = listed.find((line) => line.endsWith("/ollama-exporter")) ?? "";
     assertMatch(executable, /^-rwxr-xr-x 0\/0 +100 2023-11-1\d/);
     for (
-      const name of ["LICENSE", "README.md", "CHANGELOG.md", "systemd/install.sh", "systemd/ollama-exporter.service"]
+      const name of [
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "systemd/install.sh",
+        "systemd/ollama-exporter.service",
+        "man/ollama-exporter.1",
+      ]
     ) {
       assert(listed.some((line) => line.endsWith(`/${name}`)), name);
     }
