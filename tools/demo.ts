@@ -12,7 +12,7 @@ import { listen } from "../lib/listen/deno_listener.ts";
 import { createLog } from "../lib/log/log.ts";
 import { type FakeOllama, startFakeOllama } from "../tests/fake_ollama/mod.ts";
 import { CHARACTERS } from "./demo/models.ts";
-import { answerOf, runTraffic } from "./demo/traffic.ts";
+import { answerOf, runTraffic, type TrafficOptions } from "./demo/traffic.ts";
 
 /** Loopback: the demo is visible to this machine only. */
 const HOSTNAME = "127.0.0.1";
@@ -30,9 +30,9 @@ export interface Demo extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Starts a demo on the first free port. */
-export async function startDemo(): Promise<Demo> {
-  const fake = await startFakeOllama({
+/** Starts the simulated Ollama server of the demo. */
+export function startDemoOllama(): Promise<FakeOllama> {
+  return startFakeOllama({
     models: Object.values(CHARACTERS).map(({ model }) => model),
     release: "0.40",
     keptRequests: 0,
@@ -41,6 +41,26 @@ export async function startDemo(): Promise<Demo> {
     headersDelayMs: 250,
     choose: answerOf,
   });
+}
+
+/** Options of {@linkcode runDemoTraffic}. */
+export interface DemoTraffic extends Pick<TrafficOptions, "url" | "signal" | "eventPauseMs"> {
+  readonly fake: FakeOllama;
+}
+
+/** Runs the traffic of the demo, and keeps the list of loaded models. Resolves when the signal has stopped it. */
+export function runDemoTraffic({ fake, ...options }: DemoTraffic): Promise<void> {
+  return runTraffic({
+    ...options,
+    // Ollama does not list a model that it is still loading.
+    onLoad: (model) => fake.state.loaded.delete(model),
+    onUse: (model, staysMs) => fake.state.touch(model, staysMs),
+  });
+}
+
+/** Starts a demo on the first free port. */
+export async function startDemo(): Promise<Demo> {
+  const fake = await startDemoOllama();
   const exporter = createExporter({
     upstream: new URL(fake.url),
     version: denoJson.version,
@@ -57,13 +77,7 @@ export async function startDemo(): Promise<Demo> {
   const listener = listenOnFreePort(exporter);
   const url = `http://${HOSTNAME}:${listener.address.port}`;
   const controller = new AbortController();
-  const traffic = runTraffic({
-    url,
-    signal: controller.signal,
-    // Ollama does not list a model that it is still loading.
-    onLoad: (model) => fake.state.loaded.delete(model),
-    onUse: (model, staysMs) => fake.state.touch(model, staysMs),
-  });
+  const traffic = runDemoTraffic({ fake, url, signal: controller.signal });
   const close = async (): Promise<void> => {
     controller.abort();
     await traffic;

@@ -1,20 +1,28 @@
 /**
- * Traffic of the demo: clients of all APIs that send a request, read the response, pause and repeat.
+ * Traffic of the demo: clients of all APIs that send a request, read the response, pause and repeat, and one that sends
+ * the events in turn.
  *
  * @module
  */
 
 import type { FakeBehaviour, RecordedRequest } from "../../tests/fake_ollama/mod.ts";
+import { type DemoEvent, EVENTS } from "./events.ts";
 import { type Character, type CharacterName, CHARACTERS, draw, drawAnswer } from "./models.ts";
 
 /** Request header with the behaviour, as JSON, of the response that a demo client wants. */
 const ANSWER_HEADER = "x-demo-answer";
 
-/** Percentage of requests whose client disconnects early, and of those for an unknown model. */
-const DISCONNECT_PERCENT = 3;
-const UNKNOWN_PERCENT = 1.5;
-const DISCONNECT_AFTER_MS: readonly [number, number] = [300, 2500];
-const PULL_EVERY_MS = 45_000;
+/** `User-Agent` of the clients, in turn; they are told apart by their products. */
+const USER_AGENTS = [
+  "ollama-python/0.6.1",
+  "OpenAI/Python 2.9.0",
+  "open-webui/0.6.40",
+  "Cline/3.38.1",
+  "ollama-js/0.6.3",
+];
+const EVENT_USER_AGENT = "curl/8.14.1";
+
+const EVENT_PAUSE_MS = 2500;
 
 /** Time by which the fake Ollama has received a request and marked its model as loaded. */
 const LOAD_STARTED_MS = 50;
@@ -64,65 +72,83 @@ export interface TrafficOptions {
   readonly onLoad: (model: string) => void;
   /** Called when a model responds, with the time in ms for which it stays loaded. */
   readonly onUse: (model: string, staysMs: number | undefined) => void;
+  /** Pause between two events in milliseconds. Default: 2500. */
+  readonly eventPauseMs?: number;
+}
+
+/** Request of a client. */
+interface Outgoing {
+  readonly path: string;
+  readonly body: BodyInit;
+  readonly answer: Partial<FakeBehaviour>;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly leavesAfterMs?: number | undefined;
+  /** Default: that of `fetch()`. */
+  readonly client?: Deno.HttpClient;
 }
 
 /** Runs all clients. Resolves when the signal has stopped them. */
 export async function runTraffic(options: TrafficOptions): Promise<void> {
   const clients = Object.keys(CHARACTERS).flatMap((name) => {
     const character: Character = CHARACTERS[name as CharacterName];
-    return Array.from({ length: character.clients }, () => runClient(character, options));
+    return Array.from({ length: character.clients }, () => character);
   });
-  await Promise.all([...clients, runPuller(options)]);
+  const running = clients.map((character, index) => {
+    const userAgent = USER_AGENTS[index % USER_AGENTS.length] ?? "";
+    return runClient(character, { "user-agent": userAgent }, options);
+  });
+  await Promise.all([...running, runEvents(options)]);
 }
 
-async function runClient(character: Character, options: TrafficOptions): Promise<void> {
-  const isEmbedding = character.model.capabilities.includes("embedding");
-  let usedAt = character.model.loaded === true ? performance.now() : -Infinity;
+async function runClient(
+  character: Character,
+  headers: Readonly<Record<string, string>>,
+  options: TrafficOptions,
+): Promise<void> {
+  const { model: { name: model, capabilities, loaded }, staysMs = Infinity } = character;
+  const isEmbedding = capabilities.includes("embedding");
+  let usedAt = loaded === true ? performance.now() : -Infinity;
   await pause(draw([0, 800]), options.signal);
   while (!options.signal.aborted) {
-    const isCold = performance.now() - usedAt > (character.staysMs ?? Infinity);
+    const isCold = performance.now() - usedAt > staysMs;
     const ask = isEmbedding ? drawOne(EMBEDDINGS) : drawOne(CHATS, CHAT_WEIGHTS);
-    const isUnknown = Math.random() * 100 < UNKNOWN_PERCENT;
-    const model = isUnknown ? "llama33:70b" : character.model.name;
     const [path, body] = ask(model, Math.random() < STREAMED_SHARE);
-    const answer = isUnknown ? {} : drawAnswer(character, isCold);
-    const sent = send(path, body, answer, options, () => isUnknown || options.onUse(model, character.staysMs));
-    if (isCold && !isUnknown) await pause(LOAD_STARTED_MS, options.signal).then(() => options.onLoad(model));
+    const outgoing = { path, body, answer: drawAnswer(character, isCold), headers };
+    const sent = send(outgoing, options, () => options.onUse(model, character.staysMs));
+    if (isCold) await pause(LOAD_STARTED_MS, options.signal).then(() => options.onLoad(model));
     await sent;
     usedAt = performance.now();
     await pause(draw(character.pauseMs), options.signal);
   }
 }
 
-/** Pulls a model from time to time. */
-async function runPuller(options: TrafficOptions): Promise<void> {
-  while (!options.signal.aborted) {
-    await pause(PULL_EVERY_MS, options.signal);
-    await send("/api/pull", json({ model: "phi4-mini:latest" }), { tokenDelayMs: 300 }, options, () => {});
+async function runEvents(options: TrafficOptions): Promise<void> {
+  // One of the events has another host name.
+  using client = Deno.createHttpClient({ allowHost: true });
+  for (let index = 0; !options.signal.aborted; index++) {
+    const { path, body, answer, headers = {}, leavesAfterMs } = EVENTS[index % EVENTS.length] as DemoEvent;
+    const all = { "user-agent": EVENT_USER_AGENT, ...headers };
+    await send({ path, body: json(body), answer, headers: all, leavesAfterMs, client }, options, () => {});
+    await pause(options.eventPauseMs ?? EVENT_PAUSE_MS, options.signal);
   }
 }
 
-async function send(
-  path: string,
-  body: BodyInit,
-  answer: Partial<FakeBehaviour>,
-  { url, signal }: TrafficOptions,
-  onAnswer: () => void,
-): Promise<void> {
-  const disconnect = new AbortController();
-  const isEarly = Math.random() * 100 < DISCONNECT_PERCENT;
-  const timer = isEarly ? setTimeout(() => disconnect.abort(), draw(DISCONNECT_AFTER_MS)) : undefined;
+async function send(outgoing: Outgoing, { url, signal }: TrafficOptions, onAnswer: () => void): Promise<void> {
+  const { path, body, answer, headers, leavesAfterMs, client } = outgoing;
+  const leave = new AbortController();
+  const timer = leavesAfterMs === undefined ? undefined : setTimeout(() => leave.abort(), leavesAfterMs);
   try {
     const response = await fetch(url + path, {
       method: "POST",
-      headers: { [ANSWER_HEADER]: JSON.stringify(answer) },
+      headers: { ...headers, [ANSWER_HEADER]: JSON.stringify(answer) },
       body,
-      signal: AbortSignal.any([signal, disconnect.signal]),
+      signal: AbortSignal.any([signal, leave.signal]),
+      ...client && { client },
     });
     onAnswer();
     for await (const _ of response.body ?? []);
   } catch {
-    // Disconnected early, demo stopped, or a simulated failure.
+    // Disconnected, demo stopped, or a simulated failure.
   } finally {
     clearTimeout(timer);
   }
