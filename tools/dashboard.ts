@@ -6,9 +6,12 @@
  * @module
  */
 
-import { layOut } from "./dashboard/panels.ts";
-import { BY_INSTANCE, BY_MODEL, TRAFFIC_SECTIONS } from "./dashboard/sections.ts";
+import { ALERTS_URL, layOut, link } from "./dashboard/panels.ts";
+import { MODEL_SECTIONS } from "./dashboard/model_sections.ts";
+import { BY_INSTANCE, BY_MODEL } from "./dashboard/queries.ts";
+import { TRAFFIC_SECTIONS } from "./dashboard/sections.ts";
 import { STATE_SECTIONS } from "./dashboard/state_sections.ts";
+import { USAGE_SECTIONS } from "./dashboard/usage_sections.ts";
 
 /** Schema version of Grafana 12 and 13. Newer releases import older schemas, but not the reverse. */
 const SCHEMA_VERSION = 42;
@@ -36,6 +39,26 @@ function labelVariable(name: string, label: string, metric: string, description:
   };
 }
 
+/** Rows that are open at first. */
+const OPEN_SECTIONS = 3;
+
+/**
+ * Time over which quantiles, ratios and averages are taken: a hundredth of the time range, and at least 10 minutes, so
+ * that a host with a request every two minutes has a value at each step.
+ */
+const WINDOW_VARIABLE = {
+  name: "window",
+  label: "Window",
+  description: "Time over which quantiles, ratios and averages are taken. Shorter: sharper, with gaps on quiet hosts.",
+  type: "interval",
+  query: "1m,5m,10m,30m,1h,6h,1d",
+  auto: true,
+  auto_count: 100,
+  auto_min: "10m",
+  refresh: 2,
+  current: { selected: true, text: "auto", value: "$__auto_interval_window" },
+};
+
 const DATASOURCE_VARIABLE = {
   name: "datasource",
   label: "Prometheus",
@@ -55,10 +78,7 @@ const ALERT_ANNOTATION = {
   textFormat: "{{instance}} {{model}}",
 };
 
-function dashboardLink(fields: Record<string, unknown>): Record<string, unknown> {
-  const none = { asDropdown: false, icon: "external link", includeVars: false, keepTime: true, tags: [], tooltip: "" };
-  return { ...none, targetBlank: false, ...fields };
-}
+const SECTIONS = [...TRAFFIC_SECTIONS, ...MODEL_SECTIONS, ...USAGE_SECTIONS, ...STATE_SECTIONS];
 
 /** Returns the dashboard in Grafana's schema. */
 export function dashboard(): Record<string, unknown> {
@@ -79,16 +99,25 @@ export function dashboard(): Record<string, unknown> {
     timepicker: {},
     annotations: { list: [ALERT_ANNOTATION] },
     links: [
-      dashboardLink({ title: "Firing alerts", type: "link", url: "/alerting/list?search=Ollama", icon: "bolt" }),
-      dashboardLink({ title: "Related", type: "dashboards", tags: ["ollama"], asDropdown: true, includeVars: true }),
+      link({ title: "Runbooks", url: ALERTS_URL, icon: "doc", targetBlank: true }),
+      link({ title: "Firing alerts", url: "/alerting/list?search=Ollama", icon: "bolt" }),
+      link({
+        title: "Related",
+        type: "dashboards",
+        tags: ["ollama"],
+        asDropdown: true,
+        includeVars: true,
+        keepTime: true,
+      }),
     ],
     templating: {
       list: [
         DATASOURCE_VARIABLE,
+        labelVariable("job", "Job", "ollama_exporter_build_info", "Job in Prometheus' configuration."),
         labelVariable(
           "instance",
           "Instance",
-          "ollama_exporter_build_info",
+          'ollama_exporter_build_info{job=~"$job"}',
           "Exporter instance, and with it the Ollama server behind it.",
         ),
         labelVariable(
@@ -98,9 +127,10 @@ export function dashboard(): Record<string, unknown> {
           "Filters panels by model.",
         ),
         labelVariable("api", "API", `ollama_request_outcomes_total{${BY_MODEL}}`, "Filters panels by API."),
+        WINDOW_VARIABLE,
       ],
     },
-    panels: layOut([...TRAFFIC_SECTIONS, ...STATE_SECTIONS]),
+    panels: layOut(SECTIONS, OPEN_SECTIONS),
   };
 }
 

@@ -87,7 +87,7 @@ testWith(["prometheus"], "increase() in Prometheus equals what was sent, from th
   await using fake = await startFakeOllama();
   await using program = new Program({ variables: { OLLAMA_HOST: fake.url } });
   const url = `http://127.0.0.1:${await program.port()}`;
-  await using prometheus = await Prometheus.start(url);
+  await using prometheus = await Prometheus.start({ targets: { ollama: url } });
   await prometheus.waitFor("count(ollama_requests_total == 0) == 3");
   const client = new Client(url);
   const failing = async (status: number, route: string, model: string): Promise<void> => {
@@ -159,7 +159,7 @@ testWith(["prometheus"], "increase() in Prometheus has a client's first request 
   const variables = { OLLAMA_HOST: fake.url, CLIENT_LABEL: "header:X-User" };
   await using program = new Program({ variables });
   const url = `http://127.0.0.1:${await program.port()}`;
-  await using prometheus = await Prometheus.start(url);
+  await using prometheus = await Prometheus.start({ targets: { ollama: url } });
   await prometheus.waitFor("count(ollama_requests_total == 0) == 3");
   const sendHeld = async (user: string, answer?: string): Promise<void> => {
     using gate = new Gate();

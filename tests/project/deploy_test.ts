@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { parse } from "@std/yaml/parse";
 import denoJson from "../../deno.json" with { type: "json" };
 import { ROOT, run, testOrSkip } from "../support/deployment.ts";
+import { RULE_FILES } from "../support/prometheus.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const DOWNLOAD_MS = 120_000;
@@ -68,7 +69,7 @@ Deno.test("Prometheus in Compose reads the mounted rules", () => {
   const mounted: string[] = services.prometheus.volumes.map((volume: string) => volume.split(":")[1]);
   for (const config of ["deploy/compose/prometheus.yml", "deploy/prometheus/prometheus.yml"]) {
     const { rule_files }: { rule_files: string[] } = readYaml(config);
-    assertEquals(rule_files, ["recording.rules.yml", "alerts.rules.yml"]);
+    assertEquals(rule_files, RULE_FILES);
     for (const file of rule_files) assert(mounted.includes(`/etc/prometheus/${file}`));
   }
 });

@@ -59,7 +59,8 @@ Deno.test("README.md names only metrics, flags and tasks that exist", () => {
 const RECORDED = /\b[a-z_]+:[a-z_]+:[a-z0-9_]+\b/g;
 
 Deno.test("README.md names only series that the recording rules have", () => {
-  const rules = Deno.readTextFileSync(new URL("deploy/prometheus/recording.rules.yml", REPOSITORY));
+  const rules = ["recording", "energy"]
+    .map((name) => Deno.readTextFileSync(new URL(`deploy/prometheus/${name}.rules.yml`, REPOSITORY))).join("");
   const recorded = [...rules.matchAll(/record: (\S+)/g)].map(([, name]) => name);
   const named = README.match(RECORDED) ?? [];
   assert(named.length > 0);

@@ -5,9 +5,12 @@
  */
 
 import { fail } from "@std/assert";
-import { Process, ROOT } from "./deployment.ts";
+import { Process, ROOT, run } from "./deployment.ts";
 import { delay, PATIENCE_MS } from "./helpers.ts";
 import { TemporaryFolder } from "./temporary_folder.ts";
+
+/** The rules of this project. */
+export const RULE_FILES = ["recording.rules.yml", "energy.rules.yml", "alerts.rules.yml"];
 
 /** A sample of an instant query. */
 export interface Sample {
@@ -28,7 +31,21 @@ export interface Rule {
   readonly duration?: number;
 }
 
-/** A running Prometheus that scrapes one target every second. */
+/** Series of a range query; its values are in the order of time, and steps without one are left out. */
+export interface Series {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly values: readonly number[];
+}
+
+/** Options of {@linkcode Prometheus.start}. */
+export interface PrometheusOptions {
+  /** URLs to scrape every second, by job. */
+  readonly targets: Readonly<Record<string, string>>;
+  /** Samples of the past, in OpenMetrics with times. Default: none. */
+  readonly backfill?: string;
+}
+
+/** A running Prometheus. */
 export class Prometheus implements AsyncDisposable {
   readonly url: string;
   readonly #process: Process;
@@ -40,10 +57,16 @@ export class Prometheus implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** Starts one that scrapes `target`, the URL of an exporter. */
-  static async start(target: string): Promise<Prometheus> {
+  /** Starts one. */
+  static async start({ targets, backfill }: PrometheusOptions): Promise<Prometheus> {
     const folder = new TemporaryFolder();
-    const config = folder.write("prometheus.yml", configFor(new URL(target).host));
+    if (backfill !== undefined) {
+      const samples = folder.write("samples.txt", backfill);
+      const args = ["tsdb", "create-blocks-from", "openmetrics", samples, `${folder.path}/data`];
+      const { code, stderr } = await run("promtool", args);
+      if (code !== 0) fail(stderr);
+    }
+    const config = folder.write("prometheus.yml", configFor(targets));
     const address = `127.0.0.1:${freePort()}`;
     const process = new Process("prometheus", [
       `--config.file=${config}`,
@@ -73,6 +96,15 @@ export class Prometheus implements AsyncDisposable {
       { method: "POST", body },
     );
     return result.map(({ metric, value: [, value] }) => ({ metric, value: Number(value.replace("Inf", "Infinity")) }));
+  }
+
+  /** Returns the result of a range query. Times are Unix times in seconds. */
+  async queryRange(expression: string, range: { start: number; end: number; step: number }): Promise<Series[]> {
+    const entries = Object.entries({ query: expression, ...range }).map(([name, value]) => [name, String(value)]);
+    const { result } = await this.#ask<
+      { result: { metric: Series["metric"]; values: [number, string][] }[] }
+    >("/api/v1/query_range", { method: "POST", body: new URLSearchParams(entries) });
+    return result.map(({ metric, values }) => ({ metric, values: values.map(([, value]) => Number(value)) }));
   }
 
   /** Returns the values of a label in the series of a selector. */
@@ -108,17 +140,20 @@ export class Prometheus implements AsyncDisposable {
   }
 }
 
-function configFor(target: string): string {
-  return [
-    "global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }",
-    "rule_files:",
-    `  - ${ROOT}/deploy/prometheus/recording.rules.yml`,
-    `  - ${ROOT}/deploy/prometheus/alerts.rules.yml`,
-    "scrape_configs:",
-    "  - job_name: ollama",
-    `    static_configs: [{ targets: ["${target}"] }]`,
-    "",
-  ].join("\n");
+function configFor(targets: PrometheusOptions["targets"]): string {
+  // JSON is YAML.
+  return JSON.stringify({
+    global: { scrape_interval: "1s", scrape_timeout: "1s", evaluation_interval: "1s" },
+    rule_files: RULE_FILES.map((name) => `${ROOT}/deploy/prometheus/${name}`),
+    scrape_configs: Object.entries(targets).map(([job, url]) => {
+      const { host, pathname } = new URL(url);
+      return {
+        job_name: job,
+        metrics_path: pathname === "/" ? "/metrics" : pathname,
+        static_configs: [{ targets: [host] }],
+      };
+    }),
+  });
 }
 
 /** Returns a port that was free a moment ago: Prometheus does not report the port that the system chooses. */

@@ -19,8 +19,10 @@ export interface PanelOptions {
   /** Meaning of the panel, and of a bad value. */
   readonly description: string;
   readonly queries: readonly Query[];
-  /** Grafana's unit id: `s`, `bytes`, `percentunit`, `reqps`, `short`. */
+  /** Grafana's unit id: `s`, `bytes`, `percentunit`, `reqps`, `suffix: tok/s`, `short`. */
   readonly unit: string;
+  /** Alert that the panel belongs to; the panel links to its section in docs/alerting.md. Default: none. */
+  readonly alert?: string;
   /** Columns of 24. Default: 8. */
   readonly width?: number;
   /** Rows of 30 pixels. Default: 8. */
@@ -48,6 +50,8 @@ export interface GraphOptions extends PanelOptions {
   readonly logarithmic?: boolean;
   /** Maximum of the axis. Default: chosen by Grafana. */
   readonly max?: number;
+  /** Dashed lines at thresholds. Default: none. */
+  readonly lines?: readonly Step[];
 }
 
 /** Table column. */
@@ -88,9 +92,27 @@ export interface Section {
 const DATASOURCE = { type: "prometheus", uid: "${datasource}" };
 const DASHBOARD_COLUMNS = 24;
 
+/** Page with one heading for each alert. */
+export const ALERTS_URL = "https://github.com/OWNER/ollama-exporter/blob/main/docs/alerting.md";
+
+/** Returns a link of a panel or the dashboard; by default to a URL, which opens in the same tab. */
+export function link(fields: Record<string, unknown>): Record<string, unknown> {
+  return {
+    type: "link",
+    icon: "external link",
+    tooltip: "",
+    tags: [],
+    asDropdown: false,
+    includeVars: false,
+    keepTime: false,
+    targetBlank: false,
+    ...fields,
+  };
+}
+
 function panel(type: string, options: PanelOptions, format: "time_series" | "table" | "heatmap"): Panel {
-  const { title, description, queries, width = 8, height = 8 } = options;
-  const instant = type === "stat" || type === "table";
+  const { title, description, queries, width = 8, height = 8, alert } = options;
+  const instant = type === "table";
   const targets = queries.map(({ expr, legend, exemplar = false }, index) => ({
     refId: String.fromCharCode("A".charCodeAt(0) + index),
     datasource: DATASOURCE,
@@ -102,7 +124,10 @@ function panel(type: string, options: PanelOptions, format: "time_series" | "tab
     editorMode: "code",
     exemplar: exemplar && !instant,
   }));
-  return { title, type, description, datasource: DATASOURCE, targets, size: { w: width, h: height } };
+  const links = alert === undefined ? [] : [
+    link({ title: `Runbook of ${alert}`, url: `${ALERTS_URL}#${alert.toLowerCase()}`, targetBlank: true }),
+  ];
+  return { title, type, description, links, datasource: DATASOURCE, targets, size: { w: width, h: height } };
 }
 
 function thresholds(steps: readonly Step[] = [["green", -Infinity]]): Record<string, unknown> {
@@ -112,7 +137,7 @@ function thresholds(steps: readonly Step[] = [["green", -Infinity]]): Record<str
   };
 }
 
-/** Returns a panel with a single value, coloured by thresholds. */
+/** Returns a panel with the last value of the time range, coloured by thresholds. */
 export function stat(options: StatOptions): Panel {
   const words = Object.entries(options.words ?? {}).map(([value, { text, color }], index) => ({
     type: "value",
@@ -128,6 +153,9 @@ export function stat(options: StatOptions): Panel {
       colorMode: "background",
       graphMode: "none",
       justifyMode: "center",
+      orientation: "auto",
+      percentChangeColorMode: "standard",
+      showPercentChange: false,
       textMode: "auto",
       wideLayout: true,
       reduceOptions: { calcs: ["lastNotNull"], fields: "", values: false },
@@ -137,16 +165,17 @@ export function stat(options: StatOptions): Panel {
 
 /** Returns a time series panel: lines or stacked areas. */
 export function graph(options: GraphOptions): Panel {
-  const { unit, stacking, colors = {}, logarithmic = false, max } = options;
+  const { unit, stacking, colors = {}, logarithmic = false, max, lines } = options;
   const custom = {
     drawStyle: "line",
     lineInterpolation: "linear",
     lineWidth: stacking === undefined ? 2 : 1,
     fillOpacity: stacking === undefined ? 6 : 50,
-    showPoints: "never",
+    showPoints: "auto",
     spanNulls: false,
     stacking: { mode: stacking ?? "none", group: "A" },
     scaleDistribution: logarithmic ? { type: "log", log: 10 } : { type: "linear" },
+    thresholdsStyle: { mode: lines === undefined ? "off" : "dashed" },
   };
   return {
     ...panel("timeseries", options, "time_series"),
@@ -155,7 +184,7 @@ export function graph(options: GraphOptions): Panel {
         unit,
         custom,
         color: { mode: "palette-classic-by-name" },
-        thresholds: thresholds(),
+        thresholds: thresholds([["transparent", -Infinity], ...lines ?? []]),
         ...(logarithmic ? {} : { min: 0 }),
         ...(max === undefined ? {} : { max }),
       },
@@ -226,12 +255,12 @@ export function table(options: TableOptions): Panel {
       defaults: {
         unit: options.unit,
         noValue: "–",
-        custom: { align: "auto", filterable: true },
+        custom: { align: "auto", filterable: true, inspect: false },
         thresholds: thresholds(),
       },
       overrides: columns.map(columnOverride),
     },
-    options: { showHeader: true, cellHeight: "sm" },
+    options: { showHeader: true, cellHeight: "sm", frameIndex: 0 },
   };
 }
 
@@ -252,33 +281,41 @@ function columnOverride({ name, unit, steps, link }: Column): Record<string, unk
   return { matcher: { id: "byName", options: name }, properties };
 }
 
-/** Places sections below each other and the panels of each from left to right, wrapping at the full width. */
-export function layOut(sections: readonly Section[]): Record<string, unknown>[] {
-  const panels: Record<string, unknown>[] = [];
+/**
+ * Places sections below each other and the panels of each from left to right, wrapping at the full width. Sections
+ * after the first `open` ones are collapsed.
+ */
+export function layOut(sections: readonly Section[], open: number): Record<string, unknown>[] {
+  const rows: Record<string, unknown>[] = [];
+  let id = 0;
   let y = 0;
-  for (const { title, panels: content } of sections) {
-    panels.push({
-      id: panels.length + 1,
-      type: "row",
-      title,
-      collapsed: false,
-      gridPos: { x: 0, y, w: 24, h: 1 },
-      panels: [],
-    });
-    y += 1;
-    let x = 0;
-    let height = 0;
-    for (const { size, ...rest } of content) {
-      if (x + size.w > DASHBOARD_COLUMNS) {
-        y += height;
-        x = 0;
-        height = 0;
-      }
-      panels.push({ id: panels.length + 1, ...rest, gridPos: { x, y, w: size.w, h: size.h } });
-      x += size.w;
-      height = Math.max(height, size.h);
-    }
-    y += height;
+  for (const [index, { title, panels }] of sections.entries()) {
+    const collapsed = index >= open;
+    const row = { id: ++id, type: "row", title, collapsed, gridPos: { x: 0, y, w: DASHBOARD_COLUMNS, h: 1 } };
+    const { placed, height } = place(panels, y + 1);
+    const numbered = placed.map((panel) => ({ id: ++id, ...panel }));
+    // Grafana keeps the panels of a collapsed row inside it, and gives it the height of its title.
+    if (collapsed) rows.push({ ...row, panels: numbered });
+    else rows.push({ ...row, panels: [] }, ...numbered);
+    y += collapsed ? 1 : 1 + height;
   }
-  return panels;
+  return rows;
+}
+
+function place(panels: readonly Panel[], top: number): { placed: Record<string, unknown>[]; height: number } {
+  const placed: Record<string, unknown>[] = [];
+  let x = 0;
+  let y = top;
+  let height = 0;
+  for (const { size: { w, h }, ...rest } of panels) {
+    if (x + w > DASHBOARD_COLUMNS) {
+      x = 0;
+      y += height;
+      height = 0;
+    }
+    placed.push({ ...rest, gridPos: { x, y, w, h } });
+    x += w;
+    height = Math.max(height, h);
+  }
+  return { placed, height: y + height - top };
 }

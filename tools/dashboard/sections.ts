@@ -5,15 +5,21 @@
  */
 
 import { graph, heatmap, type Query, type Section, stat, table } from "./panels.ts";
-
-/** Label matchers for the dashboard's variables. A metric has one, two or all three of these labels. */
-export const BY_INSTANCE = 'instance=~"$instance"';
-/** For metrics with a `model` label. */
-export const BY_MODEL = `${BY_INSTANCE}, model=~"$model"`;
-/** For metrics with `model` and `api` labels. */
-export const BY_API = `${BY_MODEL}, api=~"$api"`;
-
-const FAILED = 'outcome!~"ok|client_error|client_closed"';
+import {
+  buckets,
+  BY_API,
+  BY_INSTANCE,
+  BY_MODEL,
+  FAILED,
+  inRange,
+  quantileInRange,
+  quantiles,
+  quotient,
+  rate,
+  share,
+  TOKENS_PER_SECOND,
+  windowRate,
+} from "./queries.ts";
 
 /** Colours of outcomes: server-side failures are red or orange, client-side ones are not. */
 const OUTCOME_COLORS = {
@@ -29,30 +35,11 @@ const OUTCOME_COLORS = {
 
 const PHASE_COLORS = { load: "purple", "slot wait": "orange", prompt: "blue", generation: "green" };
 
-/** Returns a query for a counter's summed per-second rate. */
-export function rate(counter: string, selector: string, by = ""): string {
-  const grouping = by === "" ? "" : ` by (${by})`;
-  return `sum${grouping} (rate(${counter}{${selector}}[$__rate_interval]))`;
-}
-
-/** Returns queries for quantiles of a histogram; p50, p95 and p99 by default. */
-export function quantiles(histogram: string, selector: string, of: readonly number[] = [0.5, 0.95, 0.99]): Query[] {
-  return of.map((quantile) => ({
-    expr: `histogram_quantile(${quantile}, ${rate(`${histogram}_bucket`, selector, "le")})`,
-    legend: `p${quantile * 100}`,
-    exemplar: quantile === Math.max(...of),
-  }));
-}
-
-function buckets(histogram: string, selector: string): Query[] {
-  const expr = `sum by (le) (increase(${histogram}_bucket{${selector}}[$__rate_interval]))`;
-  return [{ expr, legend: "{{le}}", exemplar: true }];
-}
-
-/** Returns a query for a ratio: 0 if the numerator has no series, no data if the denominator is 0. */
-function share(part: string, whole: string): string {
-  return `(${part} or 0 * ${whole}) / (${whole} > 0)`;
-}
+/** Share of requests that failed on the server side. */
+const failedShare = share(
+  windowRate("ollama_request_outcomes_total", `${BY_API}, ${FAILED}`),
+  windowRate("ollama_request_outcomes_total", BY_API),
+);
 
 const glance: Section = {
   title: "At a glance",
@@ -63,13 +50,14 @@ const glance: Section = {
         "Whether every selected Ollama server answers /api/version. Down: clients get status 502; see the OllamaDown alert.",
       queries: [{ expr: `min(ollama_up{${BY_INSTANCE}})`, legend: "up" }],
       unit: "short",
+      alert: "OllamaDown",
       steps: [["red", -Infinity], ["green", 1]],
       words: { "0": { text: "Down", color: "red" }, "1": { text: "Up", color: "green" } },
     }),
     stat({
-      title: "Requests per second",
-      description: "Completed inference requests. 0 while clients are active: they bypass the exporter.",
-      queries: [{ expr: rate("ollama_requests_total", BY_MODEL), legend: "requests" }],
+      title: "Request rate",
+      description: "Completed inference requests per second. 0 while clients are active: they bypass the exporter.",
+      queries: [{ expr: windowRate("ollama_requests_total", BY_MODEL), legend: "requests" }],
       unit: "reqps",
       steps: [["blue", -Infinity]],
     }),
@@ -77,29 +65,24 @@ const glance: Section = {
       title: "Failed",
       description:
         "Share of requests that failed on the server side: errors, broken or incomplete responses. Above 5 % users notice; see the panel below for the kinds of failure.",
-      queries: [{
-        expr: share(
-          rate("ollama_request_outcomes_total", `${BY_API}, ${FAILED}`),
-          rate("ollama_request_outcomes_total", BY_API),
-        ),
-        legend: "failed",
-      }],
+      queries: [{ expr: failedShare, legend: "failed" }],
       unit: "percentunit",
+      alert: "OllamaRequestsFailing",
       steps: [["green", -Infinity], ["orange", 0.01], ["red", 0.05]],
     }),
     stat({
-      title: "Tokens in",
+      title: "Prompt token rate",
       description: "Prompt tokens per second, including those served from the prompt cache.",
-      queries: [{ expr: rate("ollama_tokens_processed_total", BY_MODEL), legend: "in" }],
-      unit: "short",
+      queries: [{ expr: windowRate("ollama_tokens_processed_total", BY_MODEL), legend: "prompt" }],
+      unit: TOKENS_PER_SECOND,
       steps: [["blue", -Infinity]],
     }),
     stat({
-      title: "Tokens out",
+      title: "Generated token rate",
       description:
         "Generated tokens per second over all requests: the throughput of the hardware. A drop while requests are waiting: the GPU has slowed down, or models are loading.",
-      queries: [{ expr: rate("ollama_tokens_generated_total", BY_MODEL), legend: "out" }],
-      unit: "short",
+      queries: [{ expr: windowRate("ollama_tokens_generated_total", BY_MODEL), legend: "generated" }],
+      unit: TOKENS_PER_SECOND,
       steps: [["blue", -Infinity]],
     }),
     stat({
@@ -115,6 +98,7 @@ const glance: Section = {
         "Requests waiting for their first byte: queue, load, prompt evaluation. Above the server's slots for minutes: it is overloaded.",
       queries: [{ expr: `sum(ollama_requests_waiting{${BY_API}})`, legend: "waiting" }],
       unit: "short",
+      alert: "OllamaRequestsWaiting",
       steps: [["green", -Infinity], ["orange", 4], ["red", 8]],
     }),
     stat({
@@ -122,27 +106,42 @@ const glance: Section = {
       description: "95 % of streams produce their first token within this time. Above 5 s a chat feels stuck.",
       queries: quantiles("ollama_time_to_first_token_seconds", BY_API, [0.95]),
       unit: "s",
+      alert: "OllamaFirstTokenSlow",
       steps: [["green", -Infinity], ["orange", 5], ["red", 20]],
     }),
     graph({
-      title: "Requests by outcome",
+      title: "Request rate by outcome",
       description:
         "Requests by outcome. Red and orange are server-side failures: server_error is a 5xx from Ollama, stream_error an error inside a stream, incomplete a stream without its terminal message, upstream_* a failed connection. client_closed: users give up waiting.",
       queries: [{ expr: rate("ollama_request_outcomes_total", BY_API, "outcome"), legend: "{{outcome}}" }],
       unit: "reqps",
+      width: 6,
+      alert: "OllamaRequestsFailing",
       stacking: "normal",
       colors: OUTCOME_COLORS,
     }),
     graph({
-      title: "Tokens per second",
+      title: "Share of requests that failed",
       description:
-        "Prompt and generated tokens, and the prompt tokens served from the cache (if the server reports them).",
+        "Server-side failures. The lines are the shares at which OllamaRequestsFailing fires: the lower one for busy hosts, the upper one for hosts with few requests.",
+      queries: [{ expr: failedShare, legend: "failed" }],
+      unit: "percentunit",
+      width: 6,
+      alert: "OllamaRequestsFailing",
+      colors: { failed: "red" },
+      lines: [["orange", 0.05], ["red", 0.2]],
+    }),
+    graph({
+      title: "Token rate",
+      description:
+        "Prompt and generated tokens per second, and the prompt tokens served from the cache (if the server reports them).",
       queries: [
         { expr: rate("ollama_tokens_processed_total", BY_MODEL), legend: "prompt" },
         { expr: rate("ollama_tokens_cached_total", BY_MODEL), legend: "prompt, cached" },
         { expr: rate("ollama_tokens_generated_total", BY_MODEL), legend: "generated" },
       ],
-      unit: "short",
+      unit: TOKENS_PER_SECOND,
+      width: 6,
     }),
     graph({
       title: "In flight and waiting",
@@ -153,7 +152,10 @@ const glance: Section = {
         { expr: `sum(ollama_requests_waiting{${BY_API}})`, legend: "waiting" },
       ],
       unit: "short",
+      width: 6,
+      alert: "OllamaRequestsWaiting",
       colors: { "in flight": "blue", waiting: "orange" },
+      lines: [["red", 8]],
     }),
   ],
 };
@@ -167,7 +169,9 @@ const latency: Section = {
         "Streams: time from the request's arrival to the first output, including thinking and tool calls. Rises with queueing, model loads and long prompts.",
       queries: quantiles("ollama_time_to_first_token_seconds", BY_API),
       unit: "s",
+      alert: "OllamaFirstTokenSlow",
       logarithmic: true,
+      lines: [["red", 20]],
     }),
     graph({
       title: "Time per output token",
@@ -209,11 +213,11 @@ const latency: Section = {
 };
 
 function phase(metric: string, legend: keyof typeof PHASE_COLORS, whole?: string): Query {
-  const seconds = rate(`${metric}_sum`, BY_MODEL);
-  return { expr: whole === undefined ? seconds : `${seconds} / (${whole} > 0)`, legend };
+  const seconds = windowRate(`${metric}_sum`, BY_MODEL);
+  return { expr: whole === undefined ? seconds : quotient(seconds, whole), legend };
 }
 
-const ANSWERS_WITH_DURATIONS = rate("ollama_load_duration_seconds_count", BY_MODEL);
+const ANSWERS_WITH_DURATIONS = windowRate("ollama_load_duration_seconds_count", BY_MODEL);
 
 const time: Section = {
   title: "Where time goes",
@@ -242,22 +246,9 @@ const time: Section = {
         phase("ollama_prompt_eval_duration_seconds", "prompt"),
         phase("ollama_eval_duration_seconds", "generation"),
       ],
-      unit: "short",
+      unit: "suffix: s/s",
       stacking: "percent",
       colors: PHASE_COLORS,
-    }),
-    graph({
-      title: "Cold starts per minute",
-      description:
-        "Responses whose model took more than a second to become ready. Steady traffic should have none; many mean that models are unloaded too soon or evict each other.",
-      queries: [{
-        expr: `60 * (${rate("ollama_load_duration_seconds_count", BY_MODEL, "model")} - ${
-          rate("ollama_load_duration_seconds_bucket", `${BY_MODEL}, le=~"1|1\\\\.0"`, "model")
-        })`,
-        legend: "{{model}}",
-      }],
-      unit: "short",
-      stacking: "normal",
     }),
     graph({
       title: "Generation speed per request",
@@ -265,10 +256,10 @@ const time: Section = {
       queries: quantiles("ollama_tokens_per_second", BY_MODEL, [0.5, 0.95]).concat(
         quantiles("ollama_tokens_per_second", BY_MODEL, [0.05]),
       ),
-      unit: "short",
+      unit: TOKENS_PER_SECOND,
     }),
     graph({
-      title: "Load",
+      title: "Load duration",
       description:
         "Time until a runner was ready: queueing and loading. p50 is a warm model and should be well below a second; p99 is a cold start.",
       queries: quantiles("ollama_load_duration_seconds", BY_MODEL),
@@ -285,14 +276,6 @@ const time: Section = {
     }),
   ],
 };
-
-function inRange(counter: string, selector: string, by: string): string {
-  return `sum by (${by}) (increase(${counter}{${selector}}[$__range]))`;
-}
-
-function quantileInRange(quantile: number, histogram: string, selector: string): string {
-  return `histogram_quantile(${quantile}, ${inRange(`${histogram}_bucket`, selector, "model, le")})`;
-}
 
 const models: Section = {
   title: "Models",
@@ -313,20 +296,16 @@ const models: Section = {
         { expr: quantileInRange(0.5, "ollama_response_seconds", BY_MODEL), legend: "Duration p50" },
         { expr: quantileInRange(0.95, "ollama_response_seconds", BY_MODEL), legend: "Duration p95" },
         { expr: quantileInRange(0.5, "ollama_tokens_per_second", BY_MODEL), legend: "Tokens/s p50" },
-        { expr: inRange("ollama_tokens_processed_total", BY_MODEL, "model"), legend: "Tokens in" },
-        { expr: inRange("ollama_tokens_generated_total", BY_MODEL, "model"), legend: "Tokens out" },
+        { expr: inRange("ollama_tokens_processed_total", BY_MODEL, "model"), legend: "Prompt tokens" },
+        { expr: inRange("ollama_tokens_generated_total", BY_MODEL, "model"), legend: "Generated tokens" },
         {
-          expr: `${inRange("ollama_tokens_cached_total", BY_MODEL, "model")} / (${
-            inRange("ollama_tokens_processed_total", BY_MODEL, "model")
-          } > 0)`,
+          expr: quotient(
+            inRange("ollama_tokens_cached_total", BY_MODEL, "model"),
+            inRange("ollama_tokens_processed_total", BY_MODEL, "model"),
+          ),
           legend: "Cache hits",
         },
-        {
-          expr: `${inRange("ollama_load_duration_seconds_count", BY_MODEL, "model")} - ${
-            inRange("ollama_load_duration_seconds_bucket", `${BY_MODEL}, le=~"1|1\\\\.0"`, "model")
-          }`,
-          legend: "Cold starts",
-        },
+        { expr: inRange("ollama_model_loads_total", BY_MODEL, "model"), legend: "Loads" },
       ],
       unit: "short",
       height: 9,
@@ -334,18 +313,19 @@ const models: Section = {
         {
           name: "Model",
           label: "model",
-          link: "/d/ollama-exporter?${__url_time_range}&${instance:queryparam}&var-model=${__data.fields.Model}",
+          link:
+            "/d/ollama-exporter?${__url_time_range}&${job:queryparam}&${instance:queryparam}&var-model=${__data.fields.Model}",
         },
         { name: "Requests" },
         { name: "Failed", unit: "percentunit", steps: [["transparent", -Infinity], ["orange", 0.01], ["red", 0.05]] },
         { name: "First token p95", unit: "s", steps: [["transparent", -Infinity], ["orange", 5], ["red", 20]] },
         { name: "Duration p50", unit: "s" },
         { name: "Duration p95", unit: "s" },
-        { name: "Tokens/s p50" },
-        { name: "Tokens in" },
-        { name: "Tokens out" },
+        { name: "Tokens/s p50", unit: TOKENS_PER_SECOND },
+        { name: "Prompt tokens" },
+        { name: "Generated tokens" },
         { name: "Cache hits", unit: "percentunit" },
-        { name: "Cold starts" },
+        { name: "Loads" },
       ],
     }),
   ],
