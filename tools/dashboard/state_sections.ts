@@ -225,7 +225,8 @@ const exporter: Section = {
       title: "Scrapeable exporters",
       description: "Whether Prometheus could scrape each exporter. A line that ends: it is no longer a target.",
       queries: [{
-        expr: `up{${BY_INSTANCE}} and on (job, instance) instance:ollama_exporter:known`,
+        expr:
+          `up{${BY_INSTANCE}} and on (job, instance) last_over_time(ollama_exporter_build_info{${BY_INSTANCE}}[1d])`,
         legend: "{{instance}}",
       }],
       unit: "short",
