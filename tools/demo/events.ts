@@ -27,6 +27,7 @@ const [CHAT, THINKER, LOADER, FAILING] = [
   CHARACTERS.loading.model.name,
   CHARACTERS.failing.model.name,
 ];
+const PULLED = "phi4-mini:latest";
 const MESSAGES = [{ role: "user", content: "What time is it in Lisbon?" }];
 const TOOLS = [{ type: "function", function: { name: "get_time", parameters: { type: "object" } } }];
 
@@ -152,7 +153,13 @@ export const EVENTS: readonly DemoEvent[] = [
   {
     name: "pull",
     path: "/api/pull",
-    body: { model: "phi4-mini:latest" },
+    body: { model: PULLED },
     answer: { tokenDelayMs: 300 },
+  },
+  {
+    name: "load of a model that was not in memory",
+    path: "/api/chat",
+    body: { model: PULLED, messages: MESSAGES, keep_alive: 0 },
+    answer: { tokens: 20, headersDelayMs: LOAD_NS / 1e6, loadNs: LOAD_NS },
   },
 ];
