@@ -6,6 +6,7 @@
  */
 
 import denoJson from "../deno.json" with { type: "json" };
+import { clientIdentity } from "../lib/clients/client_identity.ts";
 import { createExporter, type Exporter } from "../lib/exporter.ts";
 import type { Listener } from "../lib/http.ts";
 import { listen } from "../lib/listen/deno_listener.ts";
@@ -19,6 +20,9 @@ const HOSTNAME = "127.0.0.1";
 const PORT = 8000;
 /** Number of ports tried, from `PORT` up. */
 const PORTS_TRIED = 100;
+
+/** Maximum number of clients that are told apart; the traffic has six. */
+const CLIENT_LIMIT = 50;
 
 /** Running demo. */
 export interface Demo extends AsyncDisposable {
@@ -68,6 +72,7 @@ export async function startDemo(): Promise<Demo> {
     log: createLog({ level: "ERROR", format: "text" }),
     metricsPath: "/metrics",
     modelLimit: 200,
+    clients: { clientOf: clientIdentity({ label: "user-agent", trustedProxies: [] }), limit: CLIENT_LIMIT },
     probeTimeoutMs: 3000,
     openaiStreamUsage: true,
     allowedHosts: [],

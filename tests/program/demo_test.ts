@@ -94,8 +94,13 @@ Deno.test("`deno task demo` takes the next free port if 8000 is in use, and has 
     const now = await scrape(url);
     const ended = (api: string): boolean =>
       now.value("ollama_request_outcomes_total", { api, outcome: "ok" }) !== undefined;
+    if (
+      ["ollama-python", "OpenAI"].some((client) => now.value("ollama_client_requests_total", { client }) === undefined)
+    ) {
+      return false;
+    }
     return ["chat", "generate", "openai_chat"].every(ended) && ["embed", "embeddings", "openai_embeddings"].some(ended);
-  }, "several APIs are asked");
+  }, "several APIs are asked, by several clients");
   assertEquals((await scrape(url)).value("ollama_exporter_parse_errors_total"), 0);
 });
 
