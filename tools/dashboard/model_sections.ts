@@ -36,7 +36,7 @@ const prompts: Section = {
     graph({
       title: "Prompts beyond the context",
       description:
-        "Prompts per hour that did not fit into the context. truncated: Ollama cut the beginning off and answered with status 200. rejected: it answered 400. At least: neither messages that /api/chat drops nor cut inputs of /api/embed can be seen.",
+        "Prompts per hour that did not fit into the context. truncated: Ollama left out text after the first few tokens and answered with status 200. rejected: it answered 400. At least: neither messages that /api/chat drops nor cut inputs of /api/embed can be seen.",
       queries: [{
         expr: `3600 * ${windowRate("ollama_prompt_overflows_total", BY_API, "model, kind")}`,
         legend: "{{model}} {{kind}}",

@@ -264,6 +264,7 @@ const time: Section = {
         "Time until a runner was ready: queueing and loading. p50 is a warm model and should be well below a second; p99 is a cold start.",
       queries: quantiles("ollama_load_duration_seconds", BY_MODEL),
       unit: "s",
+      width: 12,
       logarithmic: true,
     }),
     graph({
@@ -272,6 +273,7 @@ const time: Section = {
         "Time a request waited for a free slot of a loaded model. p95 above a second: raise OLLAMA_NUM_PARALLEL, or add a host.",
       queries: quantiles("ollama_wait_duration_seconds", BY_MODEL),
       unit: "s",
+      width: 12,
       logarithmic: true,
     }),
   ],
