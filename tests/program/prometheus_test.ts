@@ -92,8 +92,7 @@ const DECLARED = declarations().map(({ name }) => name);
 
 /** Metrics that are being added, until they are declared. */
 const COMING = new Set([
-  ...["ollama_prompt_overflows_total", "ollama_context_used_ratio", "ollama_model_loads_total"],
-  ...["ollama_client_requests_total", "ollama_client_tokens_total", "ollama_requests_generating_max"],
+  ...["ollama_prompt_overflows_total", "ollama_context_used_ratio"],
   ...["ollama_abandoned_output_messages_total", "ollama_abandoned_seconds_total"],
   ...["ollama_requests_within_slo_total", "ollama_requests_slo_eligible_total"],
   ...["ollama_exporter_event_loop_lag_seconds", "process_heap_bytes", "ollama_exporter_heap_used_bytes"],
