@@ -1,7 +1,8 @@
 /**
- * Writes the Grafana dashboard `deploy/grafana/ollama.json`:
+ * Writes the Grafana dashboard `deploy/grafana/ollama.json`, and the URLs of runbooks into the alert rules and their
+ * tests:
  *
- *     deno run --allow-write=deploy/grafana tools/dashboard.ts
+ *     deno run --allow-read=deploy --allow-write=deploy tools/dashboard.ts
  *
  * @module
  */
@@ -134,9 +135,19 @@ export function dashboard(): Record<string, unknown> {
   };
 }
 
+/** Files of rules with URLs of runbooks. */
+export const RUNBOOK_FILES = ["deploy/prometheus/alerts.rules.yml", "deploy/prometheus/rules_test.yml"];
+
+/** Returns a text of rules with the URL of the page that has the runbooks. */
+export function withAlertsUrl(rules: string): string {
+  return rules.replaceAll(/https:\/\/[^\s#]+\/docs\/alerting\.md/g, ALERTS_URL);
+}
+
 if (import.meta.main) {
-  await Deno.writeTextFile(
-    new URL("../deploy/grafana/ollama.json", import.meta.url),
-    `${JSON.stringify(dashboard(), null, 2)}\n`,
-  );
+  const root = new URL("..", import.meta.url);
+  await Deno.writeTextFile(new URL("deploy/grafana/ollama.json", root), `${JSON.stringify(dashboard(), null, 2)}\n`);
+  for (const path of RUNBOOK_FILES) {
+    const file = new URL(path, root);
+    await Deno.writeTextFile(file, withAlertsUrl(await Deno.readTextFile(file)));
+  }
 }

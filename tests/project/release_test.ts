@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
+import { RUNBOOK_FILES, withAlertsUrl } from "../../tools/dashboard.ts";
 import { IMAGE, REPOSITORY, SOURCE_URL } from "../../tools/project.ts";
 import {
   executableOf,
@@ -183,5 +184,11 @@ Deno.test("tools/release.ts compares tag and repository with those that it has",
 Deno.test("The account that publishes is named in one place", async () => {
   const account = REPOSITORY.split("/")[0] ?? "";
   const { stdout } = await run("git", ["grep", "--untracked", "--word-regexp", "--name-only", account]);
-  assertEquals(stdout.trim().split("\n"), ["tools/project.ts"]);
+  // The other files are made from it, by tools/dashboard.ts.
+  const made = ["deploy/grafana/ollama.json", ...RUNBOOK_FILES];
+  assertEquals(stdout.trim().split("\n"), [...made, "tools/project.ts"]);
+  for (const path of RUNBOOK_FILES) {
+    const rules = Deno.readTextFileSync(`${ROOT}/${path}`);
+    assertEquals(rules, withAlertsUrl(rules), path);
+  }
 });

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { SOURCE_URL } from "../project.ts";
+
 /** PromQL query of a panel. */
 export interface Query {
   readonly expr: string;
@@ -93,7 +95,7 @@ const DATASOURCE = { type: "prometheus", uid: "${datasource}" };
 const DASHBOARD_COLUMNS = 24;
 
 /** Page with one heading for each alert. */
-export const ALERTS_URL = "https://github.com/OWNER/ollama-exporter/blob/main/docs/alerting.md";
+export const ALERTS_URL = `${SOURCE_URL}/blob/main/docs/alerting.md`;
 
 /** Returns a link of a panel or the dashboard; by default to a URL, which opens in the same tab. */
 export function link(fields: Record<string, unknown>): Record<string, unknown> {
