@@ -70,8 +70,12 @@ function print(text: string, stream = Deno.stdout): void {
 
 function versionText(): string {
   const { deno, v8 } = Deno.version;
-  const commit = Deno.env.get(COMMIT_VARIABLE) ?? "unknown";
-  return `ollama-exporter ${denoJson.version} (commit ${commit}, deno ${deno}, v8 ${v8}, ${Deno.build.os}/${Deno.build.arch})`;
+  return `ollama-exporter ${denoJson.version} (commit ${revision()}, deno ${deno}, v8 ${v8}, ${Deno.build.os}/${Deno.build.arch})`;
+}
+
+/** Commit that the program was built from. */
+function revision(): string {
+  return Deno.env.get(COMMIT_VARIABLE) ?? "unknown";
 }
 
 async function health(config: Config): Promise<void> {
@@ -112,6 +116,7 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   const exporter = createExporter({
     upstream: config.ollamaHost,
     version: denoJson.version,
+    revision: revision(),
     log,
     metricsPath: config.metricsPath,
     modelLimit: config.modelLabelLimit,

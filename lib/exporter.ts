@@ -12,6 +12,7 @@ import type { Fetch } from "./http.ts";
 import type { Log } from "./log/log.ts";
 import { logObservations } from "./log/log_observations.ts";
 import { type ConfigFile, declareConfigMetrics } from "./metrics/config_metrics.ts";
+import { EventLoopLag } from "./metrics/event_loop_lag.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import { UNKNOWN_MODEL } from "./model_name.ts";
 import type { ContextFinding, Observation, Observe, OpenRequest } from "./observation.ts";
@@ -37,6 +38,8 @@ export interface ExporterOptions {
   readonly headersFile?: HeadersFile;
   /** Version of the exporter. */
   readonly version: string;
+  /** Commit that the exporter was built from. Default: `unknown`. */
+  readonly revision?: string;
   readonly log: Log;
   readonly metricsPath: string;
   readonly modelLimit: number;
@@ -71,7 +74,7 @@ export interface Exporter {
   discoverModels(): void;
   /** Ends the status page's streams, which have no end of their own. Call it before listeners shut down. */
   endViewers(): void;
-  /** Closes idle connections to Ollama. */
+  /** Ends timers, and closes idle connections to Ollama. */
   close(): void;
 }
 
@@ -86,6 +89,7 @@ export function createExporter(options: ExporterOptions): Exporter {
   const metrics = new Metrics({ modelLimit, openRequests, ...found, ...clients && { clientLimit: clients.limit } });
   const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
   declareOtherMetrics(metrics, options);
+  const eventLoopLag = new EventLoopLag(metrics.registry);
   const internalError = internalErrorOf(metrics, log);
   const contextUse = new ContextUse();
   const observeContext = all<ContextFinding>(internalError, [(finding) => metrics.observeContext(finding)]);
@@ -139,6 +143,7 @@ export function createExporter(options: ExporterOptions): Exporter {
     close(): void {
       status.endEvents();
       discovery[Symbol.dispose]();
+      eventLoopLag[Symbol.dispose]();
       pooled.close();
       unpooled.close();
     },
@@ -155,8 +160,9 @@ function createClients(ca: string | undefined): Readonly<Record<"pooled" | "unpo
 }
 
 /** Declares the metrics of everything but requests and refusals. */
-function declareOtherMetrics({ registry, models }: Metrics, { version, configFiles = [] }: ExporterOptions): void {
-  declareProcessMetrics(registry, version);
+function declareOtherMetrics({ registry, models }: Metrics, options: ExporterOptions): void {
+  const { version, revision = "unknown", configFiles = [] } = options;
+  declareProcessMetrics(registry, { version, revision });
   declareConfigMetrics(registry, configFiles);
   declareServerMetrics(registry, models);
 }

@@ -12,19 +12,23 @@ import type { MetricRegistry } from "./registry.ts";
 const MICROSECONDS_PER_SECOND = 1e6;
 const MILLISECONDS_PER_SECOND = 1e3;
 
-/**
- * Declares build information and the standard `process_*` metrics.
- *
- * @param version Version of the exporter.
- */
-export function declareProcessMetrics<State>(registry: MetricRegistry<State>, version: string): void {
+/** What was built. */
+export interface Build {
+  /** Version of the exporter. */
+  readonly version: string;
+  /** Commit that it was built from. */
+  readonly revision: string;
+}
+
+/** Declares build information, the standard `process_*` metrics, and the use of the heap. */
+export function declareProcessMetrics<State>(registry: MetricRegistry<State>, { version, revision }: Build): void {
   const { deno, v8 } = Deno.version;
   const { os, arch } = Deno.build;
   registry.gauge(
     "ollama_exporter_build_info",
-    "A metric with a constant '1' value labeled by version, deno, v8, os and arch of the exporter.",
-    ["version", "deno", "v8", "os", "arch"],
-    () => [[{ version, deno, v8, os, arch }, 1]],
+    "A metric with a constant '1' value labeled by version, revision, deno, v8, os and arch of the exporter.",
+    ["version", "revision", "deno", "v8", "os", "arch"],
+    () => [[{ version, revision, deno, v8, os, arch }, 1]],
   );
   registry.gauge(
     "process_start_time_seconds",
@@ -37,6 +41,18 @@ export function declareProcessMetrics<State>(registry: MetricRegistry<State>, ve
     "Resident memory size in bytes.",
     [],
     () => [[{}, Deno.memoryUsage().rss]],
+  );
+  registry.gauge(
+    "process_heap_bytes",
+    "Process heap size in bytes.",
+    [],
+    () => [[{}, Deno.memoryUsage().heapTotal]],
+  );
+  registry.gauge(
+    "ollama_exporter_heap_used_bytes",
+    "Used part of the JavaScript heap in bytes.",
+    [],
+    () => [[{}, Deno.memoryUsage().heapUsed]],
   );
   registry.readCounter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", () => {
     const { user, system } = process.cpuUsage();

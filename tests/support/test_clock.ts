@@ -36,10 +36,11 @@ export class TestTimers implements Disposable {
     });
   }
 
-  /** Lets the held timers expire, those that were cleared included. */
+  /** Lets the held timers expire, those that were cleared included, but not those that are set meanwhile. */
   fire(): void {
-    for (const callback of this.#held) callback();
+    const held = [...this.#held];
     this.#held.clear();
+    for (const callback of held) callback();
   }
 
   [Symbol.dispose](): void {

@@ -88,7 +88,8 @@ async function expose(exporter: Exporter): Promise<string> {
 /** The text with varying values masked. */
 function masked(text: string): string {
   return text
-    .replace(/^(process_\w+|ollama_exporter_probe_duration_seconds{.*}) .*$/gm, "$1 0")
+    .replace(/^(process_\w+|ollama_exporter_heap_used_bytes|ollama_exporter_probe_duration_seconds{.*}) .*$/gm, "$1 0")
+    .replace(/^(ollama_exporter_event_loop_lag_seconds\w+(?:{.*})?) .*$/gm, "$1 0")
     .replace(/^(ollama_exporter_build_info){.*}/gm, (info) => info.replaceAll(/="[^"]*"/g, '="-"'));
 }
 

@@ -99,6 +99,7 @@ function masked(body: string): string {
     .replace("\n# EOF\n", "\n")
     .replace(/ # {trace_id.*$/gm, "")
     .replace(/^(# (?:HELP|TYPE) \w+?)(_total)? /gm, "$1 ")
+    .replace(/^(ollama_exporter_(?:heap|event_loop)\w+(?:{.*})?) .*$/gm, "$1")
     .replace(/^(process_\w+|ollama_exporter_probe_duration_seconds{.*}|ollama_loaded_model_expiry\w+{.*}) .*$/gm, "$1")
     .replaceAll("\n\n", "\n");
 }
