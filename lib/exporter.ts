@@ -22,7 +22,7 @@ import { Ollama } from "./ollama/probes.ts";
 import type { LoadedList } from "./ollama/state.ts";
 import { declareProcessMetrics } from "./metrics/process_metrics.ts";
 import { declareRefusals } from "./metrics/refusal_metrics.ts";
-import { declareServerMetrics } from "./metrics/server_metrics.ts";
+import { declareProbeErrors, declareServerMetrics } from "./metrics/server_metrics.ts";
 import { createProxy } from "./proxy/proxy.ts";
 import { type BoundHosts, createHandlers, type Guard, type Handlers } from "./web/handlers.ts";
 import { Refusals } from "./web/refusals.ts";
@@ -91,10 +91,11 @@ export function createExporter(options: ExporterOptions): Exporter {
   declareOtherMetrics(metrics, options);
   const eventLoopLag = new EventLoopLag(metrics.registry);
   const internalError = internalErrorOf(metrics, log);
+  const countError = declareProbeErrors(metrics.registry);
   const contextUse = new ContextUse();
   const observeContext = all<ContextFinding>(internalError, [(finding) => metrics.observeContext(finding)]);
   const onLoaded = (list: LoadedList | undefined): void => contextUse.update(list).forEach(observeContext);
-  const probe = { upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs, onLoaded };
+  const probe = { upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs, onLoaded, countError };
   const ollama = new Ollama({ ...probe, ...headersFile && { headersFile } });
   const discovery = new ModelDiscovery({ ollama, onState: (state) => metrics.update(state) });
   const status = createStatus({ version, metricsPath, upstream, ollama, openRequests, internalError });
@@ -111,9 +112,7 @@ export function createExporter(options: ExporterOptions): Exporter {
       if (metrics.models.label(name) === UNKNOWN_MODEL) discovery.onUnknownModel();
     },
     observe: all<Observation>(internalError, [
-      ...options.observers ?? [],
-      (observation) => metrics.observe(observation),
-      logObservations(log, upstream.href),
+      ...consumersOf(options, metrics),
       status.observe,
       watchContext(contextUse, observeContext, discovery),
     ]),
@@ -173,6 +172,11 @@ function internalErrorOf(metrics: Metrics, log: Log): (error: unknown) => void {
     metrics.internalError();
     log.error("Internal error", { error: String(error), stack: error instanceof Error ? error.stack : undefined });
   };
+}
+
+/** The consumers of observations, but for the status page. */
+function consumersOf({ observers = [], log, upstream }: ExporterOptions, metrics: Metrics): Observe[] {
+  return [...observers, (observation) => metrics.observe(observation), logObservations(log, upstream.href)];
 }
 
 /** Returns a consumer that passes on what is known of the context of a request, and has asked what must be known. */

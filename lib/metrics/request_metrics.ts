@@ -104,6 +104,10 @@ export class Metrics {
     "ollama_exporter_internal_errors_total",
     "Total number of internal errors; proxied traffic is unaffected.",
   );
+  readonly #scrapeErrors = this.registry.counter(
+    "ollama_exporter_scrape_errors_total",
+    "Total number of scrapes that failed, or whose client disconnected before the end of the response.",
+  );
 
   constructor(options: MetricsOptions) {
     const { registry } = this;
@@ -135,6 +139,11 @@ export class Metrics {
   /** Counts an internal error. */
   internalError(): void {
     this.#internalErrors.inc();
+  }
+
+  /** Counts a failed scrape. */
+  scrapeError(): void {
+    this.#scrapeErrors.inc();
   }
 
   /** Labels of models. */

@@ -5,7 +5,8 @@
  */
 
 import { OTHER_MODEL } from "../model_name.ts";
-import type { LoadedModel, ServerState } from "../ollama/state.ts";
+import { PROBE_ERRORS, type ProbeError } from "../ollama/probes.ts";
+import { type LoadedModel, type Probe, PROBES, type ServerState } from "../ollama/state.ts";
 import type { ModelLabels } from "./model_labels.ts";
 import type { MetricRegistry, Sample } from "./registry.ts";
 
@@ -105,6 +106,20 @@ function declareProbes(registry: Registry): void {
     ["probe"],
     ({ probes }) => Object.entries(probes).map(([probe, { durationSeconds }]) => [{ probe }, durationSeconds]),
   );
+}
+
+/** Declares the counter of failed probes, with every reason at 0, and returns the function that counts one. */
+export function declareProbeErrors(registry: Registry): (probe: Probe, reason: ProbeError) => void {
+  const errors = registry.counter(
+    "ollama_exporter_probe_errors_total",
+    "Total number of failed probes of a status endpoint.",
+    "probe",
+    "reason",
+  );
+  for (const probe of PROBES) {
+    for (const reason of PROBE_ERRORS) errors.start({ probe, reason });
+  }
+  return (probe, reason) => errors.inc({ probe, reason });
 }
 
 /** A value by its model label. Models may share a label: spellings of one name, and all models over the limit. */

@@ -27,6 +27,22 @@ const MILLISECONDS_PER_SECOND = 1000;
 /** Responses of a proxy that wants credentials, or of Ollama, which has none, to a host name that it does not allow. */
 const UNAUTHORIZED = new Set([401, 403]);
 
+/** Why a probe failed. */
+export const PROBE_ERRORS = ["timeout", "connection", "unauthorized", "status", "invalid_response"] as const;
+/** Why a probe failed. */
+export type ProbeError = typeof PROBE_ERRORS[number];
+
+/** A response that is not the expected one. */
+class UnexpectedResponse extends Error {
+  override readonly name = "UnexpectedResponse";
+  readonly reason: ProbeError;
+
+  constructor(reason: ProbeError, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
 const PATHS = { version: "/api/version", ps: "/api/ps", tags: "/api/tags" } as const satisfies Record<Probe, string>;
 
 /** Options of {@linkcode Ollama}. */
@@ -41,6 +57,8 @@ interface OllamaOptions {
   readonly timeoutMs: number;
   /** Called at the end of each ps probe; `undefined` if it failed. Default: ignored. */
   readonly onLoaded?: (list: LoadedList | undefined) => void;
+  /** Counts a failed probe, including one that no caller waits for any longer. Default: it is not counted. */
+  readonly countError?: (probe: Probe, reason: ProbeError) => void;
 }
 
 /** The probes in flight, shared by all callers that wait for them. */
@@ -70,7 +88,7 @@ export class Ollama {
    * @throws {Error} If there is no valid response within the timeout. The message is one line.
    */
   async version(): Promise<string> {
-    const { answer, error } = await this.#probe(PATHS.version, parseVersion, new AbortController());
+    const { answer, error } = await this.#probe("version", parseVersion, new AbortController());
     if (answer === undefined) throw new Error(error);
     return answer;
   }
@@ -122,16 +140,16 @@ export class Ollama {
     const controller = new AbortController();
     const results: Round["results"] = {};
     const ended = Promise.all([
-      this.#probe(PATHS.version, parseVersion, controller).then((result) => results.version = result),
+      this.#probe("version", parseVersion, controller).then((result) => results.version = result),
       this.#probeLoaded(controller).then((result) => results.ps = result),
-      this.#probe(PATHS.tags, parseInstalled, controller).then((result) => results.tags = result),
+      this.#probe("tags", parseInstalled, controller).then((result) => results.tags = result),
     ]);
     return { results, ended, controller, callers: 0 };
   }
 
   async #probeLoaded(controller: AbortController): Promise<ProbeResults["ps"]> {
     const requestedAt = performance.now();
-    const result = await this.#probe(PATHS.ps, parseLoaded, controller);
+    const result = await this.#probe("ps", parseLoaded, controller);
     this.#options.onLoaded?.(result.answer && { models: result.answer, requestedAt });
     return result;
   }
@@ -147,19 +165,26 @@ export class Ollama {
   }
 
   async #probe<Answer>(
-    path: string,
+    probe: Probe,
     parse: (json: unknown) => Answer,
     controller: AbortController,
   ): Promise<ProbeResult<Answer>> {
-    const { timeoutMs } = this.#options;
+    const { timeoutMs, countError } = this.#options;
+    const path = PATHS[probe];
     const startedAt = performance.now();
     const timer = setTimeout(() => controller.abort(), timeoutMs);
     let answer: Answer | undefined;
     let error: string | undefined;
+    let reason: ProbeError = "connection";
     try {
-      answer = parse(JSON.parse(await this.#get(path, controller.signal)));
+      const text = await this.#get(path, controller.signal);
+      reason = "invalid_response";
+      answer = parse(JSON.parse(text));
     } catch (thrown) {
-      error = `${path}: ${controller.signal.aborted ? `no response within ${timeoutMs} ms` : describe(thrown)}`;
+      const isTimeout = controller.signal.aborted;
+      error = `${path}: ${isTimeout ? `no response within ${timeoutMs} ms` : describe(thrown)}`;
+      if (thrown instanceof UnexpectedResponse) reason = thrown.reason;
+      countError?.(probe, isTimeout ? "timeout" : reason);
     }
     clearTimeout(timer);
     return { answer, error, durationSeconds: secondsSince(startedAt) };
@@ -176,8 +201,10 @@ export class Ollama {
       client,
     });
     const text = await readText(response);
-    if (UNAUTHORIZED.has(response.status)) throw new Error(`unauthorized (status ${response.status})`);
-    if (!response.ok) throw new Error(`unexpected status ${response.status}`);
+    if (UNAUTHORIZED.has(response.status)) {
+      throw new UnexpectedResponse("unauthorized", `unauthorized (status ${response.status})`);
+    }
+    if (!response.ok) throw new UnexpectedResponse("status", `unexpected status ${response.status}`);
     return text;
   }
 }
@@ -188,7 +215,7 @@ async function readText(response: Response): Promise<string> {
   for await (const chunk of response.body ?? []) {
     text += decoder.decode(chunk, { stream: true });
     if (text.length > ANSWER_LIMIT_CHARACTERS) {
-      throw new Error(`response exceeds ${ANSWER_LIMIT_CHARACTERS} characters`);
+      throw new UnexpectedResponse("invalid_response", `response exceeds ${ANSWER_LIMIT_CHARACTERS} characters`);
     }
   }
   return text + decoder.decode();

@@ -97,6 +97,8 @@ export interface ProbeResults {
 }
 /** A status endpoint that is probed, by the last segment of its path. */
 export type Probe = keyof ProbeResults;
+/** All probes. */
+export const PROBES = ["version", "ps", "tags"] as const satisfies Probe[];
 
 /** Builds the state from the results of its probes. */
 export function serverState({ version, ps, tags }: ProbeResults, at: number): ServerState {

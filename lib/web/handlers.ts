@@ -5,7 +5,14 @@
  */
 
 import { messageOf } from "../errors.ts";
-import { type ClientRequest, contentLength, errorResponse, type Handler, isLoopback } from "../http.ts";
+import {
+  type ClientRequest,
+  contentLength,
+  errorResponse,
+  type Handler,
+  isLoopback,
+  type RequestInfo,
+} from "../http.ts";
 import type { Refusal } from "../metrics/refusal_metrics.ts";
 import type { Metrics } from "../metrics/request_metrics.ts";
 import type { Ollama } from "../ollama/probes.ts";
@@ -78,29 +85,29 @@ const REFUSED = {
 
 /** Creates the handlers for the listeners. */
 export function createHandlers(options: HandlersOptions): Handlers {
-  const { metrics, ollama, status } = options;
-  const endpoints = new Map<string, (request: ClientRequest) => Promise<Response> | Response>([
-    [options.metricsPath, (request) => serveMetrics(request, metrics, ollama)],
+  const { ollama, status } = options;
+  const endpoints = new Map<string, Handler>([
+    [options.metricsPath, (request, info) => serveMetrics(request, info, options)],
     [HEALTHY_PATH, () => textResponse(200, "Healthy")],
     [READY_PATH, () => serveReady(ollama)],
     [STATUS_PATH, async (request) => compressed(request, await status.page())],
     [EVENTS_PATH, (request) => status.events(request)],
   ]);
-  const serveAdmin = async (request: ClientRequest): Promise<Response | undefined> => {
+  const serveAdmin = async (request: ClientRequest, info: RequestInfo): Promise<Response | undefined> => {
     const serve = endpoints.get(pathOf(request.url));
     if (serve === undefined) return undefined;
     if (request.method !== "GET" && request.method !== "HEAD") {
       return textResponse(405, "Method not allowed: use GET or HEAD", { allow: "GET, HEAD" });
     }
-    return await options.guard?.(request) ?? await serve(request);
+    return await options.guard?.(request) ?? await serve(request, info);
   };
   return {
     combined: checked(
       options,
       "proxy",
-      async (request, info) => await serveAdmin(request) ?? await options.proxy(request, info),
+      async (request, info) => await serveAdmin(request, info) ?? await options.proxy(request, info),
     ),
-    admin: checked(options, "admin", async (request) => await serveAdmin(request) ?? serveRoot(request)),
+    admin: checked(options, "admin", async (request, info) => await serveAdmin(request, info) ?? serveRoot(request)),
     proxy: checked(options, "proxy", options.proxy),
   };
 }

@@ -5,7 +5,7 @@
  */
 
 import { accepts } from "@std/http/negotiation";
-import type { ClientRequest } from "../http.ts";
+import type { ClientRequest, RequestInfo } from "../http.ts";
 import { CONTENT_TYPES, type Format } from "../metrics/registry.ts";
 import type { Metrics } from "../metrics/request_metrics.ts";
 import type { Ollama } from "../ollama/probes.ts";
@@ -16,8 +16,24 @@ const SCRAPE_MARGIN_MS = 500;
 /** Minimum probe timeout, however short the scrape timeout is. */
 const MIN_PROBE_MS = 100;
 
-/** Probes Ollama and responds with all metrics. */
-export async function serveMetrics(request: ClientRequest, metrics: Metrics, ollama: Ollama): Promise<Response> {
+/** What a scrape is answered from. */
+interface Scraped {
+  readonly metrics: Metrics;
+  readonly ollama: Ollama;
+}
+
+/** Probes Ollama and responds with all metrics. Counts a scrape that fails, or whose client disconnects. */
+export function serveMetrics(request: ClientRequest, { completed }: RequestInfo, scraped: Scraped): Promise<Response> {
+  const response = respond(request, scraped);
+  // With node:http only the signal tells whether the client got everything.
+  const hasFailed = Promise.all([response, completed]).then(() => request.signal.aborted, () => true);
+  hasFailed.then((hasFailed) => {
+    if (hasFailed) scraped.metrics.scrapeError();
+  });
+  return response;
+}
+
+async function respond(request: ClientRequest, { metrics, ollama }: Scraped): Promise<Response> {
   const state = await ollama.fetchState(probeLimitMs(request.headers));
   const format = formatOf(request);
   const headers = { "content-type": CONTENT_TYPES[format], "vary": "accept", "x-content-type-options": "nosniff" };

@@ -5,13 +5,10 @@
  */
 
 import { Metrics } from "../../lib/metrics/request_metrics.ts";
-import { declareServerMetrics } from "../../lib/metrics/server_metrics.ts";
+import { declareProbeErrors, declareServerMetrics } from "../../lib/metrics/server_metrics.ts";
 import { Ollama } from "../../lib/ollama/probes.ts";
 import type { LoadedList, Probe } from "../../lib/ollama/state.ts";
 import { Scrape } from "./helpers.ts";
-
-/** All probes. */
-export const PROBES = ["version", "ps", "tags"] as const satisfies Probe[];
 
 /** Answers a probe. The signal aborts when the probe is canceled or times out. */
 export type Answer = (signal: AbortSignal) => Response | Promise<Response>;
@@ -57,6 +54,8 @@ export class AskedOllama implements Disposable {
   constructor(answers: Partial<Record<Probe, Answer>> = {}, options: AskedOptions = {}) {
     this.answers = { version: saying('{"version":"0.33.0"}'), ps: listing(), tags: listing(), ...answers };
     const { modelLimit = 200, timeoutMs = 20_000 } = options;
+    this.metrics = new Metrics({ modelLimit, openRequests: new Set() });
+    declareServerMetrics(this.metrics.registry, this.metrics.models);
     this.ollama = new Ollama({
       upstream: new URL("http://ollama.test:11434/base/"),
       fetch: async (url, { signal }) => {
@@ -67,9 +66,8 @@ export class AskedOllama implements Disposable {
       client: this.#client,
       timeoutMs,
       onLoaded: (list) => this.loaded.push(list),
+      countError: declareProbeErrors(this.metrics.registry),
     });
-    this.metrics = new Metrics({ modelLimit, openRequests: new Set() });
-    declareServerMetrics(this.metrics.registry, this.metrics.models);
   }
 
   /** Fetches the state and exposes its metrics. */

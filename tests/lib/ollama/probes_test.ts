@@ -2,12 +2,12 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { HeadersFile } from "../../../lib/ollama/headers_file.ts";
-import { ANSWER_LIMIT_CHARACTERS } from "../../../lib/ollama/probes.ts";
-import type { Probe, ServerState } from "../../../lib/ollama/state.ts";
+import { ANSWER_LIMIT_CHARACTERS, type ProbeError } from "../../../lib/ollama/probes.ts";
+import { type Probe, PROBES, type ServerState } from "../../../lib/ollama/state.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
-import { type Answer, AskedOllama, hanging, listing, PROBES, refusing, saying } from "../../support/asked_ollama.ts";
+import { type Answer, AskedOllama, hanging, listing, refusing, saying } from "../../support/asked_ollama.ts";
 import { random, turn } from "../../support/fixtures.ts";
-import { CHAT, type Scrape, startExporter, until } from "../../support/helpers.ts";
+import { CHAT, Scrape, startExporter, until } from "../../support/helpers.ts";
 import { TemporaryFolder } from "../../support/temporary_folder.ts";
 import { TestClock, TestTimers } from "../../support/test_clock.ts";
 
@@ -79,33 +79,36 @@ async function* broken(): AsyncGenerator<Uint8Array> {
   throw new TypeError("error reading a body from connection");
 }
 
-/** Answers that are not valid responses, and the reason that is reported. */
-const FAILURES: Record<string, [Answer, reason: string]> = {
-  "status 500": [saying('{"version":"0.33.0","models":[]}', 500), "unexpected status 500"],
-  "status 404": [saying("404 page not found", 404), "unexpected status 404"],
-  "status 401": [saying('{"version":"0.33.0","models":[]}', 401), "unauthorized (status 401)"],
-  "status 403": [saying('{"version":"0.33.0","models":[]}', 403), "unauthorized (status 403)"],
+/** Answers that are not valid responses, the error that is reported, and the reason that is counted. */
+const FAILURES: Record<string, [Answer, error: string, counted: ProbeError]> = {
+  "status 500": [saying('{"version":"0.33.0","models":[]}', 500), "unexpected status 500", "status"],
+  "status 404": [saying("404 page not found", 404), "unexpected status 404", "status"],
+  "status 401": [saying('{"version":"0.33.0","models":[]}', 401), "unauthorized (status 401)", "unauthorized"],
+  "status 403": [saying('{"version":"0.33.0","models":[]}', 403), "unauthorized (status 403)", "unauthorized"],
   "a redirect": [
     () => new Response(null, { status: 307, headers: { location: "/" } }),
     "unexpected status 307",
+    "status",
   ],
-  "truncated JSON": [saying('{"version":"0.33.0","models":['), ""],
-  "an empty body": [saying(""), ""],
-  "a list": [saying("[]"), "no "],
-  "null": [saying("null"), "no "],
-  "a text": [saying('"0.33.0"'), "no "],
-  "other members": [saying('{"Version":"0.33.0","Models":[]}'), "no "],
-  "members of other types": [saying('{"version":33,"models":{"0":{"name":"m"}}}'), "no "],
-  "an error": [saying('{"error":"unauthorized"}'), "no "],
-  "silence": [hanging, `no response within ${TIMEOUT_MS} ms`],
-  "a refused connection": [refusing, "error sending request: client error (Connect)"],
+  "truncated JSON": [saying('{"version":"0.33.0","models":['), "", "invalid_response"],
+  "an empty body": [saying(""), "", "invalid_response"],
+  "a list": [saying("[]"), "no ", "invalid_response"],
+  "null": [saying("null"), "no ", "invalid_response"],
+  "a text": [saying('"0.33.0"'), "no ", "invalid_response"],
+  "other members": [saying('{"Version":"0.33.0","Models":[]}'), "no ", "invalid_response"],
+  "members of other types": [saying('{"version":33,"models":{"0":{"name":"m"}}}'), "no ", "invalid_response"],
+  "an error": [saying('{"error":"unauthorized"}'), "no ", "invalid_response"],
+  "silence": [hanging, `no response within ${TIMEOUT_MS} ms`, "timeout"],
+  "a refused connection": [refusing, "error sending request: client error (Connect)", "connection"],
   "a body that breaks off": [
     () => new Response(ReadableStream.from(broken())),
     "error reading a body from connection",
+    "connection",
   ],
   "a body over the limit": [
     saying('{"version":"1","models":[]}'.padEnd(ANSWER_LIMIT_CHARACTERS + 1)),
     `response exceeds ${ANSWER_LIMIT_CHARACTERS} characters`,
+    "invalid_response",
   ],
 };
 
@@ -114,7 +117,7 @@ function valuesOf(state: ServerState): Record<Probe, unknown> {
   return { version: state.version, ps: state.loaded, tags: state.installed };
 }
 
-for (const [name, [answer, reason]] of Object.entries(FAILURES)) {
+for (const [name, [answer, reason, counted]] of Object.entries(FAILURES)) {
   for (const failing of PROBES) {
     Deno.test(`Ollama.fetchState() fails the ${failing} probe, and no other, on ${name}`, async () => {
       const models = listing({ name: "llama3.2", size: 3000 });
@@ -128,6 +131,9 @@ for (const [name, [answer, reason]] of Object.entries(FAILURES)) {
       }
       const { error = "" } = state.probes[failing];
       assert(error.startsWith(`/api/${failing}: ${reason}`) && !error.includes("\n"), error);
+      const scrape = new Scrape(await asked.metrics.expose("text", state));
+      const errors = "ollama_exporter_probe_errors_total";
+      assertEquals([scrape.value(errors), scrape.value(errors, { probe: failing, reason: counted })], [1, 1]);
     });
   }
 }

@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { CONTENT_TYPES, type Format } from "../../../lib/metrics/registry.ts";
 import { faultsOf } from "../../support/exposition.ts";
 import { startFakeOllama } from "../../fake_ollama/mod.ts";
-import { CHAT, Gate, Scrape, startExporter, type TestExporter, until } from "../../support/helpers.ts";
+import { CHAT, Gate, Scrape, startExporter, startExporterOn, type TestExporter, until } from "../../support/helpers.ts";
 import { ask, RawClient, type RawResponse, valuesOf } from "../../support/raw_client.ts";
 import { TestTimers } from "../../support/test_clock.ts";
 
@@ -245,4 +245,41 @@ Deno.test("serveMetrics() does not apply a short scrape timeout to concurrent sc
   gate.open();
   assertEquals(await patient, 1);
   assertEquals(fake.requestCount, 3);
+});
+
+const ERRORS = "ollama_exporter_scrape_errors_total";
+
+for (const server of ["deno", "node"] as const) {
+  Deno.test(`serveMetrics() counts scrapes that fail, and no others, over ${server}`, async () => {
+    await using fake = await startFakeOllama();
+    await using exporter = await startExporterOn(server, fake, { failsInside: true });
+    for (const headers of [[], ["Accept-Encoding: gzip"]]) {
+      assertEquals((await scrapeWith(exporter, headers)).status, 200);
+      assertEquals((await scrapeWith(exporter, headers, "HEAD")).status, 200);
+    }
+    assertEquals((await exporter.scrape()).value(ERRORS), 0);
+    const expose = exporter.metrics.expose.bind(exporter.metrics);
+    exporter.metrics.expose = () => Promise.reject(new Error("The registry is broken"));
+    assertEquals((await scrapeWith(exporter, [])).status, 502);
+    exporter.metrics.expose = expose;
+    assertEquals((await exporter.scrape()).value(ERRORS), 1);
+    // That of the proxy.
+    assertEquals(exporter.proxied, 1);
+    exporter.proxied--;
+  });
+}
+
+Deno.test("serveMetrics() counts scrapes whose client disconnects before the end", async () => {
+  await using fake = await startFakeOllama();
+  using gate = new Gate();
+  await using exporter = await startExporterOn("node", fake);
+  fake.behaviour.script = async (request) => {
+    if (request.path === "/api/version") await gate.opened;
+  };
+  const client = await RawClient.connect(exporter.port);
+  await client.request("GET /metrics");
+  await until(() => fake.requestCount === 3, "the server is being probed");
+  client[Symbol.dispose]();
+  gate.open();
+  await until(async () => (await exporter.scrape()).value(ERRORS) === 1, "the scrape is counted");
 });
