@@ -144,6 +144,8 @@ export interface Observation {
   readonly firstOutputSeconds: number | undefined;
   /** From arrival to the last chunk with output. Streams only. */
   readonly lastOutputSeconds: number | undefined;
+  /** Messages with output that were forwarded to the client. Streams only. */
+  readonly outputMessages: number | undefined;
   /** Body bytes received from the client. */
   readonly requestBytes: number;
   /** Body bytes forwarded to the client. */

@@ -57,7 +57,8 @@ export interface ModelRows {
 }
 
 const byModel = (model: string): { model: string }[] => [{ model }];
-const byApi = (model: string, api: Api): { model: string; api: Api }[] => [{ model, api }];
+/** The one label set of a metric with the labels `model` and `api`. */
+export const byApi = (model: string, api: Api): { model: string; api: Api }[] => [{ model, api }];
 
 /** Declares the metrics of models, and records them. */
 export class ModelMetrics implements ModelRows {

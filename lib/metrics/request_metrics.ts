@@ -17,6 +17,7 @@ import {
   UPSTREAM_ERRORS,
 } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
+import { AbandonedMetrics } from "./abandoned_metrics.ts";
 import { ClientMetrics } from "./client_metrics.ts";
 import { ContextMetrics } from "./context_metrics.ts";
 import { declareGenerating, type LoadFinder, LoadMetrics, type StreamMaxima } from "./load_metrics.ts";
@@ -51,6 +52,7 @@ export class Metrics {
   readonly registry: MetricRegistry<ServerState> = this.#models.registry;
   readonly #context = new ContextMetrics(this.registry);
   readonly #loads: LoadMetrics;
+  readonly #abandoned = new AbandonedMetrics(this.registry);
   readonly #series: ModelSeries;
   readonly #clients: ClientMetrics | undefined;
 
@@ -114,7 +116,8 @@ export class Metrics {
     const { clientLimit: limit, openRequests } = options;
     if (limit !== undefined) this.#clients = new ClientMetrics({ registry, limit, openRequests });
     this.#loads = new LoadMetrics(registry, options.loads);
-    this.#series = new ModelSeries({ registry, metrics: [this.#models, this.#loads, this.#context], ...options });
+    const metrics = [this.#models, this.#loads, this.#context, this.#abandoned];
+    this.#series = new ModelSeries({ registry, metrics, ...options });
     declareGenerating(registry, this.#series, options.streams);
     this.#initialize();
   }
@@ -177,6 +180,7 @@ export class Metrics {
     const model = this.#series.labelOf(observation);
     this.#models.record(observation, model, api);
     this.#loads.record(observation, model);
+    this.#abandoned.record(observation, model, api);
   }
 
   #recordTransfer({ report, outcome }: Observation, operation: Operation): void {

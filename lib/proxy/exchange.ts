@@ -108,7 +108,7 @@ export class Exchange implements Watcher {
     this.#responseBytes += forwarded;
     if (forwarded > 0) this.#forwardedAt = now;
     try {
-      this.#reader?.push(bytes, now);
+      this.#reader?.push(bytes, now, forwarded > 0);
       this.#errorReader?.push(bytes);
     } catch (error) {
       this.#options.internalError(error);
@@ -164,6 +164,7 @@ export class Exchange implements Watcher {
       durationSeconds: (endedAt - this.#start) / 1000,
       firstOutputSeconds: this.#sinceStart(answer.firstOutputAt),
       lastOutputSeconds: this.#sinceStart(answer.lastOutputAt),
+      outputMessages: this.#isStreamed ? answer.outputMessages : undefined,
       requestBytes: this.#body?.bytes ?? 0,
       responseBytes: this.#responseBytes,
       usageExpected: hasUsage === true && !answer.hasNoUsage,

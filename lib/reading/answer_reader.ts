@@ -35,6 +35,17 @@ export interface Answer {
   readonly firstOutputAt: number | undefined;
   /** The same for the last message with output. */
   readonly lastOutputAt: number | undefined;
+  /** Number of messages with output that the client got. */
+  readonly outputMessages: number;
+}
+
+/** How bytes arrived. */
+interface Arrival {
+  /** By the clock of {@linkcode AnswerReader.push}. */
+  readonly at: number;
+  readonly isForwarded: boolean;
+  /** All of the body has arrived so far. */
+  readonly isComplete: boolean;
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
@@ -52,6 +63,7 @@ export function emptyAnswer(): Mutable<Answer> & { readonly report: Report } {
     hasNoUsage: false,
     firstOutputAt: undefined,
     lastOutputAt: undefined,
+    outputMessages: 0,
   };
 }
 
@@ -77,8 +89,8 @@ export class AnswerReader {
   #estimatedPromptTokens: number | undefined;
   /** Set once output has begun. */
   #skip: SkipRule | undefined;
-  /** When the last bytes arrived. */
-  #lastAt = 0;
+  /** Of the last bytes. */
+  #last: Arrival = { at: 0, isForwarded: false, isComplete: true };
   /** Resolves when all texts so far have been read. */
   #done: Promise<void> = Promise.resolve();
 
@@ -91,10 +103,11 @@ export class AnswerReader {
    * Takes bytes as they arrived; the array is not kept.
    *
    * @param at When they arrived, in milliseconds of any clock.
+   * @param isForwarded Whether the client gets them. Default: `true`.
    */
-  push(bytes: Uint8Array, at: number): void {
-    this.#lastAt = at;
-    this.#take(this.#framing.push(bytes, this.#skip), at, true);
+  push(bytes: Uint8Array, at: number, isForwarded = true): void {
+    this.#last = { at, isForwarded, isComplete: true };
+    this.#take(this.#framing.push(bytes, this.#skip), this.#last);
   }
 
   /**
@@ -104,7 +117,7 @@ export class AnswerReader {
    * @throws {Error} What the dialect threw; what was read before it is lost.
    */
   async end(isComplete: boolean): Promise<Answer> {
-    this.#take(this.#framing.end(), this.#lastAt, isComplete);
+    this.#take(this.#framing.end(), { ...this.#last, isComplete });
     await this.#done;
     const { report } = this.#answer;
     if (this.#layers.size > 0) report.transferBytes = this.#movedBytes();
@@ -116,33 +129,34 @@ export class AnswerReader {
     return { ...this.#answer, parseErrors: this.#parseErrors };
   }
 
-  #take({ text, hasSkipped, oversized }: Framed, at: number, isComplete: boolean): void {
+  #take({ text, skipped, oversized }: Framed, arrival: Arrival): void {
     if (oversized > 0) this.#countParseErrors("too_long", oversized);
-    if (hasSkipped) this.#markOutput(at);
+    if (skipped > 0) this.#markOutput(skipped, arrival);
     if (text === "") return;
-    this.#done = this.#done.then(() => this.#readText(text, at, isComplete));
+    this.#done = this.#done.then(() => this.#readText(text, arrival));
     // Whoever ends the body gets the error; until then it must not count as unhandled.
     this.#done.catch(() => {});
   }
 
-  async #readText(text: string, at: number, isComplete: boolean): Promise<void> {
-    for (const message of await this.#framing.split(text)) this.#readMessage(message, at, isComplete);
+  async #readText(text: string, arrival: Arrival): Promise<void> {
+    for (const message of await this.#framing.split(text)) this.#readMessage(message, arrival);
   }
 
-  #readMessage(text: string, at: number, isComplete: boolean): void {
+  #readMessage(text: string, arrival: Arrival): void {
     const message = parse(text);
     if (message === undefined) {
-      if (isComplete) this.#countParseErrors("invalid_json");
+      if (arrival.isComplete) this.#countParseErrors("invalid_json");
       return;
     }
-    if (!this.#read(message, at)) return;
-    this.#markOutput(at);
+    if (!this.#read(message, arrival.at)) return;
+    this.#markOutput(1, arrival);
     this.#skip = this.#dialect.skip;
   }
 
   /** Texts are read in order, but later than bytes are skipped. */
-  #markOutput(at: number): void {
+  #markOutput(messages: number, { at, isForwarded }: Arrival): void {
     const answer = this.#answer;
+    if (isForwarded) answer.outputMessages += messages;
     answer.firstOutputAt = Math.min(answer.firstOutputAt ?? at, at);
     answer.lastOutputAt = Math.max(answer.lastOutputAt ?? at, at);
   }

@@ -214,7 +214,11 @@ export const OPENAI_RESPONSES: Dialect = {
   terminal: equals("type", "response.completed", "response.incomplete", "response.failed"),
   failed: any(equals("type", "response.failed", "error"), equals("status", "failed")),
   skip: {
-    form: new ByteSearch('"type":"response.'),
+    form: new ByteSearch(
+      '"type":"response.output_text.delta"',
+      '"type":"response.reasoning_summary_text.delta"',
+      '"type":"response.function_call_arguments.delta"',
+    ),
     unless: new ByteSearch('"response.completed"', '"response.incomplete"', '"response.failed"', '"error"'),
   },
 };

@@ -45,8 +45,8 @@ export function framingKind(contentType: string | null): FramingKind | undefined
 export interface Framed {
   /** Whole messages, decoded; empty where there are none. */
   readonly text: string;
-  /** Whole messages in front of `text` were skipped. */
-  readonly hasSkipped: boolean;
+  /** Number of whole messages in front of `text` that were skipped. */
+  readonly skipped: number;
   /** Number of messages that went over {@linkcode MESSAGE_LIMIT_BYTES}. They are dropped. */
   readonly oversized: number;
 }
@@ -78,7 +78,9 @@ export function createFraming(kind: FramingKind): Framing {
   return kind === "json" ? new BodyFraming() : new StreamFraming(kind);
 }
 
-const NO_MESSAGES: Framed = { text: "", hasSkipped: false, oversized: 0 };
+const NO_MESSAGES: Framed = { text: "", skipped: 0, oversized: 0 };
+
+const NOTHING_SKIPPED = { start: 0, skipped: 0 };
 
 /** One message that may be long: from {@linkcode SHORTEN_BYTES}, long strings and vectors are left out. */
 class LongMessage {
@@ -166,23 +168,25 @@ class StreamFraming implements Framing {
 
   /** A push has at most one part of whole messages. */
   #addWhole(bytes: Uint8Array, framed: Framed, skip: SkipRule | undefined): Framed {
-    const start = skip === undefined ? 0 : this.#startOfUnskipped(bytes, skip);
+    const { start, skipped } = skip === undefined ? NOTHING_SKIPPED : this.#skip(bytes, skip);
     const text = start < bytes.length ? this.#decoder.decode(bytes.subarray(start)) : "";
-    return { ...framed, text: framed.text + text, hasSkipped: start > 0 };
+    return { ...framed, text: framed.text + text, skipped };
   }
 
-  /** Index of the first message that must not be skipped. */
-  #startOfUnskipped(messages: Uint8Array, { form, unless }: SkipRule): number {
+  /** The number of messages to skip, and the index of the first one after them. */
+  #skip(messages: Uint8Array, { form, unless }: SkipRule): typeof NOTHING_SKIPPED {
     const found = unless.indexIn(messages);
     const until = found < 0 ? messages.length : lastEnd(messages, found, this.#separator);
     let start = 0;
+    let skipped = 0;
     while (start < until) {
       const end = firstEnd(messages, start, this.#separator);
       const at = form.indexIn(messages, start);
       if (at < 0 || at >= end) break;
       start = end;
+      skipped++;
     }
-    return start;
+    return { start, skipped };
   }
 }
 

@@ -68,6 +68,7 @@ export function observationOf(
     durationSeconds: 2,
     firstOutputSeconds: undefined,
     lastOutputSeconds: undefined,
+    outputMessages: undefined,
     requestBytes: 0,
     responseBytes: 0,
     usageExpected: false,

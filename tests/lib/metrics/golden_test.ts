@@ -70,6 +70,7 @@ const OBSERVATIONS: Observation[] = [
     usageExpected: true,
     report: { model: "qwen3:30b" },
   }),
+  observationOf({ ...TIMES, outcome: "client_closed", outputMessages: 3, report: { model: "llama3.2" } }),
   observationOf({ ...UNMEASURED, route: "/api/pull", operation: "pull", report: { transferBytes: 1321090399 } }),
   observationOf({ ...UNMEASURED, route: "/api/tags", method: "GET", responseBytes: 1270, durationSeconds: 0.004 }),
   observationOf({ ...UNMEASURED, route: "other", method: "PROPFIND", status: 405, outcome: "client_error" }),

@@ -47,6 +47,9 @@ for (const { api, route, dialect = {}, hasUsage = false } of ENDPOINTS) {
     for (const overflow of "model" in dialect ? overflows : []) {
       metrics.observeContext({ model: "m", api, usedRatio: "output" in dialect ? 1 : undefined, overflow });
     }
+    metrics.observe(
+      observationOf({ api, outcome: "client_closed", ...times, outputMessages: 3, report: { model: "m" } }),
+    );
     const { text } = new Scrape(await metrics.expose("text", stateOf({})));
     assertEquals(seriesOf(text), before);
 

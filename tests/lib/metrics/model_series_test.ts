@@ -18,6 +18,8 @@ const MODEL_COUNTERS = [
   "ollama_tokens_processed_total",
 ];
 const API_COUNTERS = [
+  "ollama_abandoned_output_messages_total",
+  "ollama_abandoned_seconds_total",
   ...FINISH_REASONS.map(() => "ollama_finish_reasons_total"),
   ...OVERFLOWS.map(() => "ollama_prompt_overflows_total"),
   ...OUTCOMES.map(() => "ollama_request_outcomes_total"),

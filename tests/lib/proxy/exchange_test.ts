@@ -207,6 +207,34 @@ Deno.test("Exchange counts bytes that were forwarded, not those received", async
   assertEquals(course.observations[0]?.responseBytes, 4);
 });
 
+Deno.test("Exchange counts messages with output that were forwarded, parsed or skipped, several of them in one chunk", async () => {
+  const output = '{"model":"m","message":{"content":"Hi"},"done":false}\n';
+  const course = new Course();
+  course.answer(NDJSON);
+  course.chunk(output.replace("Hi", ""));
+  course.chunk(output);
+  // From here on output is skipped.
+  await turn();
+  course.chunk(output.repeat(3));
+  course.chunk(output + output.slice(0, 10));
+  course.chunk(output.slice(10) + output.replace("Hi", "").replace("false", "true"));
+  course.exchange.chunk(bytesOf(output.repeat(5)), 0);
+  course.exchange.end("cancelled");
+  await course.outcome();
+  assertEquals(course.observations[0]?.outputMessages, 6);
+});
+
+Deno.test("Exchange has no number of messages where the response is no stream", async () => {
+  for (const [type, status] of [[JSON_TYPE, 200], ["text/plain", 200], [NDJSON, 500]] as const) {
+    const course = new Course();
+    course.answer(type, status);
+    course.chunk('{"model":"m","message":{"content":"Hi"},"done":true}');
+    course.exchange.end("complete");
+    await course.outcome();
+    assertEquals(course.observations[0]?.outputMessages, undefined, `${type}, ${status}`);
+  }
+});
+
 for (const contentType of [NDJSON, JSON_TYPE]) {
   Deno.test(`Exchange reports what a dialect throws, and observes the request (${contentType})`, async () => {
     const course = new Course({
