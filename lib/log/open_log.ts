@@ -5,7 +5,8 @@
  */
 
 import { type Problems, UserError } from "../errors.ts";
-import { type ConfiguredCommand, LOG_CONFIG_FILE, type LogFormat, sourceOf } from "../settings/settings.ts";
+import { type ConfiguredCommand, sourceOf } from "../settings/command.ts";
+import { LOG_CONFIG_FILE, type LogFormat } from "../settings/settings.ts";
 import { createLog, type Log } from "./log.ts";
 import { loadLogConfig, type LogConfig } from "./log_config.ts";
 

@@ -3,7 +3,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { createLog } from "../../../lib/log/log.ts";
 import { logStart, type StartFacts } from "../../../lib/log/log_start.ts";
-import { parseCommand } from "../../../lib/settings/settings.ts";
+import { parseCommand } from "../../../lib/settings/command.ts";
 
 const DEFECT = "Deno.serve rejects something";
 

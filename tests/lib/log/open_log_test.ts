@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Problems, UserError } from "../../../lib/errors.ts";
 import { openLog } from "../../../lib/log/open_log.ts";
-import { parseCommand } from "../../../lib/settings/settings.ts";
+import { parseCommand } from "../../../lib/settings/command.ts";
 import { TemporaryFolder } from "../../support/temporary_folder.ts";
 
 /** Whether the log has DEBUG lines, its format, and the problems. */

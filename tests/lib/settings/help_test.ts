@@ -1,6 +1,7 @@
 import { assert, assertStringIncludes } from "@std/assert";
 import { COMMANDS, helpText, INFO_FLAGS, SHELLS } from "../../../lib/settings/help.ts";
-import { parseCommand, SETTINGS } from "../../../lib/settings/settings.ts";
+import { parseCommand } from "../../../lib/settings/command.ts";
+import { SETTINGS } from "../../../lib/settings/settings.ts";
 
 Deno.test("helpText() has the flag, variable, default, description and accepted values of every setting", () => {
   const help = helpText();
