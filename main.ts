@@ -115,15 +115,8 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   const { listenAddress, metricsListenAddress = listenAddress } = config;
   const bound = { proxy: listenAddress.hostname, admin: metricsListenAddress.hostname };
   const exporter = createExporter({
-    upstream: config.ollamaHost,
-    version: denoJson.version,
-    revision: revision(),
+    ...optionsOf(config),
     log,
-    metricsPath: config.metricsPath,
-    modelLimit: config.modelLabelLimit,
-    probeTimeoutMs: config.probeTimeoutMs,
-    openaiStreamUsage: config.openaiStreamUsage,
-    allowedHosts: [Deno.hostname().toLowerCase(), ...config.allowedHosts],
     bound,
     fetch,
     ...upstreamCa !== undefined && { upstreamCa },
@@ -160,6 +153,21 @@ async function serve(command: ConfiguredCommand, log: Log, problems: Problems): 
   });
   open.push(...new Set(Object.values(listeners)));
   await logReachability(exporter, config, log);
+}
+
+/** Options of the exporter that are fixed by the build and by settings without a file. */
+function optionsOf(config: Config): Omit<ExporterOptions, "log" | "fetch"> {
+  return {
+    upstream: config.ollamaHost,
+    version: denoJson.version,
+    revision: revision(),
+    metricsPath: config.metricsPath,
+    modelLimit: config.modelLabelLimit,
+    probeTimeoutMs: config.probeTimeoutMs,
+    openaiStreamUsage: config.openaiStreamUsage,
+    slo: { firstTokenMs: config.sloFirstTokenMs, perTokenMs: config.sloPerTokenMs },
+    allowedHosts: [Deno.hostname().toLowerCase(), ...config.allowedHosts],
+  };
 }
 
 /** Settings whose files are opened at start, besides the log's. */

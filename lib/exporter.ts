@@ -13,6 +13,7 @@ import type { Log } from "./log/log.ts";
 import { logObservations } from "./log/log_observations.ts";
 import { type ConfigFile, declareConfigMetrics } from "./metrics/config_metrics.ts";
 import { EventLoopLag } from "./metrics/event_loop_lag.ts";
+import type { Slo } from "./metrics/latency_metrics.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import { UNKNOWN_MODEL } from "./model_name.ts";
 import type { ContextFinding, Observation, Observe, OpenRequest } from "./observation.ts";
@@ -51,6 +52,8 @@ export interface ExporterOptions {
   readonly allowedHosts: readonly string[];
   /** Where the listeners are bound. Absent: to all interfaces. */
   readonly bound?: BoundHosts;
+  /** Objectives of the latency of streams. Default: none. */
+  readonly slo?: Slo;
   /** Guards the admin endpoints. Absent: they are open. */
   readonly guard?: Guard;
   /** Configuration files whose state is exposed. Absent: none. */
@@ -84,8 +87,8 @@ export function createExporter(options: ExporterOptions): Exporter {
   const { pooled, unpooled } = createClients(options.upstreamCa);
   const openRequests = new Set<OpenRequest>();
   const streams = new Generating();
-  const { modelLimit, clients } = options;
-  const found = { streams, loads: new ModelLoads() };
+  const { modelLimit, clients, slo } = options;
+  const found = { streams, loads: new ModelLoads(), ...slo && { slo } };
   const metrics = new Metrics({ modelLimit, openRequests, ...found, ...clients && { clientLimit: clients.limit } });
   const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
   declareOtherMetrics(metrics, options);

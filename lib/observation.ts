@@ -138,6 +138,11 @@ export interface Observation {
   /** Status that the client got; 499 where it disconnected before there was one. */
   readonly status: number;
   readonly outcome: Outcome;
+  /**
+   * Whether the response is a stream of messages; where its status is 4xx or 5xx, or there is none, whether the request
+   * asks for one. `undefined`: the request was not read.
+   */
+  readonly isStream: boolean | undefined;
   /** From arrival to the last byte of the response, or to the failure. */
   readonly durationSeconds: number;
   /** From arrival to the first chunk with output. Streams only. */

@@ -20,8 +20,6 @@ import { MetricRegistry, type Series } from "./registry.ts";
 export const DURATION_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
 /** Loading a large model from a slow disk takes longer than any response. */
 const LOAD_BUCKETS = [...DURATION_BUCKETS, 1200, 1800];
-const FIRST_TOKEN_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120];
-const PER_TOKEN_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 const TOKENS_PER_SECOND_BUCKETS = [1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000];
 /** 1 to 262,144 tokens, in powers of two. */
 const TOKEN_BUCKETS = Array.from({ length: 19 }, (_, exponent) => 2 ** exponent);
@@ -118,20 +116,6 @@ export class ModelMetrics implements ModelRows {
     "api",
     "outcome",
   );
-  readonly #firstToken = this.registry.tracedHistogram(
-    "ollama_time_to_first_token_seconds",
-    "Time from the arrival of a request to the first output of its stream, including thinking and tool calls.",
-    FIRST_TOKEN_BUCKETS,
-    "model",
-    "api",
-  );
-  readonly #perToken = this.registry.histogram(
-    "ollama_time_per_output_token_seconds",
-    "Generation time per output token.",
-    PER_TOKEN_BUCKETS,
-    "model",
-    "api",
-  );
   readonly #wait = this.registry.histogram(
     "ollama_wait_duration_seconds",
     "Time spent waiting for a free slot of a loaded model: total minus load, prompt evaluation and generation.",
@@ -201,8 +185,6 @@ export class ModelMetrics implements ModelRows {
     { metric: this.#promptEval, apis: TIMED, labelSets: byModel },
     { metric: this.#eval, apis: TIMED, labelSets: byModel },
     { metric: this.#tokensPerSecond, apis: GENERATING, labelSets: byModel },
-    { metric: this.#firstToken, apis: GENERATING, labelSets: byApi },
-    { metric: this.#perToken, apis: GENERATING, labelSets: byApi },
     { metric: this.#wait, apis: NATIVE, labelSets: byModel },
     { metric: this.#requestPromptTokens, apis: COUNTING, labelSets: byModel },
     { metric: this.#requestOutputTokens, apis: GENERATING, labelSets: byModel },
@@ -210,15 +192,13 @@ export class ModelMetrics implements ModelRows {
 
   /** Records a completed inference request. */
   record(observation: Observation, model: string, api: Api): void {
-    const { outcome, report, firstOutputSeconds } = observation;
+    const { outcome, report } = observation;
     this.#requests.inc({ model });
     this.#outcomes.inc({ model, api, outcome });
     this.recordTokens(observation, model);
     this.#recordDurations(observation, model);
-    this.#recordSpeed(observation, model, api);
-    if (firstOutputSeconds !== undefined) {
-      this.#firstToken.observe({ model, api }, firstOutputSeconds, observation.traceId);
-    }
+    const generation = generationOf(observation);
+    if (generation !== undefined) this.#tokensPerSecond.observe({ model }, generation.tokens / generation.seconds);
     if (report.finishReason !== undefined) this.#finishReasons.inc({ model, api, reason: report.finishReason });
     if (report.toolCalls !== undefined) this.#toolCalls.inc({ model, api }, report.toolCalls);
     const isCounted = report.promptTokens !== undefined || report.outputTokens !== undefined;
@@ -250,13 +230,5 @@ export class ModelMetrics implements ModelRows {
     if (evalSeconds !== undefined) this.#eval.observe({ model }, evalSeconds);
     const wait = slotWaitSeconds(observation);
     if (wait !== undefined) this.#wait.observe({ model }, wait);
-  }
-
-  #recordSpeed(observation: Observation, model: string, api: Api): void {
-    const generation = generationOf(observation);
-    if (generation === undefined) return;
-    const { tokens, seconds } = generation;
-    this.#tokensPerSecond.observe({ model }, tokens / seconds);
-    this.#perToken.observe({ model, api }, seconds / tokens);
   }
 }

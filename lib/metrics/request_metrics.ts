@@ -20,6 +20,7 @@ import type { ServerState } from "../ollama/state.ts";
 import { AbandonedMetrics } from "./abandoned_metrics.ts";
 import { ClientMetrics } from "./client_metrics.ts";
 import { ContextMetrics } from "./context_metrics.ts";
+import { LatencyMetrics, type Slo } from "./latency_metrics.ts";
 import { declareGenerating, type LoadFinder, LoadMetrics, type StreamMaxima } from "./load_metrics.ts";
 import type { ModelLabels } from "./model_labels.ts";
 import { DURATION_BUCKETS, ModelMetrics } from "./model_metrics.ts";
@@ -44,7 +45,11 @@ interface MetricsOptions {
   readonly streams?: StreamMaxima;
   /** Finds loads in requests and states. Default: none are found. */
   readonly loads?: LoadFinder;
+  /** Objectives of the latency of streams. Default: none. */
+  readonly slo?: Slo;
 }
+
+const NO_SLO: Slo = { firstTokenMs: undefined, perTokenMs: undefined };
 
 /** The metrics of one exporter. */
 export class Metrics {
@@ -52,6 +57,7 @@ export class Metrics {
   readonly registry: MetricRegistry<ServerState> = this.#models.registry;
   readonly #context = new ContextMetrics(this.registry);
   readonly #loads: LoadMetrics;
+  readonly #latency: LatencyMetrics;
   readonly #abandoned = new AbandonedMetrics(this.registry);
   readonly #series: ModelSeries;
   readonly #clients: ClientMetrics | undefined;
@@ -113,10 +119,11 @@ export class Metrics {
 
   constructor(options: MetricsOptions) {
     const { registry } = this;
-    const { clientLimit: limit, openRequests } = options;
+    const { clientLimit: limit, openRequests, slo = NO_SLO } = options;
+    this.#latency = new LatencyMetrics(registry, slo);
     if (limit !== undefined) this.#clients = new ClientMetrics({ registry, limit, openRequests });
     this.#loads = new LoadMetrics(registry, options.loads);
-    const metrics = [this.#models, this.#loads, this.#context, this.#abandoned];
+    const metrics = [this.#models, this.#latency, this.#loads, this.#context, this.#abandoned];
     this.#series = new ModelSeries({ registry, metrics, ...options });
     declareGenerating(registry, this.#series, options.streams);
     this.#initialize();
@@ -180,6 +187,7 @@ export class Metrics {
     const model = this.#series.labelOf(observation);
     this.#models.record(observation, model, api);
     this.#loads.record(observation, model);
+    this.#latency.record(observation, model, api);
     this.#abandoned.record(observation, model, api);
   }
 

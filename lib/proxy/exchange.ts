@@ -49,7 +49,8 @@ export class Exchange implements Watcher {
   readonly #open: OpenRequest | undefined;
   #body: RequestBodyFacts | undefined;
   #status = CLIENT_CLOSED_REQUEST;
-  #isStreamed = false;
+  /** Whether the response is a stream of messages; `undefined` where its status is 4xx or 5xx, or there is none. */
+  #isStreamed: boolean | undefined;
   #reader: AnswerReader | undefined;
   #errorReader: ErrorReader | undefined;
   #responseBytes = 0;
@@ -86,6 +87,7 @@ export class Exchange implements Watcher {
     this.#status = response.status;
     if (this.#open !== undefined) this.#open.waiting = false;
     const { api, dialect } = this.#endpoint;
+    if (response.status < 400) this.#isStreamed = false;
     if (dialect === undefined || response.headers.has("content-encoding")) return false;
     const kind = framingKind(response.headers.get("content-type"));
     if (api !== undefined && response.status === BAD_REQUEST && kind === "json") this.#errorReader = new ErrorReader();
@@ -161,6 +163,7 @@ export class Exchange implements Watcher {
       client: this.#request.client,
       status: this.#status,
       outcome: this.#outcome(end, answer),
+      isStream: this.#isStreamed ?? this.#body?.isStream,
       durationSeconds: (endedAt - this.#start) / 1000,
       firstOutputSeconds: this.#sinceStart(answer.firstOutputAt),
       lastOutputSeconds: this.#sinceStart(answer.lastOutputAt),

@@ -87,12 +87,15 @@ export class RequestBodies {
     const { headers, body } = request;
     const length = contentLength(headers);
     if (body === null || length === 0) return NO_BODY;
-    const { api, hasJsonRequest = false, hasOptions = false, asksForUsage = false } = endpoint;
+    const { api, hasJsonRequest = false, hasOptions = false, streamsByDefault = false, asksForUsage = false } =
+      endpoint;
     const canRequestUsage = asksForUsage && this.#options.openaiStreamUsage;
     const isParsed = api !== undefined && hasJsonRequest && !headers.has("content-encoding");
     const isHeld = isParsed && (length === undefined ? canRequestUsage : length <= READ_LIMIT_BYTES);
-    if (isHeld) return await this.#receive(body, length, { hasOptions, canRequestUsage });
-    const parse = isParsed && length === undefined ? { hasOptions, canRequestUsage: false } : undefined;
+    if (isHeld) return await this.#receive(body, length, { hasOptions, streamsByDefault, canRequestUsage });
+    const parse = isParsed && length === undefined
+      ? { hasOptions, streamsByDefault, canRequestUsage: false }
+      : undefined;
     return this.#streamed(body, { length, parse });
   }
 

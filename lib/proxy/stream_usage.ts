@@ -19,12 +19,14 @@ export interface RequestFacts {
   readonly model: string | undefined;
   /** The output is to have a format: JSON, or that of a schema (docs/ollama-api.md 2.1). */
   readonly hasFormat: boolean;
+  /** A stream is asked for; `undefined` where that could not be read. */
+  readonly isStream: boolean | undefined;
   /** `undefined` where they could not be read. */
   readonly options: RequestOptions | undefined;
 }
 
 /** What a body says that is not parsed, or cannot be. */
-export const NO_FACTS: RequestFacts = { model: undefined, hasFormat: false, options: undefined };
+export const NO_FACTS: RequestFacts = { model: undefined, hasFormat: false, isStream: undefined, options: undefined };
 
 /** The options of a request that has none. */
 const NO_OPTIONS: RequestOptions = { contextTokens: undefined, keepTokens: undefined };
@@ -33,6 +35,8 @@ const NO_OPTIONS: RequestOptions = { contextTokens: undefined, keepTokens: undef
 export interface ParseOptions {
   /** The API has `options`. Otherwise Ollama ignores them. */
   readonly hasOptions: boolean;
+  /** A request that does not say so asks for a stream. Default: `false`. */
+  readonly streamsByDefault?: boolean;
   /** Usage may be requested. */
   readonly canRequestUsage: boolean;
 }
@@ -49,15 +53,18 @@ export interface ParsedRequest extends RequestFacts {
  * @param bytes The whole body, uncompressed. It is parsed as Ollama does (docs/ollama-api.md 0): keys in any case, the
  * last of a repeated key, bytes after the first value ignored.
  */
-export function parseRequest(bytes: Uint8Array, { hasOptions, canRequestUsage }: ParseOptions): ParsedRequest {
+export function parseRequest(bytes: Uint8Array, options: ParseOptions): ParsedRequest {
+  const { hasOptions, streamsByDefault = false, canRequestUsage } = options;
   const body = scanObject(bytes);
   if (body === undefined) return { ...NO_FACTS, withUsage: undefined };
   const model = last(bytes, body, "model");
+  const stream = last(bytes, body, "stream") ?? streamsByDefault;
   return {
     model: isName(model) ? model : undefined,
     hasFormat: body.members.some((member) => member.key === "format" && !isEmpty(bytes, member)),
+    isStream: typeof stream === "boolean" ? stream : undefined,
     options: hasOptions ? requestOptions(bytes, body) : NO_OPTIONS,
-    withUsage: canRequestUsage && last(bytes, body, "stream") === true ? requestUsage(bytes, body) : undefined,
+    withUsage: canRequestUsage && stream === true ? requestUsage(bytes, body) : undefined,
   };
 }
 

@@ -34,14 +34,16 @@ export interface Endpoint {
   readonly hasJsonRequest?: boolean;
   /** The request's `options` count (2.1). */
   readonly hasOptions?: boolean;
+  /** The response is a stream unless the request asks for none (2.1). Default: only if it asks for one. */
+  readonly streamsByDefault?: boolean;
   /** A stream has token counts only if the request asks for them. */
   readonly asksForUsage?: boolean;
 }
 
 /** The measured routes, in the order of the README's table. Only POST is measured. */
 export const ENDPOINTS: readonly Endpoint[] = [
-  { ...inference("/api/chat", "chat", NATIVE), hasOptions: true },
-  { ...inference("/api/generate", "generate", NATIVE), hasOptions: true },
+  { ...inference("/api/chat", "chat", NATIVE), hasOptions: true, streamsByDefault: true },
+  { ...inference("/api/generate", "generate", NATIVE), hasOptions: true, streamsByDefault: true },
   inference("/api/embed", "embed", NATIVE_EMBED),
   { ...inference("/api/embeddings", "embeddings", NATIVE_EMBED), hasUsage: false },
   { ...inference("/v1/chat/completions", "openai_chat", OPENAI_CHAT), asksForUsage: true },

@@ -19,6 +19,8 @@ const UNITS_MS: Readonly<Record<string, number>> = {
   h: 3_600_000,
 };
 
+const NANOSECONDS_PER_MILLISECOND = 1e6;
+
 /**
  * Parses a duration in the syntax of Go's `time.ParseDuration`, without a sign: `1m30s`, `1.5h`, `0`.
  *
@@ -34,7 +36,14 @@ export function parseDuration(text: string, maxMs: number): number | undefined {
     sum += Number(number) * (UNITS_MS[unit] ?? NaN);
     end += match.length;
   }
-  return end > 0 && end === text.length && sum <= maxMs ? sum : undefined;
+  if (end === 0 || end < text.length || sum > maxMs) return undefined;
+  // Go's durations are whole nanoseconds: 0.035s is 35 ms, not 35.00000000000001.
+  return Math.round(sum * NANOSECONDS_PER_MILLISECOND) / NANOSECONDS_PER_MILLISECOND;
+}
+
+/** Parses a duration over 0 as {@linkcode parseDuration} does. */
+export function parsePositiveDuration(text: string, maxMs: number): number | undefined {
+  return parseDuration(text, maxMs) || undefined;
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   parseDuration,
   parseHosts,
   parseInteger,
+  parsePositiveDuration,
   parseSubnets,
   type Subnet,
 } from "./parse.ts";
@@ -64,6 +65,10 @@ export interface Config {
   readonly clientLabelLimit: number;
   /** Path of the file of clients' keys; set if `clientLabel` is `api-key`. */
   readonly clientKeysFile: string | undefined;
+  /** Milliseconds, over 0; `undefined`: no objective. */
+  readonly sloFirstTokenMs: number | undefined;
+  /** Milliseconds, over 0; `undefined`: no objective. */
+  readonly sloPerTokenMs: number | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   /** Path of the log config file; `undefined` uses {@linkcode LOG_CONFIG_FILE} if it exists. */
@@ -78,6 +83,8 @@ export const LOG_CONFIG_FILE = "log_config.yaml";
 
 /** Maximum delay of a timer: its milliseconds are a signed 32-bit integer. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+
+const POSITIVE_DURATION = "a duration over 0 and up to `596h`, such as `500ms`, `3s` or `1m30s`";
 
 /** A row of {@linkcode SETTINGS}. */
 export interface Setting<T> {
@@ -130,9 +137,9 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     variable: "PROBE_TIMEOUT",
     flag: "ollama.probe-timeout",
     default: "3s",
-    accepts: "a duration over 0 and up to `596h`, such as `500ms`, `3s` or `1m30s`",
+    accepts: POSITIVE_DURATION,
     help: "Timeout of each status request to Ollama (/api/version, /api/ps, /api/tags).",
-    parse: (text) => parseDuration(text, MAX_TIMER_MS) || undefined,
+    parse: (text) => parsePositiveDuration(text, MAX_TIMER_MS),
   },
   listenAddress: {
     variable: "LISTEN_ADDRESS",
@@ -251,6 +258,22 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     completes: "file",
     help: "Names of clients by their API keys, for `CLIENT_LABEL=api-key`.",
     parse: parsePath,
+  },
+  sloFirstTokenMs: {
+    variable: "SLO_FIRST_TOKEN",
+    flag: "slo.first-token",
+    default: "",
+    accepts: POSITIVE_DURATION,
+    help: "Maximum time to first token of a stream within the latency objectives.",
+    parse: (text) => parsePositiveDuration(text, MAX_TIMER_MS),
+  },
+  sloPerTokenMs: {
+    variable: "SLO_PER_TOKEN",
+    flag: "slo.per-token",
+    default: "",
+    accepts: POSITIVE_DURATION,
+    help: "Maximum time per output token of a stream within the latency objectives.",
+    parse: (text) => parsePositiveDuration(text, MAX_TIMER_MS),
   },
   logLevel: {
     variable: "LOG_LEVEL",

@@ -65,6 +65,7 @@ export function observationOf(
     client: undefined,
     status: 200,
     outcome: "ok",
+    isStream: undefined,
     durationSeconds: 2,
     firstOutputSeconds: undefined,
     lastOutputSeconds: undefined,

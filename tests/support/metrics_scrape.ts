@@ -6,6 +6,7 @@
 
 import type { Generating } from "../../lib/analysis/generating.ts";
 import { ModelLoads } from "../../lib/analysis/model_loads.ts";
+import type { Slo } from "../../lib/metrics/latency_metrics.ts";
 import { Metrics } from "../../lib/metrics/request_metrics.ts";
 import type { Observation, OpenRequest } from "../../lib/observation.ts";
 import { stateOf } from "./fixtures.ts";
@@ -17,6 +18,7 @@ export interface Options {
   readonly clientLimit?: number;
   readonly openRequests?: Set<OpenRequest>;
   readonly streams?: Generating;
+  readonly slo?: Slo;
 }
 
 /** Metrics that have recorded the observations. */

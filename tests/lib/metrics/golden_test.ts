@@ -20,6 +20,7 @@ function exporterOf(fixtures: Record<string, string>): Exporter {
     clients: { clientOf: () => "unknown", limit: 2 },
     probeTimeoutMs: 1000,
     openaiStreamUsage: true,
+    slo: { firstTokenMs: 200, perTokenMs: undefined },
     allowedHosts: [],
     fetch: (url) => {
       const fixture = fixtures[new URL(url).pathname];
@@ -40,7 +41,7 @@ const CHAT = {
   promptEvalSeconds: 0.13,
   evalSeconds: 0.041,
 } as const;
-const TIMES = { durationSeconds: 0.3, firstOutputSeconds: 0.2, lastOutputSeconds: 0.25 };
+const TIMES = { isStream: true, durationSeconds: 0.3, firstOutputSeconds: 0.2, lastOutputSeconds: 0.25 };
 const UNMEASURED = { api: undefined } as const;
 
 /** Observations of each kind, so that every metric has a series. */

@@ -224,6 +224,28 @@ Deno.test("Exchange counts messages with output that were forwarded, parsed or s
   assertEquals(course.observations[0]?.outputMessages, 6);
 });
 
+Deno.test("Exchange observes whether the response is a stream, or without one whether one was asked for", async () => {
+  const rows: [isStream: boolean | undefined, isAskedFor: boolean | undefined, (course: Course) => void][] = [
+    [true, false, (c) => c.answer(NDJSON)],
+    [true, undefined, (c) => c.answer("text/event-stream")],
+    [false, true, (c) => c.answer(JSON_TYPE)],
+    [false, true, (c) => c.answer("text/plain")],
+    [false, true, (c) => c.answer(NDJSON, 302)],
+    [true, true, (c) => c.answer(JSON_TYPE, 500)],
+    [false, false, (c) => c.answer(JSON_TYPE, 404)],
+    [undefined, undefined, (c) => c.answer(JSON_TYPE, 500)],
+    [true, true, (c) => c.exchange.fail(502, "connect")],
+    [undefined, undefined, (c) => c.exchange.fail(502, "connect")],
+  ];
+  for (const [isStream, isAskedFor, run] of rows) {
+    const course = new Course();
+    course.exchange.onRequestBody({ ...NO_FACTS, bytes: 0, isStream: isAskedFor });
+    run(course);
+    await course.outcome();
+    assertEquals(course.observations[0]?.isStream, isStream, String(run));
+  }
+});
+
 Deno.test("Exchange has no number of messages where the response is no stream", async () => {
   for (const [type, status] of [[JSON_TYPE, 200], ["text/plain", 200], [NDJSON, 500]] as const) {
     const course = new Course();

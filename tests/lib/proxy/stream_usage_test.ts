@@ -153,6 +153,27 @@ Deno.test("parseRequest() reads whether a format is requested", () => {
   }
 });
 
+Deno.test("parseRequest() reads whether a stream is asked for", () => {
+  const streams: [string, boolean | undefined, byDefault: boolean | undefined][] = [
+    ['{"stream":true}', true, true],
+    ['{"stream":false}', false, false],
+    ['{"STREAM":false}', false, false],
+    ['{"stream":true,"stream":false}', false, false],
+    ['{"stream":false,"stream":null}', false, false],
+    ['{"stream":null}', false, true],
+    ['{"options":{"stream":true}}', false, true],
+    ['{"model":"m"}', false, true],
+    ['{"stream":"true"}', undefined, undefined],
+    ['{"stream":1}', undefined, undefined],
+    ["[]", undefined, undefined],
+    ["", undefined, undefined],
+  ];
+  for (const [body, isStream, byDefault] of streams) {
+    assertEquals(parseRequest(bytesOf(body), FACTS).isStream, isStream, body);
+    assertEquals(parseRequest(bytesOf(body), { ...FACTS, streamsByDefault: true }).isStream, byDefault, body);
+  }
+});
+
 Deno.test("parseRequest() reads options as Ollama does", () => {
   const none = { contextTokens: undefined, keepTokens: undefined };
   const options: [string, RequestOptions | undefined][] = [

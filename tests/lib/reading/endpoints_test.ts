@@ -86,6 +86,8 @@ Deno.test("endpointOf() measures a POST to each measured route, and nothing else
     assertEquals([endpoint.dialect === undefined, endpoint.hasJsonRequest !== true], [isText, isText], path);
     const needsAsking = api === "openai_chat" || api === "openai_completions";
     assertEquals(endpoint.asksForUsage ?? false, needsAsking, path);
+    const isNative = api === "chat" || api === "generate";
+    assertEquals([endpoint.hasOptions ?? false, endpoint.streamsByDefault ?? false], [isNative, isNative], path);
     seen.push(endpoint);
   }
   for (const operation of TRANSFERS) {

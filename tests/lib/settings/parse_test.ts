@@ -15,6 +15,8 @@ const DURATIONS: Readonly<Record<string, number | undefined>> = {
   "1h": 3_600_000,
   "1h1m1s1ms": 3_661_001,
   "250ms": 250,
+  "0.035s": 35,
+  "0.1ns": 0,
   "1us": 0.001,
   "1\u00b5s": 0.001,
   "1\u03bcs": 0.001,
