@@ -167,6 +167,7 @@ function optionsOf(config: Config): Omit<ExporterOptions, "log" | "fetch"> {
     openaiStreamUsage: config.openaiStreamUsage,
     slo: { firstTokenMs: config.sloFirstTokenMs, perTokenMs: config.sloPerTokenMs },
     allowedHosts: [Deno.hostname().toLowerCase(), ...config.allowedHosts],
+    ...config.slowRequestMs !== undefined && { slowRequestMs: config.slowRequestMs },
   };
 }
 

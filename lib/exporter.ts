@@ -11,6 +11,7 @@ import type { ClientOf } from "./clients/client_identity.ts";
 import type { Fetch } from "./http.ts";
 import type { Log } from "./log/log.ts";
 import { logObservations } from "./log/log_observations.ts";
+import { logSlowRequests } from "./log/slow_requests.ts";
 import { type ConfigFile, declareConfigMetrics } from "./metrics/config_metrics.ts";
 import { EventLoopLag } from "./metrics/event_loop_lag.ts";
 import type { Slo } from "./metrics/latency_metrics.ts";
@@ -54,6 +55,8 @@ export interface ExporterOptions {
   readonly bound?: BoundHosts;
   /** Objectives of the latency of streams. Default: none. */
   readonly slo?: Slo;
+  /** Inference requests that take longer are logged, in milliseconds. Default: none are. */
+  readonly slowRequestMs?: number;
   /** Guards the admin endpoints. Absent: they are open. */
   readonly guard?: Guard;
   /** Configuration files whose state is exposed. Absent: none. */
@@ -178,8 +181,14 @@ function internalErrorOf(metrics: Metrics, log: Log): (error: unknown) => void {
 }
 
 /** The consumers of observations, but for the status page. */
-function consumersOf({ observers = [], log, upstream }: ExporterOptions, metrics: Metrics): Observe[] {
-  return [...observers, (observation) => metrics.observe(observation), logObservations(log, upstream.href)];
+function consumersOf(options: ExporterOptions, metrics: Metrics): Observe[] {
+  const { observers = [], log, upstream, slowRequestMs } = options;
+  return [
+    ...observers,
+    (observation) => metrics.observe(observation),
+    logObservations(log, upstream.href),
+    ...slowRequestMs === undefined ? [] : [logSlowRequests(log, slowRequestMs)],
+  ];
 }
 
 /** Returns a consumer that passes on what is known of the context of a request, and has asked what must be known. */

@@ -66,6 +66,10 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
   MODELS_LIMIT: ["models in such a response", "the probe fails"],
   LABEL_LIMIT_CHARACTERS: ["a label value from such a response", "truncated"],
   LOG_VALUE_LIMIT_CHARACTERS: ["a value in a log line", "truncated, with `…` at the end"],
+  SLOW_REQUESTS_LIMIT: [
+    "slow requests in the log per minute, with `SLOW_REQUEST`",
+    "further ones are counted in the next line, as `suppressed`",
+  ],
   HEAD_LIMIT_BYTES: ["request line and headers, over both listeners", "status 431; from `Deno.serve` 400"],
   HEADERS_LIMIT: ["number of request headers, over both listeners", "status 431; from `Deno.serve` 400"],
   RESPONSE_HEADERS_LIMIT: ["number of headers of a response from Ollama", "status 502"],

@@ -28,7 +28,8 @@ export function logObservations(log: Log, upstream: string): Observe {
   };
 }
 
-function requestFields(observation: Observation): Fields {
+/** Fields of a request in a log line. */
+export function requestFields(observation: Observation): Fields {
   const { report } = observation;
   return {
     method: observation.method,
@@ -39,7 +40,12 @@ function requestFields(observation: Observation): Fields {
     outcome: observation.outcome,
     prompt_tokens: report.promptTokens,
     output_tokens: report.outputTokens,
-    duration_seconds: Number(observation.durationSeconds.toFixed(3)),
-    first_output_seconds: observation.firstOutputSeconds && Number(observation.firstOutputSeconds.toFixed(3)),
+    duration_seconds: roundedSeconds(observation.durationSeconds),
+    first_output_seconds: roundedSeconds(observation.firstOutputSeconds),
   };
+}
+
+/** Seconds as they are logged: to the millisecond. */
+export function roundedSeconds(seconds: number | undefined): number | undefined {
+  return seconds && Number(seconds.toFixed(3));
 }

@@ -71,6 +71,8 @@ export interface Config {
   readonly sloPerTokenMs: number | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  /** Milliseconds, over 0; `undefined` logs no slow requests. */
+  readonly slowRequestMs: number | undefined;
   /** Path of the log config file; `undefined` uses {@linkcode LOG_CONFIG_FILE} if it exists. */
   readonly logConfig: string | undefined;
 }
@@ -292,6 +294,14 @@ export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]
     completes: LOG_FORMATS,
     help: "Log output format.",
     parse: (text) => LOG_FORMATS.find((format) => format === text),
+  },
+  slowRequestMs: {
+    variable: "SLOW_REQUEST",
+    flag: "log.slow-request",
+    default: "",
+    accepts: POSITIVE_DURATION,
+    help: "Log inference requests that take longer, with the time of each phase.",
+    parse: (text) => parsePositiveDuration(text, MAX_TIMER_MS),
   },
   logConfig: {
     variable: "LOG_CONFIG",

@@ -56,6 +56,7 @@ Deno.test("parseCommand() returns the defaults if nothing is set", () => {
     openaiStreamUsage: true,
     logLevel: "INFO",
     logFormat: "text",
+    slowRequestMs: undefined,
     logConfig: undefined,
   });
 });
@@ -89,6 +90,7 @@ const VALUES: { readonly [Name in keyof Config]: readonly [text: string, value: 
   openaiStreamUsage: ["false", false],
   logLevel: ["debug", "DEBUG"],
   logFormat: ["json", "json"],
+  slowRequestMs: ["30s", 30_000],
   logConfig: ["log.yaml", "log.yaml"],
 };
 
