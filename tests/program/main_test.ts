@@ -55,7 +55,7 @@ Deno.test("main says what listens where and what is proxied, and that Ollama ans
   assert(!program.lines.some((line) => /WARN|ERROR/.test(line)), program.lines.join("\n"));
   const metrics = new Scrape((await ask(port, "GET /metrics")).body);
   assertEquals(metrics.value("ollama_tokens_generated_total", { model: "llama3.2:latest" }), 5);
-  assertEquals(metrics.value("ollama_exporter_build_info", { version: denoJson.version }), 1);
+  assertEquals(metrics.value("ollama_exporter_build_info", { version: denoJson.version, revision: "unknown" }), 1);
 });
 
 Deno.test("main knows the models of Ollama before it is scraped, and before a request is answered", async () => {
