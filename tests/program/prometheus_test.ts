@@ -90,15 +90,6 @@ testWith(["promtool"], "promtool accepts the rules, and their tests pass", async
 
 const DECLARED = declarations().map(({ name }) => name);
 
-/** Metrics that are being added, until they are declared. */
-const COMING = new Set([
-  ...["ollama_prompt_overflows_total", "ollama_context_used_ratio"],
-  ...["ollama_abandoned_output_messages_total", "ollama_abandoned_seconds_total"],
-  ...["ollama_requests_within_slo_total", "ollama_requests_slo_eligible_total"],
-  ...["ollama_exporter_event_loop_lag_seconds", "process_heap_bytes", "ollama_exporter_heap_used_bytes"],
-  ...["ollama_exporter_probe_errors_total", "ollama_exporter_scrape_errors_total"],
-].filter((name) => !DECLARED.includes(name)));
-
 /** Returns the names of metrics and recorded series in an expression. */
 function metricsOf(expr: string): Set<string> {
   const bare = expr.replace(/"(?:[^"\\]|\\.)*"/g, '""').replace(/\b(?:by|on|group_left|group_right) \([^)]*\)/g, "");
@@ -114,19 +105,9 @@ Deno.test("Dashboard and rules name metrics that exist, and all of them are in a
   const known = new Set([...DECLARED, ...recorded, ...Object.keys(WITHOUT_DATA), ...LABELS]);
   const named = [...TARGETS, ...RULE_EXPRESSIONS].flatMap(({ expr }) => [...metricsOf(asked(expr))]);
   const families = new Set(named.map((name) => known.has(name) ? name : name.replace(/_(bucket|sum|count)$/, "")));
-  assertEquals([...families].filter((name) => !known.has(name) && !FOREIGN.test(name) && !COMING.has(name)), []);
+  assertEquals([...families].filter((name) => !known.has(name) && !FOREIGN.test(name)), []);
   assertEquals(DECLARED.filter((name) => !families.has(name)), [], "shown nowhere");
 });
-
-/** Reports whether an expression needs a metric that is being added: it has no data. */
-function isComing(expr: string): boolean {
-  return [...metricsOf(expr)].some((name) => {
-    const rule = RULE_EXPRESSIONS.find(({ record }) => record === name);
-    // A rule may build on its own past.
-    const parts = rule?.expr.replaceAll(name, "") ?? "";
-    return COMING.has(name.replace(/_(bucket|sum|count)$/, "")) || isComing(parts);
-  });
-}
 
 /** Labels whose names look like metrics'. */
 const LABELS = ["chip_name"];
@@ -199,7 +180,7 @@ async function problemsOfPanels(prometheus: Prometheus): Promise<string[]> {
     try {
       const samples = await prometheus.query(query);
       const isEmpty = samples.every(({ value }) => Number.isNaN(value));
-      if (isEmpty && panel !== undefined && !isComing(query)) problems.push(`${panel.title}: no data for ${query}`);
+      if (isEmpty && panel !== undefined) problems.push(`${panel.title}: no data for ${query}`);
     } catch (error) {
       problems.push(`${panel?.title}: ${error} in ${query}`);
     }
@@ -215,14 +196,14 @@ async function problemsOfRules(prometheus: Prometheus): Promise<string[]> {
   for (const { name, type, health, lastError, labels, duration = 0, query } of rules) {
     if (health !== "ok") problems.push(`${name}: ${lastError ?? health}`);
     if (type === "recording") {
-      if ((await prometheus.query(name)).length === 0 && !isComing(name)) problems.push(`${name} records nothing`);
+      if ((await prometheus.query(name)).length === 0) problems.push(`${name} records nothing`);
       continue;
     }
     if (!["critical", "warning", "info"].includes(labels?.["severity"] ?? "")) problems.push(`${name}: severity`);
     if (duration === 0) problems.push(`${name}: for`);
     // Every metric of an alert has data, whether or not the alert fires.
     for (const metric of metricsOf(query)) {
-      if (metric in WITHOUT_DATA || isComing(metric)) continue;
+      if (metric in WITHOUT_DATA) continue;
       if ((await prometheus.query(`count({__name__="${metric}"})`)).length === 0) {
         problems.push(`${name}: no ${metric}`);
       }
@@ -234,7 +215,7 @@ async function problemsOfRules(prometheus: Prometheus): Promise<string[]> {
 async function problemsOfMoves(prometheus: Prometheus): Promise<string[]> {
   const problems: string[] = [];
   for (const move of MOVES) {
-    if (!isComing(move) && (await prometheus.query(move)).length === 0) {
+    if ((await prometheus.query(move)).length === 0) {
       problems.push(`The demo does not cause ${move}`);
     }
   }
