@@ -1,261 +1,212 @@
-/** Cases of the benchmark.
+/**
+ * Cases of the bench.
  *
  * @module
  */
 
-import { type Dialect, lineFeedsOf, modelName, type Wanted } from "./payloads.ts";
-import type { Job, Upload } from "./job.ts";
+import { lineFeedsOf } from "./bulk.ts";
+import type { Load } from "./load.ts";
+import { type Dialect, generationRequest, get, modelName, streamBody, uploadHead, VERSION_BODY } from "./payloads.ts";
 
-/** Case: a load, and the figures that it yields. */
+/** Figures, with their column headings. A missing figure could not be measured. */
+export const FIGURES = {
+  held: "share of pace held",
+  requestsPerCpuSecond: "requests per CPU s",
+  linesPerSecond: "lines/s",
+  linesPerCpuSecond: "lines per CPU s",
+  coreShare: "share of a core",
+  mebibytesPerSecond: "MiB/s",
+  mebibytesPerCpuSecond: "MiB per CPU s",
+  firstByteP50Ms: "first byte p50 ms",
+  firstByteP99Ms: "first byte p99 ms",
+  wholeP50Ms: "response p50 ms",
+  wholeP99Ms: "response p99 ms",
+  lagP50Ms: "token lag p50 ms",
+  lagP99Ms: "token lag p99 ms",
+  rssPeakMegabytes: "RSS peak MB",
+  startMs: "start ms",
+  rssIdleMegabytes: "RSS idle MB",
+} as const;
+/** Name of a figure. */
+export type Figure = keyof typeof FIGURES;
+
+/** Load, and the figures that it yields. */
 export interface Case {
   readonly name: string;
   /** Description for the results. */
   readonly what: string;
-  /** Unit that is counted, which determines the figures shown. */
-  readonly kind: "requests" | "lines" | "paced" | "bytes" | "scrape";
-  /** Bare pass-through to compare with, the one that handles upstream connections as the exporter does. */
-  readonly bare: "pass" | "pass_pooled";
-  /** Whether only the exporter can handle it. */
-  readonly oursOnly?: boolean;
-  /** Additional proxies: the exporter in other circumstances. */
-  readonly also?: readonly string[];
+  /** Figures shown, in the order of the columns. */
+  readonly figures: readonly Figure[];
+  /** Proxies that it is run with; `us` and variants over both listeners are always among them. Default: all. */
+  readonly proxies?: readonly string[];
   readonly load: Load;
-  /** Warm-up job, not measured. Default: the ramp is the warm-up. */
-  readonly warmUp?: Load;
-  /** Body bytes of one exchange. */
-  readonly bytes?: number;
-  /** Messages of a stream, if not equal to line feeds. */
-  readonly messages?: { readonly perStream: number; readonly lineFeeds: number };
+  /** Load that precedes it. Default: none. */
+  readonly before?: Load;
+  /** Path of the exporter that is requested again and again meanwhile, every second or when its response has ended. */
+  readonly meanwhile?: string;
+  /** Lines of a streamed response, which may have more or fewer line feeds. */
+  readonly linesPerResponse?: number;
+  /** Lines per second if none is late. Default: not paced. */
+  readonly pacedLinesPerSecond?: number;
 }
-
-/** Job without its target. */
-export type Load = Omit<Job, "port" | "client" | "clients">;
 
 /** Options of {@linkcode casesOf}. */
 export interface Scale {
-  /** Time for which closed loops and steady phases are measured. */
+  /** Time for which a load is measured. */
   readonly measureMs: number;
-  /** Time for which a proxy is warmed up. */
+  /** Time for which a proxy is warmed up: V8 takes seconds to optimize hot code. */
   readonly warmUpMs: number;
-  /** Tokens of a paced stream, whose duration is the ramp of a paced case. */
+  /** Tokens of a paced stream. */
   readonly pacedTokens: number;
   /** Size of large bodies. */
   readonly bodyBytes: number;
 }
 
-/** Default options. The warm-up is long since V8 takes seconds to optimize hot code. */
-export const FULL_SCALE: Scale = { measureMs: 3000, warmUpMs: 3000, pacedTokens: 150, bodyBytes: 2 ** 30 };
+/** Default options. */
+export const FULL_SCALE: Scale = { measureMs: 5000, warmUpMs: 10_000, pacedTokens: 150, bodyBytes: 2 ** 30 };
 /** Options with `--quick`. */
-export const QUICK_SCALE: Scale = { measureMs: 1000, warmUpMs: 1200, pacedTokens: 60, bodyBytes: 2 ** 28 };
+export const QUICK_SCALE: Scale = { measureMs: 1000, warmUpMs: 1000, pacedTokens: 50, bodyBytes: 2 ** 28 };
 
-/** Cases run with `--quick`. */
-export const QUICK_CASES = ["json64", "full1", "full32", "paced500", "download"];
+/** Numbers of streams whose cost the table for users states, and of those that look for the largest load. */
+export const COST_STREAMS = [4, 16, 100];
+export const LARGE_STREAMS = [200, 300, 500];
+/** Open streams whose memory that table states. */
+export const OPEN_STREAMS = 1000;
 
-/** Fraction of the large body size for chunked uploads, whose time is quadratic in size with `Deno.serve`. */
-const CHUNKED_SHARE = 8;
+/** Returns the name of a case of streams at 50 tokens/s. */
+export function pacedName(streams: number): string {
+  return `paced${streams}`;
+}
 
-/** 50 tokens a second. */
+/** Name of the case of {@linkcode OPEN_STREAMS}. */
+export const OPEN_CASE = `open${OPEN_STREAMS}`;
+
+/** Cases run with `--quick`: those of the table of costs. */
+export const QUICK_CASES = [...[...COST_STREAMS, ...LARGE_STREAMS].map(pacedName), OPEN_CASE];
+
+/** 50 tokens a second, and one. */
 const PACE_MS = 20;
+const SLOW_PACE_MS = 1000;
 
 /** Tokens of a stream at full speed. */
 const FULL_TOKENS = 128;
 
-/** Models with series in the scraped metrics, and scrapes per run. */
-export const SCRAPED_MODELS = 200;
-const SCRAPES = 20;
+/** Models with series in the scraped metrics. */
+const SCRAPED_MODELS = 200;
 
-const JSON_TYPE = "Content-Type: application/json";
+const STREAM_FIGURES = ["linesPerSecond", "linesPerCpuSecond", "firstByteP50Ms", "firstByteP99Ms"] as const;
+const PACED_FIGURES = ["linesPerCpuSecond", "coreShare", "lagP50Ms", "lagP99Ms", "firstByteP50Ms"] as const;
+const BODY_FIGURES = ["mebibytesPerSecond", "mebibytesPerCpuSecond", "rssPeakMegabytes"] as const;
 
 /** Returns all cases in the order in which they run. */
 export function casesOf(scale: Scale): Case[] {
+  const { bodyBytes } = scale;
+  const paced16 = paced(16, scale);
   return [
-    json("json1", 1, scale),
-    { ...json("json64", 64, scale), also: ["us_node"] },
-    fullSpeed("full1", "native", 1, scale),
-    { ...fullSpeed("full32", "native", 32, scale), also: ["pass_tapped", "us_node"] },
-    fullSpeed("full32_openai", "openai", 32, scale, { asked: true }),
-    fullSpeed("full32_openai_hidden", "openai", 32, scale),
-    fullSpeed("full32_anthropic", "anthropic", 32, scale),
-    { ...paced("paced16", 16, scale), also: ["us_node"] },
-    paced("paced50", 50, scale),
-    { ...paced("paced100", 100, scale), also: ["us_node"] },
-    { ...paced("paced200", 200, scale), also: ["pass_tapped", "us_node", "us_viewed", "us_scraped"] },
-    { ...paced("paced300", 300, scale), also: ["us_node"] },
-    { ...paced("paced500", 500, scale), also: ["pass_tapped"] },
-    { ...paced("paced2000", 2000, scale), also: ["pass_tapped"] },
-    download(scale),
-    { ...upload("upload", false, scale), also: ["us_node"] },
-    { ...upload("upload_chunked", true, { ...scale, bodyBytes: scale.bodyBytes / CHUNKED_SHARE }), also: ["us_node"] },
-    scrape(),
+    ...COST_STREAMS.map((streams) => paced(streams, scale)),
+    // To be compared with `paced16`.
+    {
+      ...{ ...paced16, name: "scraped", proxies: [], before: manyModels(), meanwhile: "/metrics" },
+      what: `${paced16.what}, scraped every second with ${SCRAPED_MODELS} models`,
+    },
+    { ...paced16, name: "viewed", what: `${paced16.what}, a viewer`, meanwhile: "/-/events", proxies: [] },
+    paced(300, scale),
+    ...LARGE_STREAMS.filter((streams) => streams !== 300)
+      .map((streams) => ({ ...paced(streams, scale), proxies: [] })),
+    open(scale),
+    fullSpeed("full32", "native", scale),
+    fullSpeed("full32_openai", "openai", scale, ", usage requested"),
+    fullSpeed("full32_openai_hidden", "openai", scale, ", usage hidden"),
+    fullSpeed("full32_anthropic", "anthropic", scale),
+    answers("json64", 64, get("/api/version"), `a JSON response of ${VERSION_BODY.length} bytes`, scale),
+    body("upload", { requests: [uploadHead("", bodyBytes, false)], upload: { bytes: bodyBytes, chunked: false } }),
+    {
+      ...body("upload_chunked", {
+        requests: [uploadHead("", bodyBytes, true)],
+        upload: { bytes: bodyBytes, chunked: true },
+      }),
+      // The others, on Deno.serve and fetch alone, take time quadratic in the size.
+      proxies: ["direct", "nginx", "tap_node"],
+    },
+    body("download", { requests: [get(`/bench/download?bytes=${bodyBytes}`)], bodyBytes }),
   ];
 }
 
-/** JSON has no infinity. */
-const UNLIMITED = Number.MAX_SAFE_INTEGER;
-
-const LOOP = { timed: false, rampMs: 0, limit: UNLIMITED, breakOff: false };
-
-function json(name: string, connections: number, { measureMs, warmUpMs }: Scale): Case {
-  const load = { ...LOOP, connections, measureMs, requests: [get("/api/version")], lineFeeds: 0 };
+function paced(streams: number, scale: Scale, paceMs = PACE_MS): Case {
+  const { measureMs, warmUpMs, pacedTokens: tokens } = scale;
+  const shape = { dialect: "native", model: modelName(0), tokens, usage: false } as const;
   return {
-    name,
-    what: `GET of a JSON answer of 93 bytes, ${plural(connections, "connection")}`,
-    kind: "requests",
-    bare: "pass_pooled",
-    load,
-    warmUp: { ...load, measureMs: warmUpMs },
-  };
-}
-
-function fullSpeed(
-  name: string,
-  dialect: Dialect,
-  connections: number,
-  { measureMs, warmUpMs }: Scale,
-  { asked = false } = {},
-): Case {
-  const model = modelName(0);
-  const lineFeeds = lineFeedsOf({ dialect, model, tokens: FULL_TOKENS, usage: asked });
-  const requests = [streamRequest(dialect, model, { num_predict: FULL_TOKENS }, asked)];
-  const load = { ...LOOP, connections, measureMs, requests, lineFeeds };
-  const usage = dialect !== "openai" ? "" : asked ? ", usage asked for" : ", usage not asked for";
-  return {
-    name,
-    what: `${dialect} streams of ${FULL_TOKENS} tokens at full speed${usage}, ${plural(connections, "connection")}`,
-    kind: "lines",
-    bare: "pass",
-    load,
-    warmUp: { ...load, measureMs: warmUpMs },
-    messages: { perStream: FULL_TOKENS, lineFeeds },
-  };
-}
-
-function paced(name: string, connections: number, { measureMs, pacedTokens }: Scale): Case {
-  const model = modelName(0);
-  const options = { num_predict: pacedTokens, pace_ms: PACE_MS };
-  return {
-    name,
-    what: `native streams at ${1000 / PACE_MS} tokens/s, ${connections} clients`,
-    kind: "paced",
-    bare: "pass",
+    name: pacedName(streams),
+    what: `${streams} native streams at ${1000 / paceMs} token${paceMs === 1000 ? "" : "s"}/s`,
+    figures: ["held", ...PACED_FIGURES, "rssPeakMegabytes"],
     load: {
-      connections,
-      requests: [streamRequest("native", model, options, false)],
-      lineFeeds: lineFeedsOf({ dialect: "native", model, tokens: pacedTokens, usage: false }),
-      timed: true,
-      rampMs: pacedTokens * PACE_MS,
+      connections: streams,
+      requests: [generationRequest(shape, { num_predict: tokens, pace_ms: paceMs, stamped: true })],
+      lineFeeds: lineFeedsOf(streamBody(shape)),
+      // Tokens of different streams are then sent at different times.
+      openMs: Math.min(tokens * paceMs, warmUpMs),
+      warmUpMs,
       measureMs,
-      limit: UNLIMITED,
-      breakOff: true,
     },
-    messages: { perStream: pacedTokens, lineFeeds: pacedTokens + 1 },
+    linesPerResponse: tokens,
+    pacedLinesPerSecond: streams * 1000 / paceMs,
   };
 }
 
-/** Returns the lines per second of paced streams without delays. */
-export function nominalLinesPerSecond({ load: { connections } }: Case): number {
-  return connections * 1000 / PACE_MS;
-}
-
-function download({ bodyBytes }: Scale): Case {
-  const load = (bytes: number): Load => ({
-    ...LOOP,
-    connections: 1,
-    measureMs: 60_000,
-    limit: 1,
-    requests: [get(`/bench/download?bytes=${bytes}`)],
-  });
+function open(scale: Scale): Case {
+  const tokens = Math.ceil((scale.warmUpMs + scale.measureMs) / SLOW_PACE_MS) + 1;
   return {
-    name: "download",
-    what: `a response body of ${bodyBytes / 2 ** 20} MiB that is not measured`,
-    kind: "bytes",
-    bare: "pass_pooled",
-    load: load(bodyBytes),
-    warmUp: load(bodyBytes / 8),
-    bytes: bodyBytes,
+    ...paced(OPEN_STREAMS, { ...scale, pacedTokens: tokens }, SLOW_PACE_MS),
+    name: OPEN_CASE,
+    figures: ["held", "coreShare", "rssPeakMegabytes"],
+    proxies: ["nginx", "tap_deno", "tap_node"],
   };
 }
 
-function upload(name: string, chunked: boolean, { bodyBytes }: Scale): Case {
-  const load = (bytes: number): Load => {
-    const body: Upload = { bytes, chunked };
-    return { ...LOOP, connections: 1, measureMs: 60_000, limit: 1, requests: [uploadHead("", body)], upload: body };
-  };
+function fullSpeed(name: string, dialect: Dialect, { measureMs, warmUpMs }: Scale, comment = ""): Case {
+  const usage = comment.includes("requested");
+  const shape = { dialect, model: modelName(0), tokens: FULL_TOKENS, usage };
   return {
     name,
-    what: `a request body of ${bodyBytes / 2 ** 20} MiB${chunked ? " in chunks, as `ollama create` sends it" : ""}`,
-    kind: "bytes",
-    bare: "pass",
-    load: load(bodyBytes),
-    warmUp: load(bodyBytes / 8),
-    bytes: bodyBytes,
+    what: `32 ${dialect} streams of ${FULL_TOKENS} tokens at full speed${comment}`,
+    figures: STREAM_FIGURES,
+    load: {
+      connections: 32,
+      requests: [generationRequest(shape, { num_predict: FULL_TOKENS })],
+      lineFeeds: lineFeedsOf(streamBody(shape)),
+      openMs: 0,
+      warmUpMs,
+      measureMs,
+    },
+    linesPerResponse: FULL_TOKENS,
   };
 }
 
-function scrape(): Case {
-  const requests = streamBodies(SCRAPED_MODELS).map((body) => post("/api/chat", body));
-  const once = { ...LOOP, connections: 1, measureMs: 60_000 };
+function answers(name: string, connections: number, request: string, what: string, scale: Scale): Case {
+  const { measureMs, warmUpMs } = scale;
   return {
-    name: "scrape",
-    what: `GET /metrics with the series of ${SCRAPED_MODELS} models`,
-    kind: "scrape",
-    bare: "pass_pooled",
-    oursOnly: true,
-    load: { ...once, limit: SCRAPES, requests: [get("/metrics")] },
-    warmUp: { ...once, limit: SCRAPED_MODELS, requests },
+    name,
+    what: `GET of ${what}, ${connections} at once`,
+    figures: ["requestsPerCpuSecond", "wholeP50Ms", "wholeP99Ms"],
+    load: { connections, requests: [request], openMs: 0, warmUpMs, measureMs },
   };
 }
 
-/** Returns a request without a body. */
-export function get(target: string): string {
-  return `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
-}
-
-/** Returns the head of a blob upload. */
-export function uploadHead(query: string, { bytes, chunked }: Upload): string {
-  const framing = chunked ? "Transfer-Encoding: chunked" : `Content-Length: ${bytes}`;
-  return [`POST /api/blobs/sha256:${"0".repeat(64)}${query} HTTP/1.1`, "Host: 127.0.0.1", framing, "\r\n"].join("\r\n");
-}
-
-const PATHS: Readonly<Record<Dialect, string>> = {
-  native: "/api/chat",
-  openai: "/v1/chat/completions",
-  anthropic: "/v1/messages",
-};
-
-/** Returns the bodies of short native chats, each with a different model. */
-export function streamBodies(models: number): string[] {
-  return Array.from({ length: models }, (_, index) => chatOf("native", modelName(index), { num_predict: 8 }, false));
-}
-
-/** Returns a request for a response, streamed or not. */
-export function streamRequest(
-  dialect: Dialect,
-  model: string,
-  options: Wanted,
-  usage: boolean,
-  stream = true,
-): string {
-  return post(PATHS[dialect], chatOf(dialect, model, options, usage, stream));
-}
-
-/** The bench's upstream reads `options`, whatever the API. */
-function chatOf(dialect: Dialect, model: string, options: Wanted, usage: boolean, stream = true): string {
-  return JSON.stringify({
-    model,
-    messages: [{ role: "user", content: "Why is the sky blue?" }],
-    stream,
-    ...(usage ? { stream_options: { include_usage: true } } : {}),
-    ...(dialect === "anthropic" ? { max_tokens: 1024 } : {}),
-    options,
+/** Returns one request for each of the scraped models. */
+function manyModels(): Load {
+  const requests = Array.from({ length: SCRAPED_MODELS }, (_, index) => {
+    return generationRequest({ dialect: "native", model: modelName(index), tokens: 8, usage: false }, {});
   });
+  return { connections: 1, requests, openMs: 0, warmUpMs: 0, measureMs: 0, limit: SCRAPED_MODELS };
 }
 
-function post(path: string, body: string): string {
-  const lines = [`POST ${path} HTTP/1.1`, "Host: 127.0.0.1", JSON_TYPE, `Content-Length: ${body.length}`];
-  return `${lines.join("\r\n")}\r\n\r\n${body}`;
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+function body(name: string, load: Pick<Load, "requests" | "upload" | "bodyBytes">): Case {
+  const bytes = load.upload?.bytes ?? load.bodyBytes ?? 0;
+  const chunked = load.upload?.chunked ? " in chunks, as `ollama create` sends it" : "";
+  return {
+    name,
+    what: `a body of ${Math.round(bytes / 2 ** 20)} MiB${chunked}`,
+    figures: BODY_FIGURES,
+    load: { ...load, connections: 1, openMs: 0, warmUpMs: 0, measureMs: 0, limit: 1 },
+  };
 }

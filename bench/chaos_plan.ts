@@ -7,48 +7,50 @@
 
 import { random as randomFrom } from "../tests/support/fixtures.ts";
 
+/** What upstream and client do in a fault; neither does more than without one if a field is missing. */
+interface FaultTraits {
+  readonly what: string;
+  /** What the upstream does in place of a whole response. */
+  readonly upstream?: "nothing" | "half a head" | "half a body" | "first";
+  /** What the upstream does then: close, or wait until the client disconnects. */
+  readonly then?: "close" | "wait";
+  /** The client does not wait for the response: it disconnects after a while, or when it has seen a head. */
+  readonly leaves?: "after a while" | "after the head";
+  /** The client sends only a part of its upload. */
+  readonly cutsUpload?: true;
+  /** What the response must be. Default: whole. */
+  readonly expected?: "502" | "broken";
+}
+
 /** Faults, by the upstream or the client. */
-export const FAULTS = [
-  /** No fault. */
-  "none",
-  /** The upstream refuses the connection. */
-  "refused",
-  /** The upstream closes the connection without a byte. */
-  "no_answer",
-  /** The upstream closes within the response head. */
-  "half_head",
-  /** The upstream closes at any byte of the body. */
-  "reset",
-  /** The upstream announces a longer Content-Length than it sends. */
-  "wrong_length",
-  /** The upstream stops within the body until the client disconnects. */
-  "stall",
-  /** The upstream never responds, and keeps the connection until the client disconnects. */
-  "hang",
-  /** The upstream is silent for longer than the client waits, and closes. */
-  "silence",
-  /** The upstream sends trailers. */
-  "trailers",
-  /** The client waits for 100 Continue. */
-  "continue",
-  /** The upstream responds during the upload. */
-  "early_answer",
-  /** 204, 304, or a response to HEAD. */
-  "no_body",
-  /** The upstream closes a keep-alive connection right after its response. */
-  "idle_close",
-  /** The client pauses reading. */
-  "slow_reader",
-  /** The client disconnects within its request head. */
-  "half_request",
-  /** The client disconnects at any byte of its upload. */
-  "broken_upload",
-  /** The client disconnects at any time. */
-  "client_disconnects",
-] as const;
+export const FAULTS = {
+  none: { what: "no fault" },
+  refused: { what: "the upstream refuses the connection", expected: "502" },
+  no_answer: { what: "the upstream closes without a byte", upstream: "nothing", then: "close", expected: "502" },
+  half_head: { what: "it closes within the response head", upstream: "half a head", then: "close", expected: "502" },
+  reset: { what: "it closes at any byte of the body", upstream: "half a body", then: "close", expected: "broken" },
+  wrong_length: { what: "it announces a longer Content-Length than it sends", then: "close", expected: "broken" },
+  stall: { what: "it stops within the body", upstream: "half a body", then: "wait", leaves: "after the head" },
+  hang: { what: "it never responds", upstream: "nothing", then: "wait", leaves: "after a while" },
+  silence: { what: "it closes later than the client", upstream: "nothing", then: "close", leaves: "after a while" },
+  trailers: { what: "it sends trailers" },
+  continue: { what: "the client waits for 100 Continue" },
+  early_answer: { what: "the upstream responds during the upload", upstream: "first", cutsUpload: true },
+  no_body: { what: "204, 304, or a response to HEAD" },
+  idle_close: { what: "the upstream closes a keep-alive connection right after its response", then: "close" },
+  slow_reader: { what: "the client pauses reading" },
+  half_request: { what: "the client disconnects within its request head" },
+  broken_upload: { what: "it disconnects within its upload", cutsUpload: true, leaves: "after a while" },
+  client_disconnects: { what: "it disconnects at any time", leaves: "after a while" },
+} as const satisfies Record<string, FaultTraits>;
 
 /** Fault of an exchange. */
-export type Fault = typeof FAULTS[number];
+export type Fault = keyof typeof FAULTS;
+
+/** Returns what upstream and client do in a fault. */
+export function traitsOf({ fault }: Plan): FaultTraits {
+  return FAULTS[fault];
+}
 
 /** Plan of an exchange. */
 export interface Plan {
@@ -83,7 +85,7 @@ const SLOW_MS = 2000;
 export function planOf(seed: number, number: number): Plan {
   const random = randomFrom(seed * 1_000_003 + number);
   const one = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
-  const fault = one(FAULTS);
+  const fault = one(Object.keys(FAULTS) as Fault[]);
   const uploads = ["continue", "early_answer", "broken_upload"].includes(fault);
   const any = uploads || random() < 0.7 ? "POST" : "GET";
   // Both listeners report a disconnect after a request that arrived in one piece.

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SCRAPED_MODELS, streamBodies } from "./cases.ts";
+import { WEB_SERVERS } from "../lib/settings/settings.ts";
 import { Child, output, type Usage, usageOf } from "./child.ts";
 
 /** Running proxy. */
@@ -19,8 +19,21 @@ export interface Proxy {
   stop(): Promise<void>;
 }
 
-/** Starts a proxy in front of the upstream on that port. */
-export type StartProxy = (upstreamPort: number) => Promise<Proxy>;
+/** Proxy that can be started. */
+export interface ProxyKind {
+  /** The exporter of this or another source tree; the other proxies are what it is compared with. */
+  readonly isExporter: boolean;
+  /** Names of the proxies whose figures its own are divided by. */
+  readonly bases: readonly string[];
+  /** Starts it in front of the upstream on that port. */
+  readonly start: (upstreamPort: number, cores: Cores) => Promise<Proxy>;
+}
+
+/** Cores of the processes, as for `taskset -c`; `undefined` if they are not kept apart. */
+export interface Cores {
+  readonly proxy?: string;
+  readonly load?: string;
+}
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
@@ -28,55 +41,74 @@ const ROOT = new URL("..", import.meta.url).pathname;
 const ANSWER_LIMIT_MS = 10_000;
 const RETRY_MS = 2;
 
-/** Returns the proxies by name, without nginx if it is not installed. */
-export async function findProxies(variants: ReadonlyMap<string, string>): Promise<Map<string, StartProxy>> {
+/**
+ * Returns the proxies by name, without nginx if it is not installed.
+ *
+ * @param variants Further source trees or executables of the exporter by name, each measured over both listeners.
+ */
+export async function findProxies(variants: ReadonlyMap<string, string>): Promise<Map<string, ProxyKind>> {
   const nginx = await nginxPath();
-  const proxies = new Map<string, StartProxy>();
-  proxies.set("direct", (port) => Promise.resolve(direct(port)));
-  if (nginx !== undefined) proxies.set("nginx", (port) => startNginx(nginx, port));
-  proxies.set("pass", (port) => startPass(port));
-  proxies.set("pass_pooled", (port) => startPass(port, "pooled"));
-  proxies.set("pass_tapped", (port) => startPass(port, "tapped"));
-  proxies.set("us", (port) => startExporter(port, ROOT, { WEB_SERVER: "deno" }));
-  proxies.set("us_node", (port) => startExporter(port, ROOT, { WEB_SERVER: "node" }));
-  proxies.set("us_viewed", async (port) => accompanied(await startExporter(port, ROOT, { WEB_SERVER: "deno" }), view));
-  proxies.set(
-    "us_scraped",
-    async (port) => accompanied(await startExporter(port, ROOT, { WEB_SERVER: "deno" }), scrape),
-  );
-  for (const [name, path] of variants) proxies.set(name, (port) => startExporter(port, path));
+  const other = { isExporter: false, bases: [] };
+  const proxies = new Map<string, ProxyKind>();
+  proxies.set("direct", { ...other, start: (port) => Promise.resolve(direct(port)) });
+  if (nginx !== undefined) proxies.set("nginx", { ...other, start: (port, cores) => startNginx(nginx, port, cores) });
+  for (const args of [["pass", "deno"], ["tap", "deno"], ["tap", "node"]]) {
+    const name = args[0] === "pass" ? "pass" : args.join("_");
+    proxies.set(name, { ...other, start: (port, cores) => startBare(args, port, cores) });
+  }
+  for (const [name, path] of [["us", ROOT] as const, ...variants]) {
+    for (const server of WEB_SERVERS) {
+      const bases = ["pass", `tap_${server}`, "nginx", ...name === "us" ? [] : [`us_${server}`]];
+      proxies.set(`${name}_${server}`, {
+        isExporter: true,
+        bases,
+        start: (port, cores) => startExporter(port, { WEB_SERVER: server }, path, cores),
+      });
+    }
+  }
   return proxies;
+}
+
+/** Returns cores for the proxy and for everything else, if there are two and `taskset` is installed. */
+export async function findCores(): Promise<Cores> {
+  const last = navigator.hardwareConcurrency - 1;
+  const hasTaskset = await output("sh", "-c", "command -v taskset").then(() => true, () => false);
+  return last < 1 || !hasTaskset ? {} : { proxy: String(last), load: last === 1 ? "0" : `0-${last - 1}` };
 }
 
 function direct(port: number): Proxy {
   return { port, pid: undefined, startMs: NaN, idle: undefined, stop: () => Promise.resolve() };
 }
 
-async function startPass(upstreamPort: number, ...args: string[]): Promise<Proxy> {
-  const script = new URL("pass.ts", import.meta.url).pathname;
+async function startBare(args: readonly string[], upstreamPort: number, { proxy }: Cores): Promise<Proxy> {
   const startedAt = performance.now();
-  const child = startDeno(script, `http://127.0.0.1:${upstreamPort}`, ...args);
-  return await ready(child, startedAt, async () => Number(await child.line(/^listening (\d+)$/)));
+  const child = startScript("bare.ts", [`http://127.0.0.1:${upstreamPort}`, ...args], proxy);
+  return await ready(child, startedAt, () => portOf(child));
 }
 
-/** Starts a script of the bench. */
-export function startDeno(script: string, ...args: string[]): Child {
-  return new Child({
-    command: Deno.execPath(),
-    args: ["run", "--no-prompt", "--allow-net", "--unstable-net", script, ...args],
-  });
+/** Starts a script of the bench on some cores; default: on any. */
+export function startScript(name: string, args: readonly string[], cores?: string): Child {
+  const script = new URL(name, import.meta.url).pathname;
+  const flags = ["run", "--no-prompt", "--allow-net", "--unstable-net"];
+  return new Child({ command: Deno.execPath(), args: [...flags, script, ...args], cores });
+}
+
+/** Returns the port on which a script of the bench listens. */
+export async function portOf(script: Child): Promise<number> {
+  return Number(await script.line(/^listening (\d+)$/));
 }
 
 /**
  * Starts the exporter with all its metrics.
  *
- * @param path Source tree, run as by its own `deno task start`, or executable. Default: this source tree.
  * @param settings Environment variables other than the listen address and OLLAMA_HOST.
+ * @param path Source tree, run as by its own `deno task start`, or executable. Default: this source tree.
  */
 export async function startExporter(
   upstreamPort: number,
+  settings: Readonly<Record<string, string>>,
   path: string = ROOT,
-  settings: Readonly<Record<string, string>> = {},
+  cores: Cores = {},
 ): Promise<Proxy> {
   const { isDirectory } = await Deno.stat(path);
   const [command, args] = isDirectory ? [Deno.execPath(), await startArguments(path)] : [path, []];
@@ -87,50 +119,12 @@ export async function startExporter(
     ...settings,
   };
   const startedAt = performance.now();
-  const child = new Child({ command, args, env, ...(isDirectory ? { cwd: path } : {}) });
+  const child = new Child({ command, args, env, cores: cores.proxy, ...(isDirectory ? { cwd: path } : {}) });
   return await ready(
     child,
     startedAt,
     async () => Number(await child.line(/Listening.* address="?127\.0\.0\.1:(\d+)/)),
   );
-}
-
-/** Starts a proxy with a client that observes it while it runs. */
-function accompanied(proxy: Proxy, look: (origin: string, signal: AbortSignal) => Promise<void>): Proxy {
-  const controller = new AbortController();
-  const looking = look(`http://127.0.0.1:${proxy.port}`, controller.signal).catch((error) => {
-    if (!controller.signal.aborted) throw error;
-  });
-  return {
-    ...proxy,
-    async stop(): Promise<void> {
-      controller.abort();
-      await looking;
-      await proxy.stop();
-    },
-  };
-}
-
-/** Opens the status page's feed. */
-async function view(origin: string, signal: AbortSignal): Promise<void> {
-  const response = await fetch(`${origin}/-/events`, { signal });
-  if (!response.ok || response.body === null) throw new Error(`status page feed: status ${response.status}`);
-  for await (const _ of response.body);
-}
-
-/** Scrape interval in ms. */
-const SCRAPE_INTERVAL_MS = 1000;
-
-/** Scrapes the metrics regularly, after requests have created the series of as many models as there may be labels. */
-async function scrape(origin: string, signal: AbortSignal): Promise<void> {
-  for (const body of streamBodies(SCRAPED_MODELS)) {
-    const response = await fetch(`${origin}/api/chat`, { method: "POST", body, signal });
-    await response.body?.pipeTo(new WritableStream());
-  }
-  while (!signal.aborted) {
-    await (await fetch(`${origin}/metrics`, { signal })).bytes();
-    await new Promise((resolve) => setTimeout(resolve, SCRAPE_INTERVAL_MS));
-  }
 }
 
 /** Returns the arguments of `deno` in the `start` task of a source tree: its permissions, flags and script. */
@@ -141,12 +135,12 @@ async function startArguments(directory: string): Promise<string[]> {
 }
 
 /** Starts Debian's nginx as an operator would configure it for streams, with one worker. */
-async function startNginx(path: string, upstreamPort: number): Promise<Proxy> {
+async function startNginx(path: string, upstreamPort: number, { proxy }: Cores): Promise<Proxy> {
   const directory = await Deno.makeTempDir({ prefix: "ollama-exporter-bench-" });
   const port = freePort();
   await Deno.writeTextFile(`${directory}/nginx.conf`, nginxConfig(directory, port, upstreamPort));
   const startedAt = performance.now();
-  const child = new Child({ command: path, args: ["-p", directory, "-c", `${directory}/nginx.conf`] });
+  const child = new Child({ command: path, args: ["-p", directory, "-c", `${directory}/nginx.conf`], cores: proxy });
   const remove = (): Promise<void> => Deno.remove(directory, { recursive: true });
   return await ready(child, startedAt, () => Promise.resolve(port), remove);
 }
@@ -188,17 +182,14 @@ async function answers(port: number, startedAt: number): Promise<void> {
 }
 
 async function nginxPath(): Promise<string | undefined> {
-  try {
-    return (await output("sh", "-c", "PATH=$PATH:/usr/sbin:/usr/local/sbin; command -v nginx")).trim();
-  } catch {
-    return undefined;
-  }
+  const search = "PATH=$PATH:/usr/sbin:/usr/local/sbin; command -v nginx";
+  return await output("sh", "-c", search).then((path) => path.trim(), () => undefined);
 }
 
 /** Returns the version of nginx, or `undefined` if it is not installed. */
 export async function nginxVersion(): Promise<string | undefined> {
   const path = await nginxPath();
-  return path && (await output("sh", "-c", `${path} -v 2>&1`)).replace(/.*nginx\//, "").trim();
+  return path && (await output("sh", "-c", `${path} -v 2>&1`)).replace(/.*nginx\//s, "").trim();
 }
 
 function freePort(): number {

@@ -1,81 +1,101 @@
-/** Tables of the results.
+/**
+ * Statistics and tables of the results.
  *
  * @module
  */
 
-import type { Case } from "./cases.ts";
-import { type Figure, FIGURES, type RunResult } from "./run.ts";
-import { figureOf, ratioOf, type Spread } from "./spread.ts";
-import { TARGETS, verdict } from "./targets.ts";
+import { type Case, type Figure, FIGURES } from "./cases.ts";
+import type { ProxyKind } from "./proxies.ts";
 
-/** Figures that depend on the proxy, not on the case, and are shown once. */
-const START_FIGURES: readonly Figure[] = ["startMs", "rssIdleMegabytes"];
+/** Figures of a run. */
+export interface RunResult {
+  readonly caseName: string;
+  readonly proxy: string;
+  readonly rep: number;
+  readonly figures: Readonly<Partial<Record<Figure, number>>>;
+}
+
+/** Median and spread. */
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Returns a quantile (0 to 1) of values, or `NaN` without any. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = Float64Array.from(values).sort();
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? NaN;
+}
+
+/** Returns the median and spread of values, or `undefined` without any. */
+export function spreadOf(values: readonly number[]): Spread | undefined {
+  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+  const [min, max] = [sorted.at(0), sorted.at(-1)];
+  if (min === undefined || max === undefined) return undefined;
+  const half = sorted.length / 2;
+  const median = ((sorted[Math.ceil(half) - 1] ?? 0) + (sorted[Math.floor(half)] ?? 0)) / 2;
+  return { median, min, max };
+}
+
+/** Proxy with whose figure another's is compared, in the same repetition. */
+export interface Against {
+  readonly base: string;
+  readonly by: "ratio" | "difference";
+}
 
 /**
- * Returns the table of a case: a row per proxy, then the exporters as multiples of the others.
+ * Returns a figure of a proxy over all repetitions of a case.
  *
- * @param exporters Names of the proxies that are exporters.
+ * @param against Default: not compared.
  */
-export function caseTable(benchCase: Case, runs: readonly RunResult[], exporters: readonly string[]): string {
-  const proxies = [...new Set(runs.map((run) => run.proxy))];
-  const figures = figuresIn(runs).filter((figure) => !START_FIGURES.includes(figure));
-  const rows = proxies.map((proxy) => [proxy, ...figures.map((figure) => show(figureOf(runs, proxy, figure)))]);
-  for (const exporter of exporters.filter((name) => proxies.includes(name))) {
-    for (
-      const base of [benchCase.bare, "pass_tapped", "nginx", "us"].filter((name) =>
-        proxies.includes(name) && name !== exporter
-      )
-    ) {
-      const ratios = figures.map((figure) => show(ratioOf(runs, [exporter, base], figure), ratio));
-      rows.push([`${exporter} / ${base}`, ...ratios]);
+export function figureOf(
+  runs: readonly RunResult[],
+  [caseName, proxy, figure]: readonly [caseName: string, proxy: string, figure: Figure],
+  against?: Against,
+): Spread | undefined {
+  const ofCase = runs.filter((run) => run.caseName === caseName);
+  return spreadOf(
+    ofCase.filter((run) => run.proxy === proxy).map(({ rep, figures }) => {
+      const value = figures[figure] ?? NaN;
+      if (against === undefined) return value;
+      const base = ofCase.find((run) => run.proxy === against.base && run.rep === rep)?.figures[figure] ?? NaN;
+      return against.by === "ratio" ? value / base : value - base;
+    }),
+  );
+}
+
+/** Returns the table of a case: a row per proxy, then the exporters as multiples of the others. */
+export function caseTable(
+  { name, what, figures }: Case,
+  proxies: ReadonlyMap<string, ProxyKind>,
+  runs: readonly RunResult[],
+): string {
+  const found = [...proxies].filter(([proxy]) => runs.some((run) => run.proxy === proxy));
+  const rows = found.map(([proxy]) => [proxy, ...figures.map((figure) => show(figureOf(runs, [name, proxy, figure])))]);
+  for (const [proxy, { bases }] of found) {
+    for (const base of bases.filter((base) => found.some(([other]) => other === base))) {
+      const ratios = figures.map((figure) => figureOf(runs, [name, proxy, figure], { base, by: "ratio" }));
+      rows.push([`${proxy} / ${base}`, ...ratios.map((spread) => show(spread, ratio))]);
     }
   }
-  const headroom = headroomOf(runs);
-  return [
-    `### ${benchCase.name}: ${benchCase.what}`,
-    "",
-    table(["", ...figures.map((figure) => FIGURES[figure])], rows),
-    ...headroom === undefined ? [] : ["", headroom],
-  ].join("\n");
+  return section(`${name}: ${what}`, ["", ...figures.map((figure) => FIGURES[figure])], rows);
 }
 
 /** Returns the table of start times, from process start to first response, and memory then, over all runs. */
-export function startTable(runs: readonly RunResult[]): string {
-  const proxies = [...new Set(runs.map((run) => run.proxy))].filter((proxy) => proxy !== "direct");
-  const rows = proxies.map((
-    proxy,
-  ) => [proxy, ...START_FIGURES.map((figure) => show(figureOf(runs, proxy, figure)))]);
-  const heads = ["", ...START_FIGURES.map((figure) => FIGURES[figure])];
-  return ["### Start: from the start of the process to its first answer", "", table(heads, rows)].join("\n");
+export function startTable(proxies: ReadonlyMap<string, ProxyKind>, runs: readonly RunResult[]): string {
+  const figures = ["startMs", "rssIdleMegabytes"] as const;
+  const rows = [...proxies.keys()].map((proxy) => {
+    const ofProxy = runs.filter((run) => run.proxy === proxy);
+    return [proxy, ...figures.map((figure) => show(spreadOf(ofProxy.map((run) => run.figures[figure] ?? NaN))))];
+  }).filter(([, start]) => start !== "-");
+  const heads = ["", ...figures.map((figure) => FIGURES[figure])];
+  return section("Start: from the start of the process to its first response", heads, rows);
 }
 
-/** Returns the table of targets: measured value, and whether it is met. */
-export function targetTable(cases: readonly Case[], runs: readonly RunResult[]): string {
-  const rows = TARGETS.flatMap((target) => {
-    const benchCase = cases.find(({ name }) => name === target.caseName);
-    const ofCase = runs.filter(({ caseName }) => caseName === target.caseName);
-    if (benchCase === undefined) return [];
-    const found = verdict(target, benchCase, ofCase);
-    if (found === undefined) return [];
-    return [[target.caseName, target.text, show(found.measured, ratio), found.isReached ? "yes" : "no"]];
-  });
-  if (rows.length === 0) return "";
-  return ["### Targets", "", table(["case", "target", "measured", "reached"], rows)].join("\n");
-}
-
-/** Returns whether upstream and load clients are fast enough for the measurement. */
-function headroomOf(runs: readonly RunResult[]): string | undefined {
-  for (const figure of ["linesPerSecond", "requestsPerSecond", "mebibytesPerSecond"] as const) {
-    const headroom = ratioOf(runs, ["direct", "us"], figure);
-    if (headroom === undefined) continue;
-    const comment = headroom.median >= 2 ? "" : "; the load is too light to tell what the exporter can do";
-    return `Direct, the same load yields ${ratio(headroom.median)} times as much as through the exporter${comment}.`;
-  }
-  return undefined;
-}
-
-function figuresIn(runs: readonly RunResult[]): Figure[] {
-  return (Object.keys(FIGURES) as Figure[]).filter((figure) => runs.some((run) => figure in run.figures));
+/** Returns a section of a report: its title, and a table. */
+export function section(title: string, heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  return `### ${title}\n\n${table(heads, rows)}`;
 }
 
 /** Returns a Markdown table with aligned columns. */
@@ -87,14 +107,14 @@ export function table(heads: readonly string[], rows: readonly (readonly string[
 }
 
 /** Returns date, versions, machine and command of a run, in one line. */
-export function runStamp(task: string): string {
+export function runStamp(): string {
   const { os, arch } = Deno.build;
   return [
     `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
     `deno ${Deno.version.deno}`,
     `${os}/${arch}`,
     `${navigator.hardwareConcurrency} cores`,
-    `\`${["deno task", task, ...Deno.args].join(" ")}\``,
+    `\`${["deno task", ...Deno.args].join(" ")}\``,
   ].join(", ");
 }
 
@@ -112,18 +132,19 @@ export async function writeBetween(file: URL, task: string, report: string): Pro
   await Deno.writeTextFile(file, `${text.slice(0, from)}\n\n${report}\n\n${text.slice(to)}`);
 }
 
-function show(spread: Spread | undefined, format: (value: number) => string = short): string {
+/** Returns median and spread as text, or `-` without any. */
+export function show(spread: Spread | undefined, format: (value: number) => string = short): string {
   if (spread === undefined) return "-";
   const { median, min, max } = spread;
   return min === max ? format(median) : `${format(median)} (${format(min)} to ${format(max)})`;
 }
 
-function ratio(value: number): string {
+/** Returns a ratio as text. */
+export function ratio(value: number): string {
   return value.toFixed(2);
 }
 
 function short(value: number): string {
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
   if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`;
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

@@ -6,9 +6,9 @@
  */
 
 import { delay } from "../tests/support/helpers.ts";
-import { modelName } from "./payloads.ts";
-import { type Client, type Exchange, generation } from "./soak_client.ts";
-import type { Trial } from "./soak_trial.ts";
+import { chunk, modelName } from "./payloads.ts";
+import { type Exchange, generation, type Trial } from "./soak_trial.ts";
+import type { Client } from "./wire.ts";
 
 const MEBIBYTE = 2 ** 20;
 
@@ -25,10 +25,6 @@ function* unfinished(path: string, framing: string, parts: Iterable<string>): Ge
   const encoder = new TextEncoder();
   yield encoder.encode(`POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${framing}\r\n\r\n`);
   for (const part of parts) yield encoder.encode(part);
-}
-
-function chunk(text: string): string {
-  return `${text.length.toString(16)}\r\n${text}\r\n`;
 }
 
 /** Disconnects clients within their requests. */

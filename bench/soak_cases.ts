@@ -5,14 +5,15 @@
  */
 
 import { LOADED_NAMES_LIMIT } from "../lib/metrics/model_labels.ts";
-import { SETTINGS, type WebServer } from "../lib/settings/settings.ts";
+import { SETTINGS, WEB_SERVERS, type WebServer } from "../lib/settings/settings.ts";
 import { random as randomFrom } from "../tests/support/fixtures.ts";
 import { delay } from "../tests/support/helpers.ts";
 import { lengthOf } from "./bulk.ts";
+import { spreadOf } from "./report.ts";
 import { heldUploads, idleUploads, longName, manyMembers, tinyChunks } from "./soak_bounds.ts";
-import { type Client, download, type Exchange, generation, upload } from "./soak_client.ts";
-import type { Trial } from "./soak_trial.ts";
-import { spreadOf } from "./spread.ts";
+import { download, type Exchange, generation, type Trial, upload } from "./soak_trial.ts";
+import { mebibytes } from "./tally.ts";
+import type { Client } from "./wire.ts";
 
 const MEBIBYTE = 2 ** 20;
 const GIBIBYTE = 2 ** 30;
@@ -36,14 +37,14 @@ export const RSS_LIMITS_BYTES = {
  * Limit of the growth of the median RSS from the second to the last quarter of the soak: half of the requests lie
  * between the middles of the two.
  */
-export const SOAK_GROWTH_LIMIT_BYTES = 24 * MEBIBYTE;
+const SOAK_GROWTH_LIMIT_BYTES = 24 * MEBIBYTE;
 
 /** Minimum number of requests before the second quarter, in which code is compiled and heaps reach their size. */
-export const SOAK_WARM_UP_REQUESTS = 10_000;
+const SOAK_WARM_UP_REQUESTS = 10_000;
 
 /** Limits of a scrape with the maximum number of models, in ms and bytes. */
-export const SCRAPE_TIME_LIMIT_MS = 2000;
-export const SCRAPE_SIZE_LIMIT_BYTES = 8 * MEBIBYTE;
+const SCRAPE_TIME_LIMIT_MS = 2000;
+const SCRAPE_SIZE_LIMIT_BYTES = 8 * MEBIBYTE;
 
 /** Label values other than models: "other" and "unknown". */
 const OTHER_LABELS = 2;
@@ -100,107 +101,74 @@ export interface SoakCase {
   readonly run: (trial: Trial) => Promise<string>;
 }
 
-const BOTH: readonly WebServer[] = ["deno", "node"];
-
 /** Returns all cases in the order in which they run. */
 export function soakCases(scale: SoakScale): SoakCase[] {
   const { openStreams, stalledBytes, bodyBytes, lineBytes, requests, models } = scale;
-  return [
-    {
-      name: "streams",
-      load: `${openStreams} open streams; half of the clients disconnect`,
-      servers: BOTH,
-      limit: "OPEN_STREAMS_RSS_LIMIT",
-      deadlineMs: 2 * MINUTE_MS,
-      run: (trial) => openStreamsAtOnce(trial, scale),
-    },
-    {
-      name: "stalled",
-      load: `clients that pause reading streams of ${mebibytes(stalledBytes)}, and disconnect or resume`,
-      servers: BOTH,
-      limit: "STALLED_CLIENT_RSS_LIMIT",
-      deadlineMs: 2 * MINUTE_MS,
-      run: (trial) => stalledClients(trial, scale),
-    },
-    ...BOTH.flatMap((server) => [
-      largeBody("upload", upload(bodyBytes, false), server),
-      largeBody("upload_chunked", upload(bodyBytes, true), server),
-      largeBody("download", download(bodyBytes), server),
-    ]),
-    {
-      name: "line",
-      load: `streams with a line of ${mebibytes(lineBytes)}`,
-      servers: BOTH,
-      limit: "LONG_LINE_RSS_LIMIT",
-      deadlineMs: MINUTE_MS,
-      run: (trial) => longLines(trial, scale),
-    },
-    {
-      name: "soak",
-      load: `${requests} mixed requests, ${SOAK_CLIENTS} concurrent`,
-      servers: BOTH,
-      limit: "SOAK_RSS_LIMIT",
-      deadlineMs: 8 * MINUTE_MS,
-      run: (trial) => soak(trial, scale),
-    },
-    {
-      name: "cardinality",
-      load: `${models} requests with as many models, ${SOAK_CLIENTS} concurrent`,
-      servers: ["deno"],
-      limit: "CARDINALITY_RSS_LIMIT",
-      deadlineMs: 4 * MINUTE_MS,
-      run: (trial) => manyModels(trial, scale),
-    },
-    ...hostileCases(),
-  ];
-}
-
-/** Returns the cases of clients that try to keep memory or time; the same at every scale. */
-function hostileCases(): SoakCase[] {
-  const common = { servers: BOTH, deadlineMs: MINUTE_MS };
-  const [chunks, held, idle] = [12_000, 160, 64];
+  const atOnce = `${SOAK_CLIENTS} concurrent`;
   const nearly = 8 * MEBIBYTE - 64 * 1024;
+  const row = (
+    [name, load, limit, minutes]: readonly [string, string, SoakCase["limit"], number],
+    run: SoakCase["run"],
+    servers: readonly WebServer[] = WEB_SERVERS,
+  ): SoakCase => ({ name, load, limit, deadlineMs: minutes * MINUTE_MS, run, servers });
+  const ofBody = (name: string, exchange: Exchange, server: WebServer): SoakCase =>
+    row(
+      [name, `a body of ${mebibytes(bodyBytes)}`, "LARGE_BODY_RSS_LIMIT", 3],
+      (trial) => largeBody(trial, exchange, bodyBytes),
+      [server],
+    );
   return [
-    {
-      ...common,
-      name: "tiny_chunks",
-      load: `an open request of ${chunks} chunks of one byte`,
-      limit: "TINY_CHUNKS_RSS_LIMIT",
-      run: (trial) => tinyChunks(trial, chunks),
-    },
-    {
-      ...common,
-      name: "held_uploads",
-      load: `${held} open requests in chunks of ${mebibytes(nearly)}, half of them at once`,
-      limit: "HELD_UPLOADS_RSS_LIMIT",
-      run: (trial) => heldUploads(trial, held, nearly),
-    },
-    {
-      ...common,
-      name: "idle_uploads",
-      load: `${idle} requests that announce ${mebibytes(8 * MEBIBYTE)} each and send nothing`,
-      limit: "IDLE_UPLOADS_RSS_LIMIT",
-      run: (trial) => idleUploads(trial, idle, 8 * MEBIBYTE),
-    },
-    {
-      ...common,
-      name: "members",
-      load: `a request of ${mebibytes(nearly)} of tiny members`,
-      limit: "PARSED_REQUEST_RSS_LIMIT",
-      run: (trial) => manyMembers(trial, nearly),
-    },
-    {
-      ...common,
-      name: "long_name",
-      load: `an open request for a model with a name of ${mebibytes(nearly)}`,
-      limit: "PARSED_REQUEST_RSS_LIMIT",
-      run: (trial) => longName(trial, nearly),
-    },
+    row(
+      ["streams", `${openStreams} open streams; half of the clients disconnect`, "OPEN_STREAMS_RSS_LIMIT", 2],
+      (trial) => openStreamsAtOnce(trial, scale),
+    ),
+    row([
+      "stalled",
+      `clients that pause reading streams of ${mebibytes(stalledBytes)}, and disconnect or resume`,
+      "STALLED_CLIENT_RSS_LIMIT",
+      2,
+    ], (trial) => stalledClients(trial, scale)),
+    ...WEB_SERVERS.flatMap((server) => [
+      ofBody("upload", upload(bodyBytes, false), server),
+      ofBody("upload_chunked", upload(bodyBytes, true), server),
+      ofBody("download", download(bodyBytes), server),
+    ]),
+    row(
+      ["line", `streams with a line of ${mebibytes(lineBytes)}`, "LONG_LINE_RSS_LIMIT", 1],
+      (trial) => longLines(trial, scale),
+    ),
+    row(["soak", `${requests} mixed requests, ${atOnce}`, "SOAK_RSS_LIMIT", 8], (trial) => mixedRequests(trial, scale)),
+    row(
+      ["cardinality", `${models} requests with as many models, ${atOnce}`, "CARDINALITY_RSS_LIMIT", 4],
+      (trial) => manyModels(trial, scale),
+      ["deno"],
+    ),
+    // Clients that try to keep memory or time; the same at every scale.
+    row(
+      ["tiny_chunks", "an open request of 12000 chunks of one byte", "TINY_CHUNKS_RSS_LIMIT", 1],
+      (trial) => tinyChunks(trial, 12_000),
+    ),
+    row([
+      "held_uploads",
+      `160 open requests in chunks of ${mebibytes(nearly)}, half of them at once`,
+      "HELD_UPLOADS_RSS_LIMIT",
+      1,
+    ], (trial) => heldUploads(trial, 160, nearly)),
+    row(
+      ["idle_uploads", "64 requests that announce 8 MiB each and send nothing", "IDLE_UPLOADS_RSS_LIMIT", 1],
+      (trial) => idleUploads(trial, 64, 8 * MEBIBYTE),
+    ),
+    row(
+      ["members", `a request of ${mebibytes(nearly)} of tiny members`, "PARSED_REQUEST_RSS_LIMIT", 1],
+      (trial) => manyMembers(trial, nearly),
+    ),
+    row([
+      "long_name",
+      `an open request for a model with a name of ${mebibytes(nearly)}`,
+      "PARSED_REQUEST_RSS_LIMIT",
+      1,
+    ], (trial) => longName(trial, nearly)),
   ];
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.round(bytes / MEBIBYTE)} MiB`;
 }
 
 /** Delay between tokens of an open stream in ms. */
@@ -238,22 +206,12 @@ async function stalledClients(trial: Trial, { stalledBytes, stallMs }: SoakScale
   return `${mebibytes(peakRssBytes)} after ${stallMs / 1000} s without a read`;
 }
 
-function largeBody(name: string, exchange: Exchange, server: WebServer): SoakCase {
-  const bytes = lengthOf((exchange.upload ?? exchange).body);
-  return {
-    name,
-    load: `a body of ${mebibytes(bytes)}`,
-    servers: [server],
-    limit: "LARGE_BODY_RSS_LIMIT",
-    deadlineMs: 3 * MINUTE_MS,
-    run: async (trial) => {
-      const client = trial.client();
-      const startedAt = performance.now();
-      await trial.exchange(client, exchange);
-      client.disconnect();
-      return `${Math.round(bytes / MEBIBYTE / (performance.now() - startedAt) * 1000)} MiB/s`;
-    },
-  };
+async function largeBody(trial: Trial, exchange: Exchange, bytes: number): Promise<string> {
+  const client = trial.client();
+  const startedAt = performance.now();
+  await trial.exchange(client, exchange);
+  client.disconnect();
+  return `${Math.round(bytes / MEBIBYTE / (performance.now() - startedAt) * 1000)} MiB/s`;
 }
 
 async function longLines(trial: Trial, { lineBytes }: SoakScale): Promise<string> {
@@ -294,11 +252,11 @@ const MIXTURE: readonly { readonly exchange: Exchange; readonly leavesAt?: numbe
   { exchange: upload(10_000, true) },
 ];
 
-async function soak(trial: Trial, { requests, seed }: SoakScale): Promise<string> {
+async function mixedRequests(trial: Trial, { requests, seed }: SoakScale): Promise<string> {
   const random = randomFrom(seed);
   const samples: Sample[] = [];
   const sampler = setInterval(() => {
-    const { exchanges } = trial;
+    const { exchanges } = trial.tally;
     // The process has exited, which makes the requests fail.
     trial.usage().then(({ rssBytes }) => samples.push({ exchanges, rssBytes }), () => clearInterval(sampler));
   }, SAMPLE_MS);

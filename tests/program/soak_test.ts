@@ -1,9 +1,10 @@
 /** A short soak over each listener, and its report of an exceeded limit. `deno task soak` runs long ones. */
 
-import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { type Bulk, BulkCheck, bulkOf, patternOf, pieces } from "../../bench/bulk.ts";
-import { parseSoakOptions, problemsOf, runSoak, type SoakResult, soakTable } from "../../bench/soak.ts";
-import { FULL_SOAK, QUICK_SOAK, RSS_LIMITS_BYTES, soakCases } from "../../bench/soak_cases.ts";
+import { runSoak } from "../../bench/soak.ts";
+import { soakCases } from "../../bench/soak_cases.ts";
+import { type Checked, problemsOf, Tally, tallyTable } from "../../bench/tally.ts";
 
 const MEBIBYTE = 2 ** 20;
 
@@ -33,47 +34,24 @@ for (const soakCase of soakCases(SHORT)) {
       });
       assert(tally.exchanges > 0 && tally.bytesChecked > 0);
     }
-    assertEquals(soakTable(results).split("\n").length, 2 + soakCase.servers.length);
+    assertEquals(tallyTable(results).split("\n").length, 2 + soakCase.servers.length);
   });
 }
 
 Deno.test("problemsOf() names the limit that is exceeded, and the figure", () => {
-  const [soakCase] = soakCases({ seed: 1, ...FULL_SOAK });
-  assert(soakCase !== undefined);
-  const resultOf = (peakRssBytes: number): SoakResult => ({
-    soakCase,
-    server: "node",
-    remark: "",
-    tally: {
-      exchanges: 1,
-      bytesChecked: 1,
-      bytesLost: 0,
-      observationsMissing: 0,
-      observationsDoubled: 0,
-      peakRssBytes,
-      problems: [],
-    },
-  });
-  const limitBytes = RSS_LIMITS_BYTES[soakCase.limit];
-  assertEquals(problemsOf(resultOf(limitBytes)), []);
-  const [problem = "", ...more] = problemsOf(resultOf(limitBytes + MEBIBYTE));
-  assertMatch(problem, /^streams node: OPEN_STREAMS_RSS_LIMIT of \d+ MiB exceeded: peak RSS is \d+ MiB$/);
-  assertEquals(more, []);
+  const resultOf = (peakRssBytes: number): Checked => {
+    const tally = Object.assign(new Tally(), { peakRssBytes });
+    return { name: "streams", server: "node", load: "", limit: ["X_RSS_LIMIT", 200 * MEBIBYTE], remark: "", tally };
+  };
+  assertEquals(problemsOf(resultOf(200 * MEBIBYTE)), []);
+  assertEquals(problemsOf(resultOf(201 * MEBIBYTE)), [
+    "streams node: X_RSS_LIMIT of 200 MiB exceeded: peak RSS is 201 MiB",
+  ]);
   assertEquals(problemsOf(resultOf(NaN)).length, 1);
-});
-
-Deno.test("parseSoakOptions() accepts the flags of the help and no others", () => {
-  const { scale, cases, write, help } = parseSoakOptions(["--quick", "--case=line,soak", "--seed=7", "--write"]);
-  assertEquals({ scale, cases, write, help }, {
-    scale: { seed: 7, ...QUICK_SOAK },
-    cases: ["line", "soak"],
-    write: true,
-    help: false,
-  });
-  assertEquals(parseSoakOptions([]).scale, { seed: 1, ...FULL_SOAK });
-  for (const arg of ["--fast", "quick", "--case=", "--seed=0", "--seed", "--quick=1"]) {
-    assertThrows(() => parseSoakOptions([arg]), Error, `Unknown argument "${arg}"`);
-  }
+  const { limit: _, ...unlimited } = resultOf(201 * MEBIBYTE);
+  assertEquals(problemsOf(unlimited), []);
+  unlimited.tally.problems.push("3 bytes lost");
+  assertEquals(problemsOf(unlimited), ["streams node: 3 bytes lost"]);
 });
 
 /** A body of repeated parts, an empty one, and one that is larger than a piece. */
