@@ -86,8 +86,8 @@ export function copyOf(text: string): string {
   return new TextDecoder().decode(new TextEncoder().encode(text));
 }
 
-/** Minimum size of a chunk whose memory is released at once. */
-const RELEASE_BYTES = 16 * 1024;
+/** Minimum size of a chunk whose memory is released at once, in bytes. */
+export const RELEASE_BYTES = 16 * 1024;
 
 /**
  * Releases the memory of a chunk that nobody reads any more. Otherwise large bodies leave garbage of 64 MiB and more

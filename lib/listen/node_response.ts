@@ -6,6 +6,7 @@
 
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { RELEASE_BYTES, releaseMemory } from "../http.ts";
 
 /** Carriage return and line feed. */
 const CR = 0x0d;
@@ -59,7 +60,9 @@ export async function sendResponse(
     if (done) break;
     // Framed, it would be the last chunk.
     if (value.length === 0) continue;
-    if (!socket.write(isChunked ? framed(value) : value) && !disconnected.aborted) await writable(socket);
+    const bytes = isChunked ? framed(value) : value;
+    if (bytes.length >= RELEASE_BYTES) await flush(socket, bytes);
+    else if (!socket.write(bytes) && !disconnected.aborted) await writable(socket);
   }
   outgoing.end(isChunked ? LAST_CHUNK : undefined);
 }
@@ -93,6 +96,19 @@ function framed(chunk: Uint8Array): Uint8Array {
   bytes[bytes.length - 2] = CR;
   bytes[bytes.length - 1] = LF;
   return bytes;
+}
+
+/** Writes a large chunk and releases its memory. Resolves when it is sent, or the client has disconnected. */
+function flush(socket: Socket, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      socket.off("close", settle);
+      releaseMemory(bytes);
+      resolve();
+    };
+    socket.on("close", settle);
+    socket.write(bytes, settle);
+  });
 }
 
 /** Resolves when the write buffer has drained or the client has disconnected. */

@@ -138,7 +138,7 @@ export class RequestBodies {
   #streamed(body: ByteStream, { beginning, parse, length }: StreamedOptions): RequestBody {
     const copied = parse && { copy: new HeldBody(this.#total), parse: (whole: Bytes) => this.#parse(whole, parse) };
     const watcher = new BodyWatcher(beginning?.bytes ?? 0, copied);
-    const rest = tap(body, { watcher, ticks: this.#options.ticks, releasesChunks: true });
+    const rest = tap(body, { watcher, ticks: this.#options.ticks });
     const sent = beginning === undefined ? rest : streamOf(beginning.held, beginning.parts, rest);
     return {
       ...NO_BODY,

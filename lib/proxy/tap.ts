@@ -54,15 +54,11 @@ export interface TapOptions {
   readonly ticks: LoopTicks;
   /** Changes what is forwarded. Absent: nothing is changed. */
   readonly filter?: Filter | undefined;
-  /**
-   * Whether a chunk's memory is released when the next one is read. Only for a reader that is done with a chunk by
-   * then, as `fetch` is, and a watcher that keeps none. Default: `false`.
-   */
-  readonly releasesChunks?: boolean;
 }
 
 /**
- * Forwards a body, only as fast as it is read.
+ * Forwards a body, only as fast as it is read. A chunk's memory is released when the next one is read: the reader must
+ * be done with it by then, as `fetch` and the listeners are, and the watcher must not keep it.
  *
  * @param body The body of a `fetch` response or of a request.
  */
@@ -74,25 +70,23 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
   readonly #source: GatheringReader;
   readonly #watcher: Watcher;
   readonly #filter: Filter | undefined;
-  readonly #releasesChunks: boolean;
-  /** The last chunk, if it is to be released. */
-  #last: Bytes | undefined;
+  /** The last chunk forwarded. */
+  #last = EMPTY;
   /** The chunk that is being forwarded: its reader may cancel meanwhile. */
   #current = EMPTY;
   #hasEnded = false;
 
   constructor(body: ReadableStream<Bytes>, options: TapOptions) {
-    const { watcher, ticks, filter, releasesChunks = false } = options;
+    const { watcher, ticks, filter } = options;
     this.#source = new GatheringReader(body, ticks);
     this.#watcher = watcher;
     this.#filter = filter;
-    this.#releasesChunks = releasesChunks;
   }
 
   /** Copies until something is forwarded: a filter may hold a whole chunk back. */
   async pull(controller: ReadableStreamDefaultController<Bytes>): Promise<void> {
-    if (this.#last !== undefined) releaseMemory(this.#last);
-    this.#last = undefined;
+    releaseMemory(this.#last);
+    this.#last = EMPTY;
     try {
       for (let hasForwarded = false; !hasForwarded && !this.#hasEnded;) {
         const gathered = await this.#source.read();
@@ -121,7 +115,7 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
     if (forwarded.length > 0) controller.enqueue(forwarded);
     this.#current = EMPTY;
     if (this.#hasEnded) return true;
-    if (this.#releasesChunks) this.#last = forwarded;
+    this.#last = forwarded;
     if (bytes.length + forwarded.length > 0) this.#watcher.chunk(bytes, forwarded.length);
     return forwarded.length > 0;
   }

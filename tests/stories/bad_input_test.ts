@@ -15,7 +15,7 @@ import type { Endpoint } from "../../lib/reading/endpoints.ts";
 import { apiRequest } from "../support/api_requests.ts";
 import { startFakeOllama } from "../fake_ollama/mod.ts";
 import { latin1, latin1Bytes } from "../fake_ollama/wire.ts";
-import { bytesOf, type Fixture, readFixtures } from "../support/fixtures.ts";
+import { bytesOf, bytesOfStream, type Fixture, readFixtures } from "../support/fixtures.ts";
 import { startExporter } from "../support/helpers.ts";
 import { JsonWriter } from "../support/random_json.ts";
 import { RawClient } from "../support/raw_client.ts";
@@ -60,7 +60,7 @@ async function pass(
     },
   });
   const filter = hides ? new UsageFilter() : undefined;
-  const bytes = await new Response(tap(body, { watcher: exchange, ticks: new LoopTicks(), filter })).bytes();
+  const bytes = await bytesOfStream(tap(body, { watcher: exchange, ticks: new LoopTicks(), filter }));
   return { bytes, observation: await promise };
 }
 

@@ -6,6 +6,7 @@
 
 import { setImmediate } from "node:timers";
 import { assertExists } from "@std/assert";
+import { join } from "../../lib/bytes/byte_queue.ts";
 import { type FramingKind, framingKind } from "../../lib/reading/framing.ts";
 import { emptyReport, type Observation, type Report } from "../../lib/observation.ts";
 import type { ServerState } from "../../lib/ollama/state.ts";
@@ -163,4 +164,11 @@ function recordedFixture(recording: Recording): Fixture[] {
   const kind = framingKind(new Map(recording.headers).get("Content-Type") ?? null);
   if (recording.status !== 200 || endpoint.dialect === undefined || kind === undefined) return [];
   return [{ name: `${recording.name}.${kind}`, kind, endpoint, bytes: bodyOf(recording), isRecorded: true }];
+}
+
+/** Copies each chunk before it reads the next, as a reader of a tap must. */
+export async function bytesOfStream(stream: ReadableStream<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk.slice());
+  return join(chunks);
 }

@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Handler } from "../../../lib/http.ts";
+import { EMPTY, join } from "../../../lib/bytes/byte_queue.ts";
+import { type Handler, releaseMemory } from "../../../lib/http.ts";
 import { listenNode } from "../../../lib/listen/node_listener.ts";
-import { ANY_PORT, Gate } from "../../support/helpers.ts";
+import { ANY_PORT, delay, Gate } from "../../support/helpers.ts";
 import { ask, RawClient, valuesOf } from "../../support/raw_client.ts";
 import { gatedBody, TestListener } from "../../support/test_listener.ts";
 
@@ -51,6 +52,32 @@ Deno.test("sendResponse() frames a body by its length or in chunks, and invents 
     assertEquals([response.chunks, response.body], [chunks, body], line);
     await client.request("GET /next");
     assertEquals((await client.response()).body, "next", line);
+  }
+});
+
+Deno.test("sendResponse() is done with a chunk when it reads the next, however slow the client is", async () => {
+  const [count, length] = [200, 40_000];
+  const chunkOf = (index: number): Uint8Array<ArrayBuffer> => new Uint8Array(length).fill(97 + index % 26);
+  for (const headers of [{}, { "content-length": `${count * length}` }]) {
+    const pulled: Uint8Array<ArrayBuffer>[] = [];
+    await using server = await start(() => {
+      const pull = (controller: ReadableStreamDefaultController): void => {
+        releaseMemory(pulled.at(-1) ?? EMPTY);
+        if (pulled.length === count) return controller.close();
+        pulled.push(chunkOf(pulled.length));
+        controller.enqueue(pulled.at(-1));
+      };
+      return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }), { headers });
+    });
+    const signal = AbortSignal.timeout(20_000);
+    const response = await fetch(`http://127.0.0.1:${server.port}/`, { signal });
+    // The client does not read until the connection is full.
+    for (let seen = -1; seen !== pulled.length;) {
+      seen = pulled.length;
+      await delay(50);
+    }
+    assert(pulled.length < count, "the connection holds all of the body");
+    assertEquals(await response.bytes(), join(Array.from({ length: count }, (_, index) => chunkOf(index))));
   }
 });
 
