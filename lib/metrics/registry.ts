@@ -1,11 +1,11 @@
 /**
- * Metric registry with two exposition formats. The only file that imports prom-client.
+ * Metric registry with two exposition formats.
  *
  * @module
  */
 
 import { setImmediate } from "node:timers";
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "./prom_client.ts";
 
 /** Content types of the exposition formats: Prometheus text 0.0.4, and OpenMetrics 1.0 with exemplars. */
 export const CONTENT_TYPES = {
