@@ -103,6 +103,23 @@ export interface SoakCase {
   readonly run: (trial: Trial) => Promise<string>;
 }
 
+/** Cases of one large body. */
+function bodyCases(bodyBytes: number, server: WebServer): SoakCase[] {
+  const ofBody = (name: string, exchange: Exchange, limit: SoakCase["limit"] = "LARGE_BODY_RSS_LIMIT"): SoakCase => ({
+    name,
+    load: `a body of ${mebibytes(bodyBytes)}`,
+    limit,
+    deadlineMs: 3 * MINUTE_MS,
+    run: (trial) => largeBody(trial, exchange, bodyBytes),
+    servers: [server],
+  });
+  return [
+    ofBody("upload", upload(bodyBytes, false)),
+    ofBody("upload_chunked", upload(bodyBytes, true), server === "deno" ? "DENO_CHUNKED_UPLOAD_RSS_LIMIT" : undefined),
+    ofBody("download", download(bodyBytes)),
+  ];
+}
+
 /** Returns all cases in the order in which they run. */
 export function soakCases(scale: SoakScale): SoakCase[] {
   const { openStreams, stalledBytes, bodyBytes, lineBytes, requests, models } = scale;
@@ -113,19 +130,6 @@ export function soakCases(scale: SoakScale): SoakCase[] {
     run: SoakCase["run"],
     servers: readonly WebServer[] = WEB_SERVERS,
   ): SoakCase => ({ name, load, limit, deadlineMs: minutes * MINUTE_MS, run, servers });
-  const ofBody = (name: string, exchange: Exchange, server: WebServer): SoakCase => {
-    const isKept = server === "deno" && name === "upload_chunked";
-    return row(
-      [
-        name,
-        `a body of ${mebibytes(bodyBytes)}`,
-        isKept ? "DENO_CHUNKED_UPLOAD_RSS_LIMIT" : "LARGE_BODY_RSS_LIMIT",
-        3,
-      ],
-      (trial) => largeBody(trial, exchange, bodyBytes),
-      [server],
-    );
-  };
   return [
     row(
       ["streams", `${openStreams} open streams; half of the clients disconnect`, "OPEN_STREAMS_RSS_LIMIT", 2],
@@ -137,11 +141,7 @@ export function soakCases(scale: SoakScale): SoakCase[] {
       "STALLED_CLIENT_RSS_LIMIT",
       2,
     ], (trial) => stalledClients(trial, scale)),
-    ...WEB_SERVERS.flatMap((server) => [
-      ofBody("upload", upload(bodyBytes, false), server),
-      ofBody("upload_chunked", upload(bodyBytes, true), server),
-      ofBody("download", download(bodyBytes), server),
-    ]),
+    ...WEB_SERVERS.flatMap((server) => bodyCases(bodyBytes, server)),
     row(
       ["line", `streams with a line of ${mebibytes(lineBytes)}`, "LONG_LINE_RSS_LIMIT", 1],
       (trial) => longLines(trial, scale),
