@@ -114,7 +114,7 @@ export class Metrics {
   );
   readonly #scrapeErrors = this.registry.counter(
     "ollama_exporter_scrape_errors_total",
-    "Total number of scrapes that failed, or whose client disconnected before the end of the response.",
+    "Total number of scrapes that failed or whose client disconnected; not those refused with 401 or 429.",
   );
 
   constructor(options: MetricsOptions) {

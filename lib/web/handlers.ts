@@ -87,7 +87,7 @@ const REFUSED = {
 export function createHandlers(options: HandlersOptions): Handlers {
   const { ollama, status } = options;
   const endpoints = new Map<string, Handler>([
-    [options.metricsPath, (request, info) => serveMetrics(request, info, options)],
+    [options.metricsPath, (request) => serveMetrics(request, options)],
     [HEALTHY_PATH, () => textResponse(200, "Healthy")],
     [READY_PATH, () => serveReady(ollama)],
     [STATUS_PATH, async (request) => compressed(request, await status.page())],

@@ -5,7 +5,7 @@
  */
 
 import { accepts } from "@std/http/negotiation";
-import type { ClientRequest, RequestInfo } from "../http.ts";
+import type { ClientRequest } from "../http.ts";
 import { CONTENT_TYPES, type Format } from "../metrics/registry.ts";
 import type { Metrics } from "../metrics/request_metrics.ts";
 import type { Ollama } from "../ollama/probes.ts";
@@ -23,13 +23,13 @@ interface Scraped {
 }
 
 /** Probes Ollama and responds with all metrics. Counts a scrape that fails, or whose client disconnects. */
-export function serveMetrics(request: ClientRequest, { completed }: RequestInfo, scraped: Scraped): Promise<Response> {
+export function serveMetrics(request: ClientRequest, scraped: Scraped): Promise<Response> {
   const response = respond(request, scraped);
-  // With node:http only the signal tells whether the client got everything.
-  const hasFailed = Promise.all([response, completed]).then(() => request.signal.aborted, () => true);
-  hasFailed.then((hasFailed) => {
-    if (hasFailed) scraped.metrics.scrapeError();
-  });
+  const failed = Promise.withResolvers<unknown>();
+  failed.promise.then(() => scraped.metrics.scrapeError());
+  response.catch(failed.resolve);
+  request.signal.addEventListener("abort", failed.resolve, { once: true });
+  if (request.signal.aborted) failed.resolve(undefined);
   return response;
 }
 

@@ -269,17 +269,33 @@ for (const server of ["deno", "node"] as const) {
   });
 }
 
-Deno.test("serveMetrics() counts scrapes whose client disconnects before the end", async () => {
-  await using fake = await startFakeOllama();
-  using gate = new Gate();
-  await using exporter = await startExporterOn("node", fake);
-  fake.behaviour.script = async (request) => {
-    if (request.path === "/api/version") await gate.opened;
-  };
-  const client = await RawClient.connect(exporter.port);
-  await client.request("GET /metrics");
-  await until(() => fake.requestCount === 3, "the server is being probed");
-  client[Symbol.dispose]();
-  gate.open();
-  await until(async () => (await exporter.scrape()).value(ERRORS) === 1, "the scrape is counted");
-});
+for (const server of ["deno", "node"] as const) {
+  Deno.test(`serveMetrics() counts scrapes whose client disconnects before the end, over ${server}`, async () => {
+    await using fake = await startFakeOllama();
+    using gate = new Gate();
+    await using exporter = await startExporterOn(server, fake);
+    fake.behaviour.script = async (request) => {
+      if (request.path === "/api/version") await gate.opened;
+    };
+    const client = await RawClient.connect(exporter.port);
+    await client.request("GET /metrics");
+    await until(() => fake.requestCount === 3, "the server is being probed");
+    client[Symbol.dispose]();
+    gate.open();
+    await until(async () => (await exporter.scrape()).value(ERRORS) === 1, "the scrape is counted");
+  });
+
+  Deno.test(`serveMetrics() counts scrapes whose client disconnects within the response, over ${server}`, async () => {
+    await using fake = await startFakeOllama();
+    await using exporter = await startExporterOn(server, fake);
+    // More than the kernel buffers.
+    exporter.metrics.expose = () => Promise.resolve("#".repeat(32 * 1024 * 1024));
+    let errors = 0;
+    exporter.metrics.scrapeError = () => void errors++;
+    const client = await RawClient.connect(exporter.port);
+    await client.request("GET /metrics");
+    await client.sees("##");
+    client.close();
+    await until(() => errors === 1, "the scrape is counted");
+  });
+}
