@@ -43,7 +43,11 @@ export interface TlsConfig {
 export interface RequestInfo {
   /** Address of the client. */
   readonly remoteAddr: Deno.Addr;
-  /** Settles when the response has been sent, or can no longer be sent. */
+  /**
+   * Settles when the response has been sent, or can no longer be sent. It resolves in either case; in the latter the
+   * request's signal is aborted before. Of a body that the system cannot take at once, `Deno.serve` has sent only the
+   * beginning by then, and the signal is aborted later if the client disconnects (Deno 2.9.6).
+   */
   readonly completed: Promise<void>;
 }
 

@@ -76,7 +76,7 @@ export function createProxy(options: ProxyOptions): Handler {
         client: SAFE_METHODS.has(request.method) ? options.pooled : options.unpooled,
       });
       return await forward(upstream, {
-        method: request.method,
+        request,
         body,
         exchange,
         info,
@@ -147,7 +147,7 @@ function summaryOf(
 
 /** What {@linkcode forward} needs besides the response. */
 interface ForwardOptions {
-  readonly method: string;
+  readonly request: ClientRequest;
   readonly body: RequestBody;
   readonly exchange: Exchange;
   readonly info: RequestInfo;
@@ -161,7 +161,7 @@ interface ForwardOptions {
  * @throws {Error} Where its status is not one that a `Response` can have.
  */
 async function forward(upstream: Response, options: ForwardOptions): Promise<Response> {
-  const { method, body: requestBody, exchange, info, ticks, internalError } = options;
+  const { request: { method, signal }, body: requestBody, exchange, info, ticks, internalError } = options;
   const { status } = upstream;
   const length = bodyLength(upstream.headers);
   // A listener announces a length of 0 for no body, which is not what a GET would get.
@@ -179,8 +179,11 @@ async function forward(upstream: Response, options: ForwardOptions): Promise<Res
     const filter = hidesUsage ? failOpen(new UsageFilter(), internalError) : undefined;
     return new Response(tap(received, { watcher: exchange, ticks, filter }), { status, headers });
   }
-  if (received !== null) exchange.chunk(received, received.length);
-  info.completed.then(() => exchange.end("complete"), () => exchange.end("cancelled"));
+  const end = (hasDisconnected: boolean): void => {
+    if (received !== null) exchange.chunk(received, hasDisconnected ? 0 : received.length);
+    exchange.end(hasDisconnected ? "cancelled" : "complete");
+  };
+  info.completed.then(() => end(signal.aborted), () => end(true));
   return new Response(received, { status, headers });
 }
 

@@ -8,8 +8,8 @@ import { assert, assertEquals } from "@std/assert";
 import type { Handler, Listener } from "../../../lib/http.ts";
 import { listen } from "../../../lib/listen/deno_listener.ts";
 import { listenNode } from "../../../lib/listen/node_listener.ts";
-import { ANY_PORT } from "../../support/helpers.ts";
-import { RawClient, type RawResponse, valuesOf } from "../../support/raw_client.ts";
+import { ANY_PORT, delay, Gate, until } from "../../support/helpers.ts";
+import { ask, RawClient, type RawResponse, valuesOf } from "../../support/raw_client.ts";
 import { TestListener } from "../../support/test_listener.ts";
 
 /** Status, and the body if there is one; no response at all is `"closed"`. */
@@ -192,14 +192,14 @@ async function responseTo(
   }
 }
 
-const LISTENERS: Record<"deno" | "node", () => Listener | Promise<Listener>> = {
-  deno: () => listen(handler, ANY_PORT),
-  node: () => listenNode(handler, ANY_PORT),
+const LISTENERS: Record<"deno" | "node", (handler: Handler) => Listener | Promise<Listener>> = {
+  deno: (handler) => listen(handler, ANY_PORT),
+  node: (handler) => listenNode(handler, ANY_PORT),
 };
 
 for (const [kind, start] of Object.entries(LISTENERS)) {
   Deno.test(`HTTP/1.1 over the listener "${kind}": requests and responses`, async () => {
-    await using server = new TestListener(await start());
+    await using server = new TestListener(await start(handler));
     for (const [name, row] of Object.entries(ROWS)) {
       assertEquals(row.both === undefined, row.because !== undefined, `${name}: a difference has a reason`);
       const expected = row.both ?? row[kind as "deno" | "node"];
@@ -212,9 +212,34 @@ for (const [kind, start] of Object.entries(LISTENERS)) {
   });
 }
 
+for (const [kind, start] of Object.entries(LISTENERS)) {
+  Deno.test(`RequestInfo.completed over the listener "${kind}" resolves, with the signal aborted if the client left before`, async () => {
+    const requests: { signal: AbortSignal; completed: Promise<void> }[] = [];
+    using gate = new Gate();
+    await using server = new TestListener(
+      await start(async ({ url, signal }, { completed }) => {
+        requests.push({ signal, completed });
+        if (url.endsWith("/late")) await gate.opened;
+        return new Response("short");
+      }),
+    );
+    assertEquals((await ask(server.port, "GET /early")).body, "short");
+    await requests[0]?.completed;
+    await delay(0);
+    assertEquals(requests[0]?.signal.aborted, false);
+    const client = await RawClient.connect(server.port);
+    await client.request("GET /late");
+    await until(() => requests.length === 2, "the handler has the request");
+    client.close();
+    await until(() => requests[1]?.signal.aborted === true, "the listener has noticed that the client left");
+    gate.open();
+    await requests[1]?.completed;
+  });
+}
+
 Deno.test("HTTP/1.0 over both listeners: the connection persists if the client asks and the length is known", async () => {
   for (const start of Object.values(LISTENERS)) {
-    await using server = new TestListener(await start());
+    await using server = new TestListener(await start(handler));
     using client = await RawClient.connect(server.port);
     for (let count = 0; count < 2; count++) {
       await client.send("GET /target HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n");
