@@ -40,6 +40,10 @@ const LIMITS: Readonly<Record<string, readonly [what: string, beyond: string]>> 
     "name of a client, as a request gives it or in `CLIENT_KEYS_FILE`",
     "the client is `unknown`; the file is rejected",
   ],
+  PROXIES_LIMIT: [
+    "trusted proxies that a request has come through, for `CLIENT_LABEL=address`",
+    "the farthest of them is the client",
+  ],
   LOADED_NAMES_LIMIT: [
     "models in memory that are named in `ollama_loaded_model_*` beyond `MODEL_LABEL_LIMIT`",
     "further ones are summed as `other`",

@@ -12,6 +12,12 @@ import { type Subnet, unmapped } from "../settings/parse.ts";
 import type { ClientKeys } from "./client_keys.ts";
 import { isClientName } from "./client_name.ts";
 
+/**
+ * Maximum number of trusted proxies that a request can have come through: an entry of `X-Forwarded-For` takes some
+ * microseconds, and a header has room for thousands.
+ */
+export const PROXIES_LIMIT = 32;
+
 /** Options of {@linkcode clientIdentity}. */
 interface ClientIdentityOptions {
   readonly label: ClientLabel;
@@ -66,14 +72,16 @@ function programOf(headers: RequestHeaders): string | undefined {
 
 /**
  * The address of the client itself: from the peer on, back through `X-Forwarded-For`, to which each proxy appends the
- * address of its own peer, to the first address that is not a trusted proxy's. What stands before it anyone can write.
+ * address of its own peer, to the first address that is not a trusted proxy's, or that of {@linkcode PROXIES_LIMIT}.
+ * What stands before it anyone can write.
  *
  * @returns The last valid address where an entry is malformed; `undefined` for a peer without an address.
  */
 function addressOf(headers: RequestHeaders, remoteAddr: Deno.Addr, trusted: BlockList): string | undefined {
   let address = canonicalAddress(clientAddress(remoteAddr) ?? "");
   let forwarded = headers.get("x-forwarded-for") ?? "";
-  while (address !== undefined && forwarded !== "" && trusted.check(address, familyOf(address))) {
+  for (let proxies = 0; proxies < PROXIES_LIMIT; proxies++) {
+    if (address === undefined || forwarded === "" || !trusted.check(address, familyOf(address))) break;
     const comma = forwarded.lastIndexOf(",");
     const entry = canonicalAddress(forwarded.slice(comma + 1).trim());
     if (entry === undefined) break;

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { clientIdentity } from "../../../lib/clients/client_identity.ts";
+import { clientIdentity, PROXIES_LIMIT } from "../../../lib/clients/client_identity.ts";
 import { ClientKeys } from "../../../lib/clients/client_keys.ts";
 import { CLIENT_LIMIT_CHARACTERS } from "../../../lib/clients/client_name.ts";
 import { UNKNOWN_CLIENT } from "../../../lib/observation.ts";
@@ -105,6 +105,17 @@ Deno.test("clientIdentity() walks X-Forwarded-For from the right, past trusted p
   for (const [hostname, forwarded, client] of rows) {
     assertEquals(addressOf(peer(hostname), forwarded, trusted), client, `${hostname}: ${forwarded}`);
   }
+});
+
+Deno.test("clientIdentity() walks past a bounded number of trusted proxies", () => {
+  const ofAddress = clientIdentity({ label: "address", trustedProxies: parseSubnets("10.0.0.0/8") ?? [] });
+  const behind = (proxies: number): string => {
+    const hops = Array.from({ length: proxies }, (_, index) => `10.0.0.${index + 1}`);
+    return ofAddress({ get: () => ["192.0.2.1", ...hops].join(", ") }, peer("10.9.9.9"));
+  };
+  // The peer is one of them.
+  assertEquals(behind(PROXIES_LIMIT - 1), "192.0.2.1");
+  assertEquals(behind(PROXIES_LIMIT), "10.0.0.1");
 });
 
 Deno.test("clientIdentity() takes IPv4-mapped addresses and blocks for IPv4", () => {
