@@ -17,7 +17,7 @@ import { EventLoopLag } from "./metrics/event_loop_lag.ts";
 import type { Slo } from "./metrics/latency_metrics.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import { UNKNOWN_MODEL } from "./model_name.ts";
-import type { ContextFinding, Observation, Observe, OpenRequest } from "./observation.ts";
+import type { Observation, Observe, OpenRequest } from "./observation.ts";
 import type { HeadersFile } from "./ollama/headers_file.ts";
 import { ModelDiscovery } from "./ollama/model_discovery.ts";
 import { Ollama } from "./ollama/probes.ts";
@@ -91,16 +91,15 @@ export function createExporter(options: ExporterOptions): Exporter {
   const openRequests = new Set<OpenRequest>();
   const streams = new Generating();
   const { modelLimit, clients, slo } = options;
-  const found = { streams, loads: new ModelLoads(), ...slo && { slo } };
-  const metrics = new Metrics({ modelLimit, openRequests, ...found, ...clients && { clientLimit: clients.limit } });
+  const limits = { modelLimit, ...clients && { clientLimit: clients.limit } };
+  const metrics = new Metrics({ ...limits, openRequests, streams, ...slo && { slo } });
   const refusals = new Refusals({ log, count: declareRefusals(metrics.registry) });
   declareOtherMetrics(metrics, options);
   const eventLoopLag = new EventLoopLag(metrics.registry);
   const internalError = internalErrorOf(metrics, log);
   const countError = declareProbeErrors(metrics.registry);
-  const contextUse = new ContextUse();
-  const observeContext = all<ContextFinding>(internalError, [(finding) => metrics.observeContext(finding)]);
-  const onLoaded = (list: LoadedList | undefined): void => contextUse.update(list).forEach(observeContext);
+  const analysis = { contextUse: new ContextUse(), loads: new ModelLoads(), metrics };
+  const onLoaded = all<LoadedList | undefined>(internalError, listConsumers(analysis));
   const probe = { upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs, onLoaded, countError };
   const ollama = new Ollama({ ...probe, ...headersFile && { headersFile } });
   const discovery = new ModelDiscovery({ ollama, onState: (state) => metrics.update(state) });
@@ -120,7 +119,7 @@ export function createExporter(options: ExporterOptions): Exporter {
     observe: all<Observation>(internalError, [
       ...consumersOf(options, metrics),
       status.observe,
-      watchContext(contextUse, observeContext, discovery),
+      ...analysts(analysis, discovery),
     ]),
     ...clients && { clientOf: clients.clientOf },
     refused: (request) => refusals.record("invalid_path", request),
@@ -191,13 +190,31 @@ function consumersOf(options: ExporterOptions, metrics: Metrics): Observe[] {
   ];
 }
 
-/** Returns a consumer that passes on what is known of the context of a request, and has asked what must be known. */
-function watchContext(use: ContextUse, found: (finding: ContextFinding) => void, discovery: ModelDiscovery): Observe {
-  return (observation) => {
-    const finding = use.observe(observation);
-    if (finding !== undefined) found(finding);
-    if (use.isWaiting) discovery.onUnknownContext();
-  };
+/** What follows from observations and lists of the models in memory together, and the metrics that get it. */
+interface Analysis {
+  readonly contextUse: ContextUse;
+  readonly loads: ModelLoads;
+  readonly metrics: Metrics;
+}
+
+/** The consumers of observations that record what follows from them, and have asked what must be known. */
+function analysts({ contextUse, loads, metrics }: Analysis, discovery: ModelDiscovery): Observe[] {
+  return [
+    (observation) => loads.observe(observation).forEach((load) => metrics.observeLoad(load)),
+    (observation): void => {
+      const finding = contextUse.observe(observation);
+      if (finding !== undefined) metrics.observeContext(finding);
+      if (contextUse.isWaiting) discovery.onUnknownContext();
+    },
+  ];
+}
+
+/** The same for lists of the models in memory; `undefined` if they could not be fetched. */
+function listConsumers({ contextUse, loads, metrics }: Analysis): ((list: LoadedList | undefined) => void)[] {
+  return [
+    (list) => loads.update(list).forEach((load) => metrics.observeLoad(load)),
+    (list) => contextUse.update(list).forEach((finding) => metrics.observeContext(finding)),
+  ];
 }
 
 /** One consumer for several; what one of them throws does not keep the value from the others. */

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { modelKey } from "../model_name.ts";
+import { isCloudModel, modelKey } from "../model_name.ts";
 import type { ModelLoad, Observation } from "../observation.ts";
+import type { LoadedList } from "../ollama/state.ts";
 
 /** Maximum number of models whose past is kept. */
 export const LOAD_MODELS_LIMIT = 256;
@@ -21,15 +22,7 @@ const MIN_LOAD_SECONDS = 1;
 /** Ollama unloads a model that was not used for this time, by default: `OLLAMA_KEEP_ALIVE` (docs/ollama-api.md 8.1). */
 const KEEP_ALIVE_MS = 5 * 60 * 1000;
 
-/** The server's list of loaded models. */
-interface ListedModels {
-  /** When it was fetched, in milliseconds of the same clock as {@linkcode Observation.arrivedAt}. */
-  readonly at: number;
-  /** `undefined` if fetching it failed. */
-  readonly loaded: readonly { readonly name: string; readonly contextTokens: number | undefined }[] | undefined;
-}
-
-/** A time, in milliseconds of that clock. */
+/** A time, in milliseconds of the clock of {@linkcode Observation.arrivedAt}. */
 interface Interval {
   readonly from: number;
   readonly to: number;
@@ -77,6 +70,12 @@ interface Past {
 export class ModelLoads {
   /** By key, the least recently used first. */
   readonly #pasts = new Map<string, Past>();
+  readonly #now: () => number;
+
+  /** @param now Returns the time, in milliseconds of the clock of {@linkcode Observation.arrivedAt}. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
 
   /** Takes a completed request. Returns the loads whose cause is now known; they are of its model. */
   observe(observation: Observation): ModelLoad[] {
@@ -85,8 +84,9 @@ export class ModelLoads {
     const key = modelKey(model);
     const hasAnswered = report.model !== undefined || outcome === "ok";
     if (api === undefined || model === undefined || key === undefined || !hasAnswered) return [];
-    // Says nothing of whether the model was in memory (docs/ollama-api.md 2.3).
-    if (report.finishReason === "unload") return [];
+    // Of a model that runs elsewhere the wait is the remote end's (docs/ollama-api.md 3.9). An unload says nothing of
+    // whether the model was in memory (2.3).
+    if (isCloudModel(key) || report.finishReason === "unload") return [];
     const past = this.#pastOf(key);
     const found: ModelLoad[] = [];
     const load = loadOf(observation);
@@ -96,10 +96,15 @@ export class ModelLoads {
     return found;
   }
 
-  /** Takes the server's list of loaded models. Returns the loads whose cause is now known. */
-  update({ at, loaded }: ListedModels): ModelLoad[] {
+  /**
+   * Takes the models in memory; `undefined` if they could not be fetched.
+   *
+   * @returns The loads whose cause is now known.
+   */
+  update(list: LoadedList | undefined): ModelLoad[] {
+    const at = list?.requestedAt ?? this.#now();
     const listed = new Map<string, number | undefined>();
-    for (const { name, contextTokens } of loaded?.slice(0, LOAD_MODELS_LIMIT) ?? []) {
+    for (const { name, contextTokens } of list?.models.slice(0, LOAD_MODELS_LIMIT) ?? []) {
       const key = modelKey(name);
       // 0: not known (docs/ollama-api.md 6.1).
       if (key !== undefined) listed.set(key, contextTokens || undefined);
@@ -108,7 +113,7 @@ export class ModelLoads {
     const found: ModelLoad[] = [];
     for (const [key, past] of this.#pasts) {
       addListing(past, { from: at, to: at, isLoaded: listed.has(key), contextTokens: listed.get(key) });
-      const isTold = loaded !== undefined && past.undecided !== undefined && past.undecided.loadedAt <= at;
+      const isTold = list !== undefined && past.undecided !== undefined && past.undecided.loadedAt <= at;
       if (isTold) found.push(...decide(past, listed.get(key)));
     }
     return found;

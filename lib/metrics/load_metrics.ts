@@ -5,20 +5,11 @@
  */
 
 import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
-import { LOAD_CAUSES, type ModelLoad, type Observation } from "../observation.ts";
+import { LOAD_CAUSES, type ModelLoad } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
-import type { ModelLabels } from "./model_labels.ts";
 import { LOADING, type ModelRows, type Row } from "./model_metrics.ts";
 import type { ModelSeries } from "./model_series.ts";
 import type { MetricRegistry } from "./registry.ts";
-
-/** Finds loads of models. */
-export interface LoadFinder {
-  /** Takes a completed request. Returns the loads of its model whose cause is now known. */
-  observe(observation: Observation): readonly ModelLoad[];
-  /** Takes a state of the server. Returns the loads whose cause is now known. */
-  update(state: ServerState): readonly ModelLoad[];
-}
 
 /** How many streams there were. */
 export interface StreamMaxima {
@@ -29,12 +20,9 @@ export interface StreamMaxima {
 /** Declares the metric of loads, and records it. */
 export class LoadMetrics implements ModelRows {
   readonly apiCounters: readonly Row[];
-  readonly #finder: LoadFinder | undefined;
   readonly #loads;
 
-  /** @param finder Finds the loads. `undefined`: none are found. */
-  constructor(registry: MetricRegistry<ServerState>, finder: LoadFinder | undefined) {
-    this.#finder = finder;
+  constructor(registry: MetricRegistry<ServerState>) {
     this.#loads = registry.counter(
       "ollama_model_loads_total",
       "Total number of model loads of a second or more, as far as responses report them, by cause.",
@@ -45,16 +33,9 @@ export class LoadMetrics implements ModelRows {
     this.apiCounters = [{ metric: this.#loads, apis: LOADING, labelSets }];
   }
 
-  /** Records the loads that a completed inference request shows. */
-  record(observation: Observation, model: string): void {
-    for (const { cause } of this.#finder?.observe(observation) ?? []) this.#loads.inc({ model, cause });
-  }
-
-  /** Records the loads whose cause a state of the server shows. */
-  update(state: ServerState, labels: ModelLabels): void {
-    for (const { model, cause } of this.#finder?.update(state) ?? []) {
-      this.#loads.inc({ model: labels.label(model), cause });
-    }
+  /** Records a load under the label of its model. */
+  record({ cause }: ModelLoad, model: string): void {
+    this.#loads.inc({ model, cause });
   }
 }
 

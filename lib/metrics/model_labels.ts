@@ -115,11 +115,16 @@ export class ModelLabels {
     return { label: slot.label, removed };
   }
 
-  /** Returns the label of a model that a request names; `unknown` if the server has not confirmed it. */
-  label(name: string | undefined): string {
+  /**
+   * Returns the label that a model has.
+   *
+   * @param isConfirmed As for {@linkcode ModelLabels.use}. Default: `false`.
+   */
+  label(name: string | undefined, isConfirmed = false): string {
     const key = modelKey(name);
     if (key === undefined) return UNKNOWN_MODEL;
-    return this.#slots.get(key)?.label ?? (this.#listedName(key) === undefined ? UNKNOWN_MODEL : OTHER_MODEL);
+    const isKnown = isConfirmed || this.#listedName(key) !== undefined;
+    return this.#slots.get(key)?.label ?? (isKnown ? OTHER_MODEL : UNKNOWN_MODEL);
   }
 
   /** Returns the name of a loaded model for gauges of the server's state, where it needs no label. */

@@ -8,6 +8,7 @@ import {
   type Api,
   APIS,
   type ContextFinding,
+  type ModelLoad,
   type Observation,
   type OpenRequest,
   type Operation,
@@ -21,7 +22,7 @@ import { AbandonedMetrics } from "./abandoned_metrics.ts";
 import { ClientMetrics } from "./client_metrics.ts";
 import { ContextMetrics } from "./context_metrics.ts";
 import { LatencyMetrics, type Slo } from "./latency_metrics.ts";
-import { declareGenerating, type LoadFinder, LoadMetrics, type StreamMaxima } from "./load_metrics.ts";
+import { declareGenerating, LoadMetrics, type StreamMaxima } from "./load_metrics.ts";
 import type { ModelLabels } from "./model_labels.ts";
 import { DURATION_BUCKETS, ModelMetrics } from "./model_metrics.ts";
 import { ModelSeries } from "./model_series.ts";
@@ -43,8 +44,6 @@ interface MetricsOptions {
   readonly openRequests: ReadonlySet<OpenRequest>;
   /** Their streams. Default: none. */
   readonly streams?: StreamMaxima;
-  /** Finds loads in requests and states. Default: none are found. */
-  readonly loads?: LoadFinder;
   /** Objectives of the latency of streams. Default: none. */
   readonly slo?: Slo;
 }
@@ -122,7 +121,7 @@ export class Metrics {
     const { clientLimit: limit, openRequests, slo = NO_SLO } = options;
     this.#latency = new LatencyMetrics(registry, slo);
     if (limit !== undefined) this.#clients = new ClientMetrics({ registry, limit, openRequests });
-    this.#loads = new LoadMetrics(registry, options.loads);
+    this.#loads = new LoadMetrics(registry);
     const metrics = [this.#models, this.#latency, this.#loads, this.#context, this.#abandoned];
     this.#series = new ModelSeries({ registry, metrics, ...options });
     declareGenerating(registry, this.#series, options.streams);
@@ -143,7 +142,13 @@ export class Metrics {
 
   /** Records what was found about the context of a request, after its observation. */
   observeContext(finding: ContextFinding): void {
-    this.#context.record(finding, this.models.label(finding.model));
+    // A rejected prompt does not confirm its model.
+    this.#context.record(finding, this.models.label(finding.model, finding.usedRatio !== undefined));
+  }
+
+  /** Records a load of a model, after the observations that show it. */
+  observeLoad(load: ModelLoad): void {
+    this.#loads.record(load, this.models.label(load.model, true));
   }
 
   /** Counts an internal error. */
@@ -165,7 +170,6 @@ export class Metrics {
   update(state: ServerState): void {
     this.#series.update(state);
     this.#clients?.update();
-    this.#loads.update(state, this.models);
   }
 
   /** Renders all metrics, with the given state of the server. */
@@ -186,7 +190,6 @@ export class Metrics {
   #recordInference(observation: Observation, api: Api): void {
     const model = this.#series.labelOf(observation);
     this.#models.record(observation, model, api);
-    this.#loads.record(observation, model);
     this.#latency.record(observation, model, api);
     this.#abandoned.record(observation, model, api);
   }

@@ -89,6 +89,34 @@ Deno.test("createExporter() counts loads by cause: cold, another num_ctx, and ot
   assertEquals(await stage.counts(), [2, 2, 1], "an API that reports no loads");
 });
 
+Deno.test("createExporter() judges a load by no list that was requested before it", async () => {
+  using clock = new TestClock({ stepMs: 0.1 });
+  using gate = new Gate();
+  await using fake = await startFakeOllama();
+  await using exporter = startExporter(fake);
+  const stage = new Stage(fake, exporter, clock);
+  await stage.load({ seconds: 10, contextTokens: 8192 }, ["/api/chat", {
+    ...CHAT,
+    model: "qwen3",
+    options: { num_ctx: 8192 },
+  }]);
+  // The models in memory are listed, then the model is loaded again, and the scrape ends after that.
+  fake.behaviour.script = async ({ path }) => {
+    if (path === "/api/tags") await gate.opened;
+    if (path === "/api/chat") clock.now += 5 * SECOND_MS;
+  };
+  fake.behaviour.loadNs = 5 * SECOND_NS;
+  const before = fake.requestCount;
+  const scrape = stage.counts();
+  await until(() => fake.requestCount === before + 3, "the server is being probed");
+  await (await exporter.post("/api/chat", { ...CHAT, model: "qwen3" })).text();
+  await exporter.observation(2);
+  fake.behaviour.models = DEFAULT_MODELS.map((model) => ({ ...model, loadedContext: 4096 }));
+  gate.open();
+  assertEquals(await scrape, [1, 0, 0]);
+  assertEquals(await stage.counts(), [1, 1, 0]);
+});
+
 Deno.test("createExporter() counts no loads of failed requests and of APIs that do not report them", async () => {
   using clock = new TestClock({ stepMs: 0.1 });
   await using fake = await startFakeOllama();

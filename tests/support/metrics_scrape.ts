@@ -5,7 +5,6 @@
  */
 
 import type { Generating } from "../../lib/analysis/generating.ts";
-import { ModelLoads } from "../../lib/analysis/model_loads.ts";
 import type { Slo } from "../../lib/metrics/latency_metrics.ts";
 import { Metrics } from "../../lib/metrics/request_metrics.ts";
 import type { Observation, OpenRequest } from "../../lib/observation.ts";
@@ -23,7 +22,7 @@ export interface Options {
 
 /** Metrics that have recorded the observations. */
 export function metricsOf(observations: readonly Observation[], options: Options = {}): Metrics {
-  const metrics = new Metrics({ modelLimit: 200, openRequests: new Set(), loads: new ModelLoads(), ...options });
+  const metrics = new Metrics({ modelLimit: 200, openRequests: new Set(), ...options });
   for (const observation of observations) metrics.observe(observation);
   return metrics;
 }

@@ -19,19 +19,27 @@ interface Answer {
   readonly firstOutput?: number;
 }
 
-/** A list of loaded models; of `m` by its context length. `undefined`: fetching it failed. */
+/** Context lengths of the models in memory, by name. `undefined`: they could not be fetched. */
 interface List {
+  /** When they were requested. */
   readonly at: number;
   readonly loaded: Readonly<Record<string, number>> | undefined;
 }
 
 type Event = Answer | List;
 
+const UNKNOWN = { sizeBytes: undefined, vramBytes: undefined, expiresAtSeconds: undefined, runners: [] };
+
+/** Time of the last list, in milliseconds. */
+let now = 0;
+
 function happen(loads: ModelLoads, event: Event): LoadCause[] {
   if ("at" in event) {
     const { loaded } = event;
-    const models = loaded && Object.entries(loaded).map(([name, contextTokens]) => ({ name, contextTokens }));
-    return loads.update({ at: event.at * 1000, loaded: models }).map(({ cause }) => cause);
+    now = event.at * 1000;
+    const models = loaded &&
+      Object.entries(loaded).map(([name, contextTokens]) => ({ ...UNKNOWN, name, contextTokens }));
+    return loads.update(models && { models, requestedAt: now }).map(({ cause }) => cause);
   }
   const { time: [from, to], load, ctx, model = "m", api = "chat", outcome = "ok", reason, firstOutput } = event;
   const found = loads.observe(observationOf({
@@ -49,7 +57,7 @@ function happen(loads: ModelLoads, event: Event): LoadCause[] {
 
 /** Returns the causes that each event reveals. */
 function causesOf(events: readonly Event[]): LoadCause[][] {
-  const loads = new ModelLoads();
+  const loads = new ModelLoads(() => now);
   return events.map((event) => happen(loads, event));
 }
 
@@ -78,6 +86,10 @@ const COURSES: Record<string, readonly (readonly [Event, ...LoadCause[]])[]> = {
     [COLD, "cold"],
     [{ ...COLD, model: "n" }, "cold"],
     [{ ...COLD, model: "M:latest" }],
+  ],
+  "the load of a model that runs elsewhere is none of this server's": [
+    [{ ...COLD, model: "gpt-oss:120b-cloud" }],
+    [{ ...COLD, model: "qwen3:cloud" }],
   ],
   "a second load 5 minutes after an answer ended has another cause, a later one is cold": [
     [COLD, "cold"],
@@ -237,7 +249,7 @@ Deno.test("ModelLoads finds the same number of loads in any order of ends", () =
 });
 
 Deno.test("ModelLoads ignores requests of other routes and names that are no models", () => {
-  const loads = new ModelLoads();
+  const loads = new ModelLoads(() => now);
   const report = { loadSeconds: 10, model: "m" };
   assertEquals(loads.observe(observationOf({ api: undefined, route: "other", report })), []);
   assertEquals(loads.observe(observationOf({ report: { ...report, model: "a b" } })), []);
@@ -246,7 +258,7 @@ Deno.test("ModelLoads ignores requests of other routes and names that are no mod
 });
 
 Deno.test("ModelLoads remembers a bounded number of models, the last used ones", () => {
-  const loads = new ModelLoads();
+  const loads = new ModelLoads(() => now);
   const use = (index: number, at: number): LoadCause[] =>
     happen(loads, { model: `m${index}`, time: [at, at + 5], load: 2 });
   for (let index = 0; index < LOAD_MODELS_LIMIT; index++) assertEquals(use(index, 0), ["cold"]);
@@ -262,7 +274,7 @@ Deno.test("ModelLoads remembers a bounded number of models, the last used ones",
 });
 
 Deno.test("ModelLoads remembers a bounded number of a model's loads", () => {
-  const loads = new ModelLoads();
+  const loads = new ModelLoads(() => now);
   const load = (index: number): LoadCause[] => happen(loads, { time: [index * 10, index * 10 + 5], load: 2 });
   for (let index = 0; index < LOAD_HISTORY_LIMIT; index++) assertEquals(load(index).length, 1);
   assertEquals(load(0), [], "known");

@@ -36,3 +36,13 @@ Deno.test("Metrics.observeContext() adds no label for a model that has none", as
   assertEquals(found.labelValues("model"), ["first:latest", "unknown"]);
   assertEquals(found.value("ollama_prompt_overflows_total", { model: "unknown", kind: "rejected" }), 2);
 });
+
+Deno.test("Metrics.observeContext() records a model over the limit as other, as its requests are", async () => {
+  const observations = ["first", "second"].map((model) => observationOf({ report: { model } }));
+  const metrics = metricsOf(observations, { modelLimit: 1 });
+  metrics.observeContext({ ...FOUND, model: "second" });
+  const found = await scrape(metrics);
+  assertEquals(found.value("ollama_requests_total", { model: "other" }), 1);
+  assertEquals(found.value("ollama_context_used_ratio_count", { model: "other" }), 1);
+  assertEquals(found.labelValues("model"), ["first:latest", "other"]);
+});

@@ -3,59 +3,38 @@
 import { assertEquals } from "@std/assert";
 import { Generating } from "../../../lib/analysis/generating.ts";
 import { LOAD_CAUSES, type OpenRequest } from "../../../lib/observation.ts";
-import type { LoadedModel } from "../../../lib/ollama/state.ts";
-import { observationOf, stateOf } from "../../support/fixtures.ts";
-import { LABELS, metricsOf, scrape, scrapeOf } from "../../support/metrics_scrape.ts";
-
-function loaded(name: string, contextTokens: number): LoadedModel {
-  return {
-    name,
-    contextTokens,
-    ...{ sizeBytes: undefined, vramBytes: undefined, expiresAtSeconds: undefined, runners: [] },
-  };
-}
+import { observationOf } from "../../support/fixtures.ts";
+import { metricsOf, scrape, scrapeOf } from "../../support/metrics_scrape.ts";
 
 /** Lines of a metric. */
 function linesOf(text: string, name: string): string[] {
   return text.split("\n").filter((line) => line.startsWith(`${name}{`));
 }
 
-Deno.test("LoadMetrics counts loads by cause, and starts all causes at 0 for the APIs that report loads", async () => {
-  const load = observationOf({ report: { model: "llama3.2", loadSeconds: 1 } });
-  const counts = async (seconds: number[]): Promise<(number | undefined)[]> => {
-    const observations = seconds.map((at) => ({ ...load, arrivedAt: at * 1000 }));
-    const now = await scrapeOf(observations);
-    return LOAD_CAUSES.map((cause) => now.value("ollama_model_loads_total", { ...LABELS, cause }));
-  };
-  assertEquals(await counts([0]), [1, 0, 0]);
-  assertEquals(await counts([0, 0.5, 100, 1000]), [2, 0, 1]);
+Deno.test("Metrics.observeLoad() counts loads by cause; all causes start at 0 for the APIs that report loads", async () => {
+  const metrics = metricsOf([observationOf({ report: { model: "llama3.2" } })]);
+  const counts = async (): Promise<string[]> => linesOf((await scrape(metrics)).text, "ollama_model_loads_total");
+  const expected = (cold: number, changed: number, other: number): string[] => [
+    `ollama_model_loads_total{model="llama3.2:latest",cause="cold"} ${cold}`,
+    `ollama_model_loads_total{model="llama3.2:latest",cause="context_changed"} ${changed}`,
+    `ollama_model_loads_total{model="llama3.2:latest",cause="other"} ${other}`,
+  ];
+  assertEquals(await counts(), expected(0, 0, 0));
+  for (const cause of [...LOAD_CAUSES, "context_changed"] as const) metrics.observeLoad({ model: "LLAMA3.2", cause });
+  assertEquals(await counts(), expected(1, 2, 1));
   for (const api of ["openai_chat", "embeddings", "anthropic_messages"] as const) {
     const now = await scrapeOf([observationOf({ api, report: { model: "llama3.2" } })]);
     assertEquals(linesOf(now.text, "ollama_model_loads_total"), [], api);
   }
 });
 
-Deno.test("LoadMetrics counts a load in the exposition whose state shows its cause", async () => {
-  const metrics = metricsOf([]);
-  await metrics.expose("text", stateOf({ at: 1000, loaded: [loaded("llama3.2", 4096)] }));
-  const options = { contextTokens: 8192, keepTokens: undefined };
-  const load = observationOf({ arrivedAt: 5000, options, report: { model: "llama3.2", loadSeconds: 1 } });
-  metrics.observe(load);
-  const state = stateOf({ at: 9000, loaded: [loaded("llama3.2", 8192)] });
-  for (let scrape = 0; scrape < 2; scrape++) {
-    assertEquals(linesOf(await metrics.expose("text", state), "ollama_model_loads_total"), [
-      'ollama_model_loads_total{model="llama3.2:latest",cause="cold"} 0',
-      'ollama_model_loads_total{model="llama3.2:latest",cause="context_changed"} 1',
-      'ollama_model_loads_total{model="llama3.2:latest",cause="other"} 0',
-    ]);
-  }
-});
-
-Deno.test("LoadMetrics sums the loads of models over the limit as other", async () => {
-  const loads = ["a", "b", "c"].map((model) => observationOf({ report: { model, loadSeconds: 2 } }));
-  const now = await scrapeOf(loads, { modelLimit: 1 });
+Deno.test("Metrics.observeLoad() sums the loads of models over the limit as other, listed or not", async () => {
+  const metrics = metricsOf(["a", "b"].map((model) => observationOf({ report: { model } })), { modelLimit: 1 });
+  for (const model of ["a", "b", "c"]) metrics.observeLoad({ model, cause: "cold" });
+  const now = await scrape(metrics);
   assertEquals(now.value("ollama_model_loads_total", { model: "a:latest", cause: "cold" }), 1);
   assertEquals(now.value("ollama_model_loads_total", { model: "other", cause: "cold" }), 2);
+  assertEquals(now.labelValues("model"), ["a:latest", "other"]);
 });
 
 Deno.test("declareGenerating() exposes the maximum of each used model, 0 without streams, none of other and unknown", async () => {

@@ -41,7 +41,6 @@ const CHAT_METRICS: [name: string, labels: Record<string, string>, value: number
   ["ollama_request_prompt_tokens_sum", LABELS, 26],
   ["ollama_request_generated_tokens_sum", LABELS, 5],
   ["ollama_finish_reasons_total", { ...API_LABELS, reason: "stop" }, 1],
-  ["ollama_model_loads_total", { ...LABELS, cause: "cold" }, 1],
 ];
 
 Deno.test("Metrics.observe() records each figure of a response once, under its own name", async () => {
