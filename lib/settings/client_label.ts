@@ -10,8 +10,8 @@ export type ClientLabel = "address" | "api-key" | "user-agent" | `header:${strin
 /** Headers of one connection (RFC 9110, 7.6.1), which say nothing of the client. */
 const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/** Names of headers with credentials, such as Authorization, Cookie, X-Api-Key: they must not become labels. */
-const CREDENTIALS = /authorization|cookie|token|secret|passw|credential|jwt|key$/;
+/** Names of headers with credentials, such as Authorization, Cookie, X-Session-Id: they must not become labels. */
+const CREDENTIALS = /authorization|cookie|token|secret|passw|credential|session|signature|jwt|key$|^x-auth$/;
 
 /** Returns `undefined` for any other text, and for a header of the connection or with credentials. */
 export function parseClientLabel(text: string): ClientLabel | undefined {

@@ -21,6 +21,7 @@ Deno.test("parseClientLabel() rejects headers with credentials, and those of the
   const credentials = [
     ...["Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Api-Key", "Api-Key", "Apikey"],
     ...["X-Auth-Token", "X-Auth-Key", "X-Forwarded-Access-Token", "Cf-Access-Jwt-Assertion", "X-Client-Secret"],
+    ...["X-Auth", "X-Session-Id", "Session", "X-Signature"],
   ];
   const connection = [
     "Connection",
