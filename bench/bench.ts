@@ -30,7 +30,7 @@ import { targetTable } from "./targets.ts";
 
 const RESULTS = new URL("RESULTS.md", import.meta.url);
 /** Page for users with the table of costs. */
-const COSTS = new URL("../README.md", import.meta.url);
+const COSTS = new URL("../docs/limits.md", import.meta.url);
 
 /** Maximum time of a load beyond its planned duration. */
 const LOAD_GRACE_MS = 120_000;
@@ -58,7 +58,7 @@ export const BENCH_FLAGS: FlagTable = {
   "body-bytes": ["N", "size of large bodies (1 GiB, 256 MiB)"],
   write: [
     "",
-    "also write the costs to README.md unless --case or --proxy is given, and without --quick bench/RESULTS.md",
+    "also write the costs to docs/limits.md unless --case or --proxy is given, and without --quick bench/RESULTS.md",
   ],
 };
 

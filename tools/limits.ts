@@ -1,6 +1,6 @@
 /**
- * The limits of the exporter, for the README: the size or number that each limits, its constant or setting, and what
- * happens beyond it. Values are read from the source of lib/.
+ * The limits of the exporter, for docs/limits.md: the size or number that each limits, its constant or setting, and
+ * what happens beyond it. Values are read from the source of lib/.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * `deno task readme`: regenerates the README's tables from the code that they describe. Each stands between two
- * comments, `<!-- settings:begin -->` and `<!-- settings:end -->`; the rest of the README is left unchanged.
+ * `deno task readme`: regenerates the tables of README.md and docs/ from the code that they describe. Each stands
+ * between two comments, `<!-- settings:begin -->` and `<!-- settings:end -->`; the rest of a page is left unchanged.
  *
  * @module
  */
@@ -15,15 +15,38 @@ import { parseInstalled, parseLoaded, serverState } from "../lib/ollama/state.ts
 import { type Endpoint, ENDPOINTS } from "../lib/reading/endpoints.ts";
 import { ALL_LIMITS } from "./limits.ts";
 
-/** Returns the tables by section name. */
-export async function tables(): Promise<Record<string, string>> {
+/** Settings that most users need to know, in the README. */
+const COMMON_SETTINGS = [
+  "ollamaHost",
+  "listenAddress",
+  "metricsListenAddress",
+  "webConfigFile",
+  "allowedHosts",
+  "clientLabel",
+  "slowRequestMs",
+  "logLevel",
+] as const satisfies readonly (keyof typeof SETTINGS)[];
+
+/** Returns the tables by page and name of their section. */
+export async function tables(): Promise<Record<string, Record<string, string>>> {
   return {
-    endpoints: endpointsTable(),
-    settings: settingsTable(),
-    metrics: metricsTable(),
-    series: await seriesTable(),
-    limits: limitsTable(),
+    "README.md": { "common-settings": commonSettingsTable() },
+    "docs/configuration.md": { settings: settingsTable() },
+    "docs/limits.md": { limits: limitsTable() },
+    "docs/metrics.md": { metrics: metricsTable(), endpoints: endpointsTable(), series: await seriesTable() },
   };
+}
+
+/** Returns a table of {@linkcode COMMON_SETTINGS}. */
+function commonSettingsTable(): string {
+  return table(
+    ["variable", "default", "description"],
+    COMMON_SETTINGS.map((name) => SETTINGS[name]).map((setting) => [
+      code(setting.variable),
+      defaultOf(setting),
+      setting.help,
+    ]),
+  );
 }
 
 /** Returns a table of {@linkcode SETTINGS}. */
@@ -33,11 +56,15 @@ export function settingsTable(): string {
     Object.values(SETTINGS).map((setting) => [
       code(setting.variable),
       code(`--${setting.flag}`),
-      setting.default === "" ? "none" : code(setting.default),
+      defaultOf(setting),
       setting.help,
       setting.accepts,
     ]),
   );
+}
+
+function defaultOf(setting: { readonly default: string }): string {
+  return setting.default === "" ? "none" : code(setting.default);
 }
 
 /** Returns a table of {@linkcode ENDPOINTS}. */
@@ -153,7 +180,7 @@ export function withSections(text: string, sections: Readonly<Record<string, str
     const [before = "", inside, ...more] = text.split(begin);
     const [, after, ...rest] = inside?.split(end) ?? [];
     if (after === undefined || more.length > 0 || rest.length > 0) {
-      throw new Error(`README.md must have exactly one section "${name}", with begin and end comments`);
+      throw new Error(`expected exactly one section "${name}", with begin and end comments`);
     }
     text = `${before}${begin}\n${content}\n\n${end}${after}`;
   }
@@ -161,6 +188,8 @@ export function withSections(text: string, sections: Readonly<Record<string, str
 }
 
 if (import.meta.main) {
-  const file = new URL("../README.md", import.meta.url);
-  await Deno.writeTextFile(file, withSections(await Deno.readTextFile(file), await tables()));
+  for (const [page, sections] of Object.entries(await tables())) {
+    const file = new URL(`../${page}`, import.meta.url);
+    await Deno.writeTextFile(file, withSections(await Deno.readTextFile(file), sections));
+  }
 }

@@ -40,7 +40,7 @@ export interface Endpoint {
   readonly asksForUsage?: boolean;
 }
 
-/** The measured routes, in the order of the README's table. Only POST is measured. */
+/** The measured routes, in the order of the table in docs/metrics.md. Only POST is measured. */
 export const ENDPOINTS: readonly Endpoint[] = [
   { ...inference("/api/chat", "chat", NATIVE), hasOptions: true, streamsByDefault: true },
   { ...inference("/api/generate", "generate", NATIVE), hasOptions: true, streamsByDefault: true },

@@ -96,17 +96,17 @@ export interface Setting<T> {
   readonly flag: string;
   /** Text parsed if the setting is absent or empty. An empty default means no value. */
   readonly default: string;
-  /** Accepted values, for `--help`, the README and error messages. */
+  /** Accepted values, for `--help`, the documentation and error messages. */
   readonly accepts: string;
   /** What shells complete: the values that can be listed, or file names; `undefined` if nothing. */
   readonly completes?: readonly string[] | "file";
-  /** Description for `--help` and the README. */
+  /** Description for `--help` and the documentation. */
   readonly help: string;
   /** Returns the value, or `undefined` if the text is invalid. */
   readonly parse: (text: string) => T | undefined;
 }
 
-/** Every setting, in the order of `--help` and of the README. */
+/** Every setting, in the order of `--help` and of the documentation. */
 export const SETTINGS: { readonly [Name in keyof Config]-?: Setting<Config[Name]> } = {
   ollamaHost: {
     variable: "OLLAMA_HOST",

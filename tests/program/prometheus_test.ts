@@ -9,6 +9,7 @@ import { declarations } from "../../tools/readme.ts";
 import { BOARD, TARGETS, withVariables } from "../support/dashboard.ts";
 import { ExporterProcess, ROOT, run, testWith } from "../support/deployment.ts";
 import { delay } from "../support/helpers.ts";
+import { promqlAnswers } from "../support/pages.ts";
 import { Prometheus, RULE_FILES } from "../support/prometheus.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
@@ -160,6 +161,7 @@ testWith(["prometheus"], "Dashboard and rules have data for every query with the
         ...await problemsOfRules(prometheus),
         ...await problemsOfVariables(prometheus),
         ...await problemsOfMoves(prometheus),
+        ...await problemsOfAnswers(prometheus),
       ];
       if (problems.length === 0) break;
       if (performance.now() > deadline) fail(problems.join("\n"));
@@ -217,6 +219,22 @@ async function problemsOfMoves(prometheus: Prometheus): Promise<string[]> {
   for (const move of MOVES) {
     if ((await prometheus.query(move)).length === 0) {
       problems.push(`The demo does not cause ${move}`);
+    }
+  }
+  return problems;
+}
+
+/** Returns the README's queries that fail or have no number. */
+async function problemsOfAnswers(prometheus: Prometheus): Promise<string[]> {
+  const problems: string[] = [];
+  const answers = promqlAnswers();
+  assertEquals(answers.length, 10);
+  for (const query of answers) {
+    try {
+      const samples = await prometheus.query(query);
+      if (samples.every(({ value }) => Number.isNaN(value))) problems.push(`README.md: no data for ${query}`);
+    } catch (error) {
+      problems.push(`README.md: ${error} in ${query}`);
     }
   }
   return problems;

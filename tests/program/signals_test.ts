@@ -11,7 +11,7 @@ import { ask, RawClient } from "../support/raw_client.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 import { Terminal } from "../support/terminal.ts";
 
-/** The command that the README begins with. */
+/** The command of the README's quick start. */
 const COMMAND = /^ {4}(npx .* task start)$/m.exec(Deno.readTextFileSync(`${ROOT}/README.md`))?.[1] ?? "";
 /** Time after which a second signal counts, in milliseconds, and some more. */
 const SECOND_SIGNAL_MS = 1100;

@@ -96,6 +96,7 @@ testWith(
         "LICENSE",
         "README.md",
         "CHANGELOG.md",
+        "docs/metrics.md",
         "systemd/install.sh",
         "systemd/ollama-exporter.service",
         "man/ollama-exporter.1",

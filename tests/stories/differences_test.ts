@@ -1,4 +1,4 @@
-/** Responses that are odd but legal: what of them reaches a client over each listener (README, "Differences"). */
+/** Responses that are odd but legal: what reaches a client over each listener (docs/limits.md, "Differences"). */
 
 import { assertEquals } from "@std/assert";
 import { startFakeOllama } from "../fake_ollama/mod.ts";

@@ -63,7 +63,7 @@ Deno.test("createProxy() appends to X-Forwarded-For, and sends a User-Agent of i
   assertEquals(fake.lastRequest().headers("user-agent"), ["ollama-exporter/0.0.0-test"]);
 });
 
-Deno.test('createProxy() adds a closed list of headers to a request without any (README, "Differences")', async () => {
+Deno.test('createProxy() adds a closed list of headers to a request without any (docs/limits.md, "Differences")', async () => {
   await using fake = await startFakeOllama({ script: answering(OK) });
   await using exporter = startExporter(fake);
   await ask(exporter.port, "GET /", []);

@@ -33,7 +33,7 @@ export function executableOf({ build }: Pick<Release, "build">, target: string):
   return `${build}/${target}/${executableName(target)}`;
 }
 
-/** Writes an archive of each executable, with man page and completions, and with the service's files for Linux. */
+/** Writes an archive of each executable, with the documentation, and with the service's files for Linux. */
 export async function writeArchives(release: Release): Promise<void> {
   for (const target of release.targets) {
     const name = `ollama-exporter-${release.version}-${target}`;
@@ -42,7 +42,7 @@ export async function writeArchives(release: Release): Promise<void> {
       await Deno.mkdir(folder);
       await Deno.copyFile(executableOf(release, target), `${folder}/${executableName(target)}`);
       await Deno.chmod(`${folder}/${executableName(target)}`, 0o755);
-      await execute("cp", ["LICENSE", "README.md", "CHANGELOG.md", folder]);
+      await execute("cp", ["--recursive", "LICENSE", "README.md", "CHANGELOG.md", "docs", folder]);
       if (target.includes("linux")) await execute("cp", ["--recursive", "deploy/systemd", folder]);
       if (!target.includes("windows")) await writeExtras(folder, new Date(release.date * 1000));
       await pack(release, work, name, target.includes("windows") ? "zip" : "tar.gz");
