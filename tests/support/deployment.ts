@@ -15,6 +15,7 @@ export const ROOT = REPOSITORY.pathname.replace(/\/$/, "");
 /** Programs that tests need, and their Debian packages. */
 const PACKAGES: Record<string, string> = {
   bash: "bash",
+  caddy: "caddy",
   curl: "curl",
   dpkg: "dpkg",
   "dpkg-deb": "dpkg",
@@ -23,6 +24,7 @@ const PACKAGES: Record<string, string> = {
   go: "golang-go",
   java: "default-jdk-headless",
   mandoc: "mandoc",
+  nginx: "nginx",
   node: "nodejs",
   npx: "npm",
   openssl: "openssl",
