@@ -1,6 +1,6 @@
 /** Pages in Markdown: links lead somewhere, and blocks of code are what their languages allow. */
 
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { parse } from "@std/yaml/parse";
 import { REPOSITORY } from "../support/fixtures.ts";
 import { run, testWith } from "../support/deployment.ts";
@@ -88,5 +88,17 @@ testWith(["promtool"], "YAML of the pages is valid, and configurations of Promet
     const file = folder.write("prometheus.yml", text);
     const { code, stdout, stderr } = await run("promtool", ["check", "config", "--syntax-only", file]);
     assertEquals(code, 0, `${where}: ${stdout}${stderr}`);
+  }
+});
+
+Deno.test("The trip of a request in docs/architecture.md is through files and functions that exist", () => {
+  const rows = (PAGES.get("docs/architecture.md") ?? "").matchAll(/^\| \d+ +\| `([\w/.]+)` +\| (.*?) \|/gm);
+  const hops = [...rows].flatMap(([, file = "", names = ""]) =>
+    [...names.matchAll(/(\w+)\(\)|`(\w+)`/g)].map(([, called, value]) => ({ file, name: called ?? value ?? "" }))
+  );
+  assertGreater(hops.length, 10);
+  for (const { file, name } of hops) {
+    const path = exists(`lib/${file}`) ? `lib/${file}` : file;
+    assertMatch(Deno.readTextFileSync(new URL(path, REPOSITORY)), new RegExp(`\\b${name}\\b`), `${file}: ${name}`);
   }
 });
