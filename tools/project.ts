@@ -1,16 +1,18 @@
 /**
- * Where the project is published. Image, packages, chart, formula and manifests of a release are made from it.
+ * Where the project is published. Image, packages, chart, formula and manifests of a release are made from the
+ * `homepage` in `deno.json`, whose account is a placeholder until the first release.
  *
  * @module
  */
 
-/** Account on GitHub. A placeholder, which the first release requires to be replaced, here and nowhere else. */
-export const ACCOUNT = "OWNER";
+import denoJson from "../deno.json" with { type: "json" };
 
-/** Repository on GitHub. */
-export const REPOSITORY = `${ACCOUNT}/ollama-exporter`;
 /** Page of the repository. */
-export const SOURCE_URL = `https://github.com/${REPOSITORY}`;
+export const SOURCE_URL = denoJson.homepage;
+/** Repository on GitHub. */
+export const REPOSITORY = new URL(SOURCE_URL).pathname.slice(1);
+/** Account on GitHub. */
+export const ACCOUNT = REPOSITORY.slice(0, REPOSITORY.indexOf("/"));
 /** Image, without a tag; names of images have no capitals. */
 export const IMAGE = `ghcr.io/${REPOSITORY.toLowerCase()}`;
 /** Where the Helm chart is pushed. */

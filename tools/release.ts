@@ -65,7 +65,7 @@ const STEPS: Readonly<Record<string, (run: Run) => Promise<void> | void>> = {
 function check({ version, isDry }: Run): void {
   const [tag, repository] = [Deno.env.get("GITHUB_REF_NAME"), Deno.env.get("GITHUB_REPOSITORY")];
   if (!isDry && tag !== `v${version}`) throw new Error(`deno.json has the version ${version}, the tag is ${tag}`);
-  if (!isDry && repository !== REPOSITORY) throw new Error(`tools/project.ts has ${REPOSITORY}, this is ${repository}`);
+  if (!isDry && repository !== REPOSITORY) throw new Error(`deno.json has ${REPOSITORY}, this is ${repository}`);
   releaseNotes(Deno.readTextFileSync(`${ROOT}CHANGELOG.md`), isDry ? "Unreleased" : version);
 }
 
