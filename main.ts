@@ -160,6 +160,7 @@ function optionsOf(config: Config): Omit<ExporterOptions, "log" | "fetch"> {
   return {
     upstream: config.ollamaHost,
     version: denoJson.version,
+    homepage: denoJson.homepage,
     revision: revision(),
     metricsPath: config.metricsPath,
     modelLimit: config.modelLabelLimit,

@@ -17,7 +17,7 @@ import { EventLoopLag } from "./metrics/event_loop_lag.ts";
 import type { Slo } from "./metrics/latency_metrics.ts";
 import { Metrics } from "./metrics/request_metrics.ts";
 import { UNKNOWN_MODEL } from "./model_name.ts";
-import type { Observation, Observe, OpenRequest } from "./observation.ts";
+import type { ContextFinding, ModelLoad, Observation, Observe, OpenRequest } from "./observation.ts";
 import type { HeadersFile } from "./ollama/headers_file.ts";
 import { ModelDiscovery } from "./ollama/model_discovery.ts";
 import { Ollama } from "./ollama/probes.ts";
@@ -40,6 +40,8 @@ export interface ExporterOptions {
   readonly headersFile?: HeadersFile;
   /** Version of the exporter. */
   readonly version: string;
+  /** Page of the project on GitHub, to whose documentation the status page links. */
+  readonly homepage: string;
   /** Commit that the exporter was built from. Default: `unknown`. */
   readonly revision?: string;
   readonly log: Log;
@@ -86,7 +88,7 @@ export interface Exporter {
 
 /** Creates an exporter. */
 export function createExporter(options: ExporterOptions): Exporter {
-  const { version, upstream, log, fetch, metricsPath, allowedHosts, bound, guard, headersFile } = options;
+  const { version, homepage, upstream, log, fetch, metricsPath, allowedHosts, bound, guard, headersFile } = options;
   const { pooled, unpooled } = createClients(options.upstreamCa);
   const openRequests = new Set<OpenRequest>();
   const streams = new Generating();
@@ -98,12 +100,12 @@ export function createExporter(options: ExporterOptions): Exporter {
   const eventLoopLag = new EventLoopLag(metrics.registry);
   const internalError = internalErrorOf(metrics, log);
   const countError = declareProbeErrors(metrics.registry);
-  const analysis = { contextUse: new ContextUse(), loads: new ModelLoads(), metrics };
+  const analysis = createAnalysis(metrics, (finding) => status.observeContext(finding));
   const onLoaded = all<LoadedList | undefined>(internalError, listConsumers(analysis));
   const probe = { upstream, fetch, client: pooled, timeoutMs: options.probeTimeoutMs, onLoaded, countError };
   const ollama = new Ollama({ ...probe, ...headersFile && { headersFile } });
   const discovery = new ModelDiscovery({ ollama, onState: (state) => metrics.update(state) });
-  const status = createStatus({ version, metricsPath, upstream, ollama, openRequests, internalError });
+  const status = createStatus({ version, homepage, metricsPath, upstream, ollama, openRequests, internalError });
   const proxy = createProxy({
     upstream,
     fetch,
@@ -146,10 +148,8 @@ export function createExporter(options: ExporterOptions): Exporter {
     endViewers: () => status.endEvents(),
     close(): void {
       status.endEvents();
-      discovery[Symbol.dispose]();
-      eventLoopLag[Symbol.dispose]();
-      pooled.close();
-      unpooled.close();
+      for (const timers of [discovery, eventLoopLag]) timers[Symbol.dispose]();
+      for (const client of [pooled, unpooled]) client.close();
     },
   };
 }
@@ -190,30 +190,46 @@ function consumersOf(options: ExporterOptions, metrics: Metrics): Observe[] {
   ];
 }
 
-/** What follows from observations and lists of the models in memory together, and the metrics that get it. */
+/** What finds out from observations and lists of the models in memory together, and what gets its findings. */
 interface Analysis {
   readonly contextUse: ContextUse;
   readonly loads: ModelLoads;
-  readonly metrics: Metrics;
+  readonly observeContext: (finding: ContextFinding) => void;
+  readonly observeLoad: (load: ModelLoad) => void;
 }
 
-/** The consumers of observations that record what follows from them, and have asked what must be known. */
-function analysts({ contextUse, loads, metrics }: Analysis, discovery: ModelDiscovery): Observe[] {
+/** Creates the analysis, whose findings go to the metrics, and those of contexts to another consumer as well. */
+function createAnalysis(metrics: Metrics, observeContext: Analysis["observeContext"]): Analysis {
+  return {
+    contextUse: new ContextUse(),
+    loads: new ModelLoads(),
+    observeContext(finding): void {
+      metrics.observeContext(finding);
+      observeContext(finding);
+    },
+    observeLoad: (load) => metrics.observeLoad(load),
+  };
+}
+
+/** The consumers of observations that pass on what follows from them, and have asked what must be known. */
+function analysts(analysis: Analysis, discovery: ModelDiscovery): Observe[] {
+  const { contextUse, loads, observeContext, observeLoad } = analysis;
   return [
-    (observation) => loads.observe(observation).forEach((load) => metrics.observeLoad(load)),
+    (observation) => loads.observe(observation).forEach(observeLoad),
     (observation): void => {
       const finding = contextUse.observe(observation);
-      if (finding !== undefined) metrics.observeContext(finding);
+      if (finding !== undefined) observeContext(finding);
       if (contextUse.isWaiting) discovery.onUnknownContext();
     },
   ];
 }
 
 /** The same for lists of the models in memory; `undefined` if they could not be fetched. */
-function listConsumers({ contextUse, loads, metrics }: Analysis): ((list: LoadedList | undefined) => void)[] {
+function listConsumers(analysis: Analysis): ((list: LoadedList | undefined) => void)[] {
+  const { contextUse, loads, observeContext, observeLoad } = analysis;
   return [
-    (list) => loads.update(list).forEach((load) => metrics.observeLoad(load)),
-    (list) => contextUse.update(list).forEach((finding) => metrics.observeContext(finding)),
+    (list) => loads.update(list).forEach(observeLoad),
+    (list) => contextUse.update(list).forEach(observeContext),
   ];
 }
 

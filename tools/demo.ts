@@ -68,6 +68,7 @@ export async function startDemo(): Promise<Demo> {
   const exporter = createExporter({
     upstream: new URL(fake.url),
     version: denoJson.version,
+    homepage: denoJson.homepage,
     // Failures in the demo are simulated.
     log: createLog({ level: "ERROR", format: "text" }),
     metricsPath: "/metrics",

@@ -139,6 +139,7 @@ export function declarations(): Declaration[] {
   const exporter = createExporter({
     upstream: new URL("http://localhost:11434"),
     version: "",
+    homepage: "",
     log: createLog({ level: "ERROR", format: "text", write: () => {} }),
     metricsPath: SETTINGS.metricsPath.default,
     modelLimit: 1,

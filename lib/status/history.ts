@@ -9,9 +9,17 @@
  */
 
 import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
-import { generationOf, type Observation, type Outcome, type Phase, phasesOf } from "../observation.ts";
-import { displayedModel, type EndedRequest, isFailure, LastRequests } from "./last_requests.ts";
-import { type Quantiles, quantilesOf, rounded } from "./quantiles.ts";
+import {
+  type ContextFinding,
+  generationOf,
+  type Observation,
+  type Outcome,
+  type Overflow,
+  type Phase,
+  phasesOf,
+} from "../observation.ts";
+import { displayedModel, displayName, type EndedRequest, isFailure, LastRequests } from "./last_requests.ts";
+import { type Quantiles, quantilesOf, rounded, short } from "./quantiles.ts";
 import { FIGURES_LIMIT, type ModelSlot, Slot } from "./slot.ts";
 
 /** Length of a slot, in milliseconds. */
@@ -78,6 +86,10 @@ export interface ModelFigures {
   readonly tokensPerSecond: number | undefined;
   /** 95th percentile in seconds; `undefined` without streams that have output. */
   readonly firstTokenP95: number | undefined;
+  /** Prompts seen not to fit into the context. More may have been truncated. */
+  readonly overflows: Readonly<Partial<Record<Overflow, number>>>;
+  /** Maximum of what a request has used of the context, as in {@linkcode ContextFinding}; `undefined` if not known. */
+  readonly contextUsed: number | undefined;
 }
 
 /** The last minutes of traffic. */
@@ -85,6 +97,7 @@ export class History {
   readonly #now: () => number;
   readonly #ring: (Slot | undefined)[] = new Array(SLOTS).fill(undefined);
   readonly #last = new LastRequests();
+  #findings = 0;
 
   /** @param now Returns the time, in milliseconds since the Unix epoch. */
   constructor(now: () => number = Date.now) {
@@ -101,6 +114,15 @@ export class History {
     if (api !== undefined) this.#addMeasured(observation);
   }
 
+  /** Adds what was found about the context of a completed request, at the time when it is known. */
+  observeContext({ model, usedRatio, overflow }: ContextFinding): void {
+    this.#findings++;
+    const slot = this.#slotAt(this.#now())?.model(model === undefined ? UNKNOWN_MODEL : displayName(model));
+    if (slot === undefined) return;
+    if (overflow !== undefined) add(slot.overflows, { [overflow]: 1 });
+    if (usedRatio !== undefined) slot.contextUsed = Math.max(usedRatio, slot.contextUsed ?? 0);
+  }
+
   /** Changes once per slot: {@linkcode History.plots} has complete slots only. */
   get plotsVersion(): number {
     return this.#newest();
@@ -108,7 +130,7 @@ export class History {
 
   /** Changes whenever the result of {@linkcode History.totals} does. */
   get totalsVersion(): string {
-    return `${this.#last.count} ${this.#newest()}`;
+    return `${this.#last.count} ${this.#findings} ${this.#newest()}`;
   }
 
   /** Changes whenever {@linkcode History.requests} does. */
@@ -285,12 +307,15 @@ function figuresOf(model: string, parts: readonly ModelSlot[]): ModelFigures {
   const sum = (of: (part: ModelSlot) => number): number => parts.reduce((sum, part) => sum + of(part), 0);
   const seconds = sum((part) => part.seconds);
   const firstToken = parts.flatMap((part) => part.firstToken.values).sort((a, b) => a - b);
+  const used = parts.flatMap(({ contextUsed }) => contextUsed ?? []);
   return {
     model,
     requests: sum((part) => part.requests),
     failures: sum((part) => part.failures),
     tokensPerSecond: seconds > 0 ? rounded(sum((part) => part.tokens) / seconds) : undefined,
     firstTokenP95: quantilesOf(firstToken)?.p95,
+    overflows: sums(parts.map(({ overflows }) => overflows)),
+    contextUsed: used.length === 0 ? undefined : short(Math.max(...used)),
   };
 }
 

@@ -11,6 +11,7 @@ import markup from "./page/page.html" with { type: "text" };
 import dom from "./page/dom.js" with { type: "text" };
 import link from "./page/link.js" with { type: "text" };
 import main from "./page/main.js" with { type: "text" };
+import context from "./page/context.js" with { type: "text" };
 import models from "./page/models.js" with { type: "text" };
 import plot from "./page/plot.js" with { type: "text" };
 import requests from "./page/requests.js" with { type: "text" };
@@ -19,12 +20,14 @@ import units from "./page/units.js" with { type: "text" };
 import view from "./page/view.js" with { type: "text" };
 
 /** Modules of the script, each after its dependencies. */
-const MODULES = [units, texts, dom, plot, requests, models, view, link, main];
+const MODULES = [units, texts, dom, plot, requests, context, models, view, link, main];
 
 /** Options of {@linkcode createPage}. */
 interface PageOptions {
   /** Version of the exporter. */
   readonly version: string;
+  /** Page of the project on GitHub. */
+  readonly homepage: string;
   readonly metricsPath: string;
 }
 
@@ -39,9 +42,12 @@ export function createPage(options: PageOptions): () => Promise<Response> {
 
 async function compose(options: PageOptions): Promise<{ html: string; headers: Record<string, string> }> {
   const script = compact(MODULES.map(withoutModuleSyntax).join("\n"));
-  const sheet = compact(style);
+  const sheet = compact(style).replace(/([{},:;])\s+/g, "$1");
   const values: Record<string, string> = {
     version: escaped(options.version),
+    homepage: escaped(options.homepage),
+    // Of the same release, since what it says may have changed in the next.
+    docs: escaped(`${options.homepage}/blob/v${options.version}/docs`),
     metricsPath: escaped(options.metricsPath),
   };
   const html = compact(markup)

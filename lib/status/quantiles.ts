@@ -32,6 +32,7 @@ export function rounded(value: number): number {
   return Number(value.toPrecision(DIGITS));
 }
 
-function short(value: number): number {
+/** Rounds to four digits, which suffice for what is shown in a table. */
+export function short(value: number): number {
   return Number(value.toPrecision(QUANTILE_DIGITS));
 }

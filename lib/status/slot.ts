@@ -5,7 +5,7 @@
  */
 
 import { OTHER_MODEL } from "../model_name.ts";
-import type { Outcome, Phase } from "../observation.ts";
+import type { Outcome, Overflow, Phase } from "../observation.ts";
 
 /** Maximum number of values of one kind per slot. Of more values a random sample is kept. */
 export const SAMPLES = 32;
@@ -54,6 +54,10 @@ export class ModelSlot {
   tokens = 0;
   seconds = 0;
   readonly firstToken = new Sample(MODEL_SAMPLES);
+  /** Prompts seen not to fit into the context. */
+  readonly overflows: Partial<Record<Overflow, number>> = {};
+  /** Maximum part of the context that a request has used; `undefined` if none is known. */
+  contextUsed: number | undefined;
 }
 
 /** A bounded, uniform random sample of the values added, in ascending order. */

@@ -5,7 +5,7 @@
  */
 
 import { OTHER_MODEL, UNKNOWN_MODEL } from "../model_name.ts";
-import type { Observe, OpenRequest } from "../observation.ts";
+import type { ContextFinding, Observe, OpenRequest } from "../observation.ts";
 import type { Ollama } from "../ollama/probes.ts";
 import type { LoadedModel, ServerState } from "../ollama/state.ts";
 import { maskCredentials } from "../settings/ollama_host.ts";
@@ -33,6 +33,8 @@ export const MODEL_ROWS = 50;
 interface StatusOptions {
   /** Version of the exporter. */
   readonly version: string;
+  /** Page of the project on GitHub. */
+  readonly homepage: string;
   readonly metricsPath: string;
   /** Base URL of Ollama. */
   readonly upstream: URL;
@@ -47,6 +49,8 @@ interface StatusOptions {
 export interface Status {
   /** Adds an observation to the history. */
   readonly observe: Observe;
+  /** Adds what was found about the context of a request, after its observation. */
+  observeContext(finding: ContextFinding): void;
   /** Responds with the page. */
   page(): Promise<Response>;
   /** Responds with the page's stream of events. */
@@ -125,6 +129,7 @@ export function createStatus(options: StatusOptions): Status {
   });
   return {
     observe: (observation) => history.observe(observation),
+    observeContext: (finding) => history.observeContext(finding),
     page,
     events: (request) => eventsResponse(request, feed),
     endEvents: () => feed.end(),

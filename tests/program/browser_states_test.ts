@@ -8,12 +8,26 @@
 import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { LAST_REQUESTS } from "../../lib/status/last_requests.ts";
 import type { ClientOf } from "../../lib/clients/client_identity.ts";
-import type { Page } from "../support/browser.ts";
+import type { Browser, Page } from "../support/browser.ts";
 import { legendOf, Stage, testStories, untilHealth, violationsOf } from "../support/browser_stage.ts";
 import { CHAT, GENERATE, until } from "../support/helpers.ts";
 
 const TABLET = { width: 1024, height: 768 };
+/** Widths in pixels at which the layout is narrowest for its columns. */
+const NARROW_WIDTHS = [913, 993, 1089, 1185];
 const PHONE = { width: 390, height: 844 };
+
+/** Requires that nothing on the page is wider than the window, however wide that is. */
+async function fitsIntoAnyWindow(browser: Browser, url: string): Promise<void> {
+  for (const width of NARROW_WIDTHS) {
+    await using page = await browser.open(url, { viewport: { width, height: 800 } });
+    await until(
+      async () => await page.text("#models tbody .name") + await page.text("#requests tbody") !== "",
+      "filled",
+    );
+    assertEquals(await page.evaluate("document.documentElement.scrollWidth"), width);
+  }
+}
 
 testStories("The states of the status page in a browser", {
   "it says what was tried and what is likely wrong while Ollama is away": async (browser) => {
@@ -27,6 +41,9 @@ testStories("The states of the status page in a browser", {
     assertEquals(await page.text("#reason"), "Connection refused");
     assertMatch(await page.title("#reason"), /^\/api\/version: .*tcp connect error/);
     assertMatch(await page.text("#cause"), new RegExp(`^Nothing listens on port ${port} of this machine: `));
+    const help = "document.querySelector('#problem a')";
+    assertMatch(await page.evaluate(`${help}.href`), /\/blob\/v0\.0\.0-test\/docs\/troubleshooting\.md$/);
+    assertEquals(await page.evaluate(`${help}.checkVisibility()`), true);
     await stage.ollamaComes();
     await untilHealth(page, "up");
     assertEquals(await page.evaluate("document.querySelector('#problem').hidden"), true);
@@ -64,6 +81,32 @@ testStories("The states of the status page in a browser", {
     assertEquals(await page.text("#models tfoot .errors"), "2");
     await until(async () => await page.text("#models tfoot .memory") === "3.34 GB", "the sum of memory");
     assertNotEquals(await page.evaluate("document.querySelector('#plot-requests .part').getAttribute('d')"), "");
+  },
+
+  "it says how much of the context was used, and that prompts did not fit": async (browser) => {
+    await using stage = await Stage.start({ tokens: 1, tokenDelayMs: 1, promptTokens: 1000, outputTokens: 24 });
+    const prompt = "why is the sky blue? ".repeat(500);
+    const cell = (part: string): string => `#models [data-key='llama3.2:latest'] .used ${part}`;
+    const isShown = (page: Page, selector: string) =>
+      page.evaluate<boolean>(`document.querySelector("${selector}").checkVisibility()`);
+    await using page = await browser.open(stage.pageUrl, { viewport: TABLET });
+    await untilHealth(page, "up");
+    assertEquals([await isShown(page, "#models th.used"), await isShown(page, "#notice")], [false, false]);
+    await stage.post("/api/generate", GENERATE);
+    await until(async () => await page.text(cell("span")) === "25%", "1024 tokens of 4096");
+    assertEquals(await page.title(cell("span")), "The most that a request has used in 5 min: 25% of its context");
+    assertEquals([await page.text(cell("small")), await isShown(page, "#notice")], ["", false]);
+    stage.fake.behaviour.promptTokens = 50_000;
+    for (let count = 0; count < 2; count++) await stage.post("/api/generate", { ...GENERATE, prompt });
+    await until(async () => await page.text("#overflows") === "Prompts truncated: at least 2", "it says so");
+    assertEquals([await page.text(cell("span")), await page.text(cell("small"))], ["100%", "2 truncated"]);
+    assertEquals(await isShown(page, "#notice a"), true);
+    await stage.post("/api/generate", { ...GENERATE, prompt, truncate: false });
+    const both = "Prompts truncated: at least 2, rejected: 1";
+    await until(async () => await page.text("#overflows") === both, "and that one was rejected");
+    assertEquals(await page.text(cell("small")), "2 truncated, 1 rejected");
+    assertEquals(await violationsOf(page), []);
+    await fitsIntoAnyWindow(browser, stage.pageUrl);
   },
 
   "it filters the last requests by result, model and API, and keeps the choice": async (browser) => {
@@ -111,16 +154,27 @@ testStories("The states of the status page in a browser", {
     const clientOf: ClientOf = (headers) => headers.get("x-client") ?? "unknown";
     const clients = { clientOf, limit: 10 };
     await using stage = await Stage.start({ tokens: 2, tokenDelayMs: 1 }, { clients });
-    for (const name of ["alice", "<b>bob</b>"]) {
-      const init = { method: "POST", headers: { "x-client": name }, body: JSON.stringify(CHAT) };
-      await (await fetch(`${stage.url}/api/chat`, init)).text();
-    }
+    const send = async (client: string, path: string, body: unknown) => {
+      const init = { method: "POST", headers: { "x-client": client }, body: JSON.stringify(body) };
+      await (await fetch(stage.url + path, init)).text();
+    };
+    for (const name of ["alice", "<b>bob</b>"]) await send(name, "/api/chat", CHAT);
     await using page = await browser.open(stage.pageUrl);
     await until(async () => await page.text("#requests tbody .client") === "<b>bob</b>", "the client is text");
     assertEquals(await isShown(page), [true, true]);
     await page.ask("select", { selector: "#filters select[aria-label='Client']", value: "alice" });
     assertEquals(await page.text("#requests tbody"), await page.text("#requests tbody [data-key='1']"));
     assertEquals(await violationsOf(page), []);
+    for (const name of ["ollama-python", "x".repeat(64)]) await send(name, "/v1/audio/transcriptions", CHAT);
+    await using tablet = await browser.open(stage.pageUrl, { viewport: TABLET });
+    await until(async () => await tablet.text("#requests [data-key='4'] .client") !== "", "the long one is listed");
+    const lines = await tablet.evaluate<number>(
+      `(({ height }, line) => height / line)(
+        document.querySelector("#requests [data-key='3'] .client span").getBoundingClientRect(),
+        document.querySelector("#requests [data-key='3'] .status span").getBoundingClientRect().height)`,
+    );
+    assertEquals(lines <= 2.5, true, `"ollama-python" in ${lines} lines`);
+    await fitsIntoAnyWindow(browser, stage.pageUrl);
   },
 
   "it shows at most 15 requests on a phone, in columns that are the same for all": async (browser) => {

@@ -24,6 +24,7 @@ export class Stage implements AsyncDisposable {
     this.exporter = createExporter({
       upstream: new URL(fake.url),
       version: "0.0.0-test",
+      homepage: "https://example.com/exporter",
       log: createLog({ level: "ERROR", format: "text" }),
       metricsPath: "/metrics",
       modelLimit: 200,

@@ -120,6 +120,7 @@ export class TestExporter implements AsyncDisposable {
     this.#exporter = createExporter({
       upstream: new URL(upstreamUrl + basePath),
       version: "0.0.0-test",
+      homepage: "https://example.com/exporter",
       log: createLog({ level: "DEBUG", format: "text", write: (line) => this.logLines.push(line) }),
       metricsPath: "/metrics",
       modelLimit: 200,

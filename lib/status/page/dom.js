@@ -99,11 +99,13 @@ export class Table {
   #update(row, item) {
     for (const [index, { of }] of this.#columns.entries()) {
       const shown = of(item);
-      row.children[index].hidden = this.#titles[index].hidden;
-      const [value, note] = row.children[index].children;
+      const cell = row.children[index];
+      cell.hidden = this.#titles[index].hidden;
+      const [value, note] = cell.children;
       show(value, shown);
-      if (note !== undefined) show(note, { text: shown.note, exact: "" });
-      if (shown.tone !== undefined) row.children[index].dataset.tone = shown.tone;
+      if (note !== undefined) show(note, { text: shown.note ?? "", exact: "" });
+      const { tone = "" } = shown;
+      if ((cell.dataset.tone ?? "") !== tone) cell.dataset.tone = tone;
     }
   }
 }

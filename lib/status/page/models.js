@@ -4,11 +4,12 @@
  * @module
  */
 
+import { contextUse } from "./context.js";
 import { byId, Table } from "./dom.js";
 import { speed } from "./requests.js";
 import { bytes, count, NO_VALUE, remaining, seconds, share } from "./units.js";
 
-const NO_FIGURES = { requests: 0, failures: 0, tokensPerSecond: undefined, firstTokenP95: undefined };
+const NO_FIGURES = { requests: 0, failures: 0, tokensPerSecond: undefined, firstTokenP95: undefined, overflows: {} };
 const NO_STATE = { inFlight: 0, waiting: 0, loaded: undefined };
 
 /** The table of models. */
@@ -28,6 +29,7 @@ export class Models {
     { id: "memory", title: "Memory", isNumber: true, of: ({ loaded }) => bytes(loaded?.sizeBytes) },
     { id: "gpu", title: "On GPU", isNumber: true, of: ({ loaded }) => gpuShare(loaded) },
     { id: "context", title: "Context", isNumber: true, of: ({ loaded }) => count(loaded?.contextTokens || undefined) },
+    { id: "used", title: "Context used", isNumber: true, isOptional: true, hasNote: true, of: contextUse },
     { id: "expiry", title: "Unloads in", isNumber: true, of: ({ loaded }) => expiryOf(loaded, this.#now) },
   ], ({ model }) => model.toLowerCase());
 
@@ -71,6 +73,7 @@ function sumOfModels(models) {
   const sum = (of) => models.reduce((sum, model) => sum + (of(model) ?? 0), 0);
   const isLoaded = models.some(({ loaded }) => loaded !== undefined);
   return {
+    ...NO_FIGURES,
     model: "Total",
     requests: sum(({ requests }) => requests),
     failures: sum(({ failures }) => failures),

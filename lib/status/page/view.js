@@ -4,6 +4,7 @@
  * @module
  */
 
+import { showOverflows } from "./context.js";
 import { byId, keyed, make, show } from "./dom.js";
 import { Models } from "./models.js";
 import { Plot } from "./plot.js";
@@ -65,6 +66,7 @@ export class View {
       : `${count(ended).text} in 5 min, ${count(failed).text} failed`;
     byId("phases-total").textContent = ended === 0 ? "" : `${seconds(sumOf(phases)).text} in 5 min`;
     this.#models.figures = models;
+    showOverflows(models);
   }
 
   /** Shows the last requests, newest first. */

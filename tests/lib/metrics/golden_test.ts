@@ -14,6 +14,7 @@ function exporterOf(fixtures: Record<string, string>): Exporter {
   return createExporter({
     upstream: new URL("http://ollama.test:11434"),
     version: "0.0.0-test",
+    homepage: "https://example.com/exporter",
     log: createLog({ level: "ERROR", format: "text", write: (line) => assert(false, line) }),
     metricsPath: "/metrics",
     modelLimit: 4,

@@ -39,6 +39,16 @@ class TestHistory extends History {
   }
 }
 
+/** Figures of a model without requests. */
+const NO_FIGURES = {
+  requests: 0,
+  failures: 0,
+  tokensPerSecond: undefined,
+  firstTokenP95: undefined,
+  overflows: {},
+  contextUsed: undefined,
+};
+
 function sum(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0);
 }
@@ -184,11 +194,34 @@ Deno.test("History has figures by model, however its name is spelled, those with
   history.ends({ requestedModel: "QWEN3:8B", outcome: "client_error", status: 404 });
   history.ends({ outcome: "client_error" });
   assertEquals(history.all().models, [
-    { model: "qwen3:8b", requests: 3, failures: 1, tokensPerSecond: 20, firstTokenP95: 0.5 },
-    { model: "unknown", requests: 1, failures: 1, tokensPerSecond: undefined, firstTokenP95: undefined },
+    { ...NO_FIGURES, model: "qwen3:8b", requests: 3, failures: 1, tokensPerSecond: 20, firstTokenP95: 0.5 },
+    { ...NO_FIGURES, model: "unknown", requests: 1, failures: 1 },
   ]);
   history.passes(SLOTS);
   assertEquals(history.all().models, []);
+});
+
+Deno.test("History has the overflows of each model and the maximum of the context that its requests have used", () => {
+  const history = new TestHistory();
+  const finding = { model: "qwen3:8b", api: "chat", usedRatio: undefined, overflow: undefined } as const;
+  for (const usedRatio of [0.25, 1.5, 0.123456]) history.observeContext({ ...finding, usedRatio });
+  history.passes(1);
+  history.observeContext({ ...finding, usedRatio: 1, overflow: "truncated" });
+  history.observeContext({ ...finding, usedRatio: 1, overflow: "truncated" });
+  history.observeContext({ ...finding, model: "QWEN3:8B", overflow: "rejected" });
+  history.observeContext({ ...finding, model: "llama3.2", usedRatio: 0.123456 });
+  history.observeContext({ ...finding, model: undefined, overflow: "rejected" });
+  const figures = (): unknown[] =>
+    history.totals().models.map(({ model, overflows, contextUsed }) => [model, overflows, contextUsed]);
+  assertEquals(figures(), [
+    ["qwen3:8b", { truncated: 2, rejected: 1 }, 1.5],
+    ["llama3.2:latest", {}, 0.1235],
+    ["unknown", { rejected: 1 }, undefined],
+  ]);
+  history.passes(SLOTS - 1);
+  assertEquals(figures()[0], ["qwen3:8b", { truncated: 2, rejected: 1 }, 1], "the maximum of its slots");
+  history.passes(1);
+  assertEquals(figures(), []);
 });
 
 Deno.test("History keeps failures longer than other requests", () => {
@@ -243,6 +276,7 @@ Deno.test("History is bounded, whatever is observed", () => {
     const requestedModel = count + "x".repeat(1000);
     const outcome = next() < 0.5 ? "ok" : "server_error";
     const report = { outputTokens: 7 };
+    history.observeContext({ model: requestedModel, api: "chat", usedRatio: 1, overflow: "truncated" });
     history.ends({ requestedModel, outcome, firstOutputSeconds: next(), lastOutputSeconds: 1, report });
   }
   assertEquals(history.requests.length, LAST_REQUESTS);
@@ -252,6 +286,7 @@ Deno.test("History is bounded, whatever is observed", () => {
   assertEquals([models.length, models.at(-1)?.model], [FIGURES_LIMIT + 1, "other"]);
   assertEquals(sum(models.map(({ requests }) => requests)), sum(Object.values(outcomes)), "none is left out");
   assertEquals(sum(models.map(({ failures }) => failures)), outcomes.server_error);
+  assertEquals(sum(models.map(({ overflows }) => overflows.truncated ?? 0)), sum(Object.values(outcomes)));
   assert(JSON.stringify(history.all()).length < 20_000);
   assert(JSON.stringify(history.requests).length < 20_000);
 });
@@ -265,6 +300,9 @@ Deno.test("History changes its versions whenever its content changes, that of th
   history.ends({});
   assertNotEquals(history.totalsVersion, totals);
   assertEquals(history.plotsVersion, plots, "the slot is not complete");
+  const [ended] = versions();
+  history.observeContext({ model: undefined, api: "chat", usedRatio: 1, overflow: undefined });
+  assertNotEquals(history.totalsVersion, ended, "a finding may come later than its request");
   const [after] = versions();
   history.clock.now += 1;
   assertNotEquals(history.totalsVersion, after);

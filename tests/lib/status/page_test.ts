@@ -4,12 +4,20 @@ import { assert, assertEquals, assertMatch, assertNotMatch, fail } from "@std/as
 import { Metrics } from "../../../lib/metrics/request_metrics.ts";
 import { declareServerMetrics } from "../../../lib/metrics/server_metrics.ts";
 import { createPage } from "../../../lib/status/page.ts";
-import { bytesOf } from "../../support/fixtures.ts";
+import { bytesOf, REPOSITORY } from "../../support/fixtures.ts";
 
 /** Size that the page is held to: a change beyond it has to be worth it. */
 const PAGE_BYTES = 50_000;
 
-const page = createPage({ version: "1.2.3", metricsPath: "/metrics" });
+const HOMEPAGE = "https://example.com/exporter";
+const DOCS = `${HOMEPAGE}/blob/v1.2.3/docs/`;
+
+const page = createPage({ version: "1.2.3", homepage: HOMEPAGE, metricsPath: "/metrics" });
+
+/** Targets of the links, each once. */
+function linksOf(html: string): string[] {
+  return [...new Set([...html.matchAll(/<a href="([^"]*)"/g)].map(([, href = ""]) => href))];
+}
 
 /** Returns the contents of an element. */
 function inside(html: string, tag: string): string {
@@ -47,7 +55,7 @@ Deno.test("createPage() allows only its own style and script", async () => {
 });
 
 Deno.test("createPage() returns a self-contained document", async () => {
-  const html = await (await page()).text();
+  const html = (await (await page()).text()).replaceAll(/<a href="[^"]*">/g, "<a>");
   assertNotMatch(html.replace(/http:\/\/www\.w3\.org\/2000\/svg/g, ""), /https?:|url\(|@import/);
   assertNotMatch(html, /<link(?![^>]*rel="icon"\s+href="data:)|<script[^>]*src|<style[^>]*src/);
   assertNotMatch(inside(html, "script"), /^(import|export) /m);
@@ -56,9 +64,20 @@ Deno.test("createPage() returns a self-contained document", async () => {
 
 Deno.test("createPage() links to the other admin endpoints relatively, so that it works under a path prefix", async () => {
   const html = await (await page()).text();
-  const links = [...html.matchAll(/<a href="([^"]*)"/g)].map(([, href]) => href);
-  assertEquals(new Set(links), new Set(["../metrics", "healthy", "ready"]));
+  const links = linksOf(html).filter((href) => !href.startsWith("https:"));
+  assertEquals(links, ["../metrics", "healthy", "ready"]);
   assertMatch(html, /Ollama exporter <small>1\.2\.3<\/small>/);
+});
+
+Deno.test("createPage() links to the documentation of its version", async () => {
+  const links = linksOf(await (await page()).text()).filter((href) => href.startsWith("https:"));
+  assertEquals(links.toSorted(), [
+    HOMEPAGE,
+    ...["alerting.md", "alerting.md#ollamapromptstruncated", "metrics.md", "troubleshooting.md"].map((file) =>
+      DOCS + file
+    ),
+  ]);
+  assertMatch(Deno.readTextFileSync(new URL("docs/alerting.md", REPOSITORY)), /^## OllamaPromptsTruncated$/m);
 });
 
 Deno.test("createPage() leaves out comments and indentation", async () => {
@@ -85,8 +104,9 @@ Deno.test("createPage() has a sentence for browsers without JavaScript, which se
 });
 
 Deno.test("createPage() escapes values", async () => {
-  const made = await createPage({ version: '"><script>$&', metricsPath: "/m'<b>" })();
+  const made = await createPage({ version: '"><script>$&', homepage: "https://a.test/<b>", metricsPath: "/m'<b>" })();
   const html = await made.text();
   assert(html.includes("<small>&#34;&#62;&#60;script&#62;$&#38;</small>"));
   assert(html.includes('href="../m&#39;&#60;b&#62;"'));
+  assert(html.includes('href="https://a.test/&#60;b&#62;/blob/v&#34;&#62;&#60;script&#62;$&#38;/docs/metrics.md"'));
 });

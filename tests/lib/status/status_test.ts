@@ -5,7 +5,8 @@ import { createExporter, type Exporter, type ExporterOptions } from "../../../li
 import type { RequestInfo } from "../../../lib/http.ts";
 import { listen } from "../../../lib/listen/deno_listener.ts";
 import { createLog } from "../../../lib/log/log.ts";
-import { OUTCOMES } from "../../../lib/observation.ts";
+import { OUTCOMES, OVERFLOWS } from "../../../lib/observation.ts";
+import type { ModelFigures } from "../../../lib/status/history.ts";
 import { LAST_REQUESTS } from "../../../lib/status/last_requests.ts";
 import { MODEL_ROWS, REFRESH_MS, STATE_LIMIT_MS } from "../../../lib/status/status.ts";
 import { VIEWER_LIMIT } from "../../../lib/status/feed.ts";
@@ -28,6 +29,7 @@ class BareExporter implements Disposable {
     this.exporter = createExporter({
       upstream: new URL(upstream),
       version: "0.0.0-test",
+      homepage: "https://example.com/exporter",
       log: createLog({ level: "ERROR", format: "text" }),
       metricsPath: "/metrics",
       modelLimit: 10,
@@ -121,6 +123,28 @@ Deno.test("Status events have the same figures as the metrics, for all APIs", as
   for (const [seconds, name] of phases) {
     assertAlmostEquals(seconds ?? 0, scrape.value(`ollama_${name}_duration_seconds_sum`) ?? 0, 1e-6, name);
   }
+});
+
+Deno.test("Status events show how much of the context was used, and prompts that did not fit, as the metrics", async () => {
+  await using fake = await startFakeOllama({ tokens: 1, tokenDelayMs: 1, promptTokens: 1000, outputTokens: 24 });
+  await using exporter = startExporter(fake);
+  await using viewer = await StatusViewer.open(exporter.url);
+  const long = { ...GENERATE, prompt: "why is the sky blue? ".repeat(500) };
+  const send = async (body: Record<string, unknown>): Promise<void> => {
+    await (await exporter.post("/api/generate", body)).text();
+  };
+  const figures = async (accepts: (model: ModelFigures) => boolean): Promise<ModelFigures | undefined> =>
+    (await viewer.next("totals", ({ models: [model] }) => model !== undefined && accepts(model))).models[0];
+  await send(GENERATE);
+  const fitting = await figures(({ contextUsed }) => contextUsed !== undefined);
+  assertEquals([fitting?.contextUsed, fitting?.overflows], [0.25, {}], "1024 tokens of 4096");
+  fake.behaviour.promptTokens = 50_000;
+  await send(long);
+  await send({ ...long, truncate: false });
+  const full = await figures(({ overflows }) => overflows.rejected !== undefined);
+  assertEquals([full?.contextUsed, full?.overflows], [1, { truncated: 1, rejected: 1 }]);
+  const scrape = await exporter.scrape();
+  for (const kind of OVERFLOWS) assertEquals(scrape.value("ollama_prompt_overflows_total", { kind }), 1, kind);
 });
 
 Deno.test("Status events show why Ollama is down, and that it is up again", async () => {

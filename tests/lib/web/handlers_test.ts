@@ -31,6 +31,7 @@ class ThreeListeners implements AsyncDisposable {
     this.#exporter = createExporter({
       upstream: new URL(upstream.url),
       version: "0.0.0-test",
+      homepage: "https://example.com/exporter",
       log: createLog({ level: "INFO", format: "text", write: (line) => this.logLines.push(line) }),
       metricsPath: "/metrics",
       modelLimit: 200,
