@@ -107,7 +107,8 @@ function flush(socket: Socket, bytes: Uint8Array): Promise<void> {
       resolve();
     };
     socket.on("close", settle);
-    socket.write(bytes, settle);
+    // After an error the response must not be ended as if it were complete; "close" follows it.
+    socket.write(bytes, (error) => error ? undefined : settle());
   });
 }
 
