@@ -1,5 +1,6 @@
 /** Workflows: lint, pinned actions, and the platforms of a release. */
 
+import { matchesGlob } from "node:path";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { parse } from "@std/yaml/parse";
 import { HOST, TARGETS } from "../../tools/release/targets.ts";
@@ -76,7 +77,27 @@ Deno.test("release.yml runs every step of tools/release.ts once, and publishes a
   const { jobs }: Yaml = readYaml(WORKFLOWS[1] ?? "");
   const needs = (job: string): string[] =>
     [jobs[job].needs ?? []].flat().flatMap((name: string) => [name, ...needs(name)]);
-  assertEquals([...new Set(needs("publish"))].sort(), ["compile", "files", "image", "smoke", "test"]);
+  assertEquals([...new Set(needs("publish"))].sort(), ["check", "compile", "files", "image", "smoke", "test"]);
+  assertEquals(jobs.test.needs, "check", "what takes no time comes before what takes long");
+  assert(needs("image").includes("files"), "what is pushed cannot be taken back");
+});
+
+Deno.test("release.yml downloads its own artifacts only: the build records of Docker cannot be downloaded", () => {
+  const { jobs }: Yaml = readYaml(WORKFLOWS[1] ?? "");
+  const artifacts = (action: string): Yaml[] =>
+    stepsOf(WORKFLOWS[1] ?? "").filter(({ step }) => step.uses?.startsWith(`actions/${action}-artifact@`))
+      .map(({ step }) => step.with);
+  const uploaded = artifacts("upload").map(({ name }) => name);
+  assertEquals(uploaded, ["${{ matrix.target }}", "release"]);
+  for (const { name, pattern } of artifacts("download")) {
+    if (name !== undefined) assert(uploaded.includes(name), name);
+    else {
+      const matched = (name: string): boolean => matchesGlob(name, pattern ?? "*");
+      for (const target of jobs.compile.strategy.matrix.target) assert(matched(target), target);
+      assert(!matched("an-account~ollama-exporter~1A2B3C.dockerbuild"));
+    }
+  }
+  for (const path of WORKFLOWS) assertEquals(readYaml(path).env?.DOCKER_BUILD_RECORD_UPLOAD, false, path);
 });
 
 Deno.test("release.yml attests the files and the image, for both platforms", () => {
