@@ -1,6 +1,6 @@
 /** Releases: the files that tools/release.ts makes, of stand-ins for executables. */
 
-import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { RUNBOOK_FILES, withAlertsUrl } from "../../tools/dashboard.ts";
 import { IMAGE, REPOSITORY, SOURCE_URL } from "../../tools/project.ts";
@@ -14,6 +14,7 @@ import {
   writeNotes,
   writeSums,
 } from "../../tools/release/assets.ts";
+import { smoke } from "../../tools/release/smoke.ts";
 import { formatOf, TARGETS } from "../../tools/release/targets.ts";
 import { releaseNotes } from "../../tools/release_notes.ts";
 import { ROOT, run, testWith } from "../support/deployment.ts";
@@ -77,6 +78,15 @@ Deno.test("formatOf() tells the platform of an executable by its header", async 
     assertEquals(await formatOf(executableOf(fixture.release, target)), format, target);
   }
   assertEquals(await formatOf(`${ROOT}/LICENSE`), undefined);
+});
+
+testWith(["sh"], "smoke() has the output of an executable that does not start", async () => {
+  using folder = new TemporaryFolder();
+  const script = `#!/bin/sh\n[ "$1" = --version ] && exec echo "ollama-exporter ${VERSION} (x)"\necho no glibc >&2\n`;
+  const path = folder.write("ollama-exporter", script);
+  Deno.chmodSync(path, 0o755);
+  const { message } = await assertRejects(() => smoke(path, VERSION), Error);
+  assertEquals(message, "it does not listen:\nno glibc\n");
 });
 
 testWith(
