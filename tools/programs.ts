@@ -1,9 +1,13 @@
 /**
  * Programs that check and build what is released. tools/programs/ pins their versions, as Go modules and Python
- * packages; they are kept in node_modules/.cache/programs.
+ * packages; they are kept in node_modules/.cache/programs. To install all of them:
+ *
+ *     deno run --allow-all tools/programs.ts
  *
  * @module
  */
+
+import { messageOf } from "../lib/errors.ts";
 
 const SOURCE = new URL("programs/", import.meta.url).pathname;
 const CACHE = new URL("../node_modules/.cache/programs/", import.meta.url).pathname;
@@ -26,13 +30,21 @@ const GO_PACKAGES: Readonly<Record<string, string>> = {
 const PYTHON_PROGRAMS = ["hadolint", "kubernetes-validate", "zizmor"];
 
 /**
- * Installs a program, unless it is there.
+ * Installs a program, unless it is there. Processes that do this at the same time wait for each other.
  *
  * @param name A key of {@linkcode GO_PACKAGES} or one of {@linkcode PYTHON_PROGRAMS}.
  * @returns Its path.
  * @throws {Error} With the output of `go` or `pip`, or if one of them is missing.
  */
 export async function program(name: string): Promise<string> {
+  await Deno.mkdir(CACHE, { recursive: true });
+  using file = await Deno.open(`${CACHE}lock`, { create: true, write: true });
+  // The end of the process or of this block unlocks it.
+  await file.lock(true);
+  return await install(name);
+}
+
+async function install(name: string): Promise<string> {
   const goPackage = GO_PACKAGES[name];
   if (goPackage !== undefined) {
     await output("go", ["build", "-o", `${CACHE}${name}`, goPackage]);
@@ -65,5 +77,12 @@ async function textOf(path: string): Promise<string | undefined> {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
+  }
+}
+
+if (import.meta.main) {
+  for (const name of [...Object.keys(GO_PACKAGES), ...PYTHON_PROGRAMS]) {
+    // deno-lint-ignore no-console -- for who runs it
+    await program(name).then(console.log, (error) => console.error(`${name}: ${messageOf(error)}`));
   }
 }
