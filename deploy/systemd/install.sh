@@ -106,11 +106,15 @@ install_service() {
   verify
   executable=$(unpacked)
   [ -n "$executable" ] || fail "no ollama-exporter found in $name"
-  chmod 755 "$executable"
-  version=$("$executable" --version) || fail "$name does not run on this system"
-  install -D -m 755 "$executable" "$root/usr/local/bin/ollama-exporter.new"
+  installed=$root/usr/local/bin/ollama-exporter
+  install -D -m 755 "$executable" "$installed.new"
+  # Not in the work directory: nothing can be executed there if /tmp is mounted with noexec.
+  if ! version=$("$installed.new" --version); then
+    rm "$installed.new"
+    fail "$name does not run on this system"
+  fi
   # A rename, since the file of a running executable cannot be overwritten.
-  mv "$root/usr/local/bin/ollama-exporter.new" "$root/usr/local/bin/ollama-exporter"
+  mv "$installed.new" "$installed"
   for unit in ollama-exporter.service ollama-exporter.socket; do
     install -D -m 644 "$here/$unit" "$root/etc/systemd/system/$unit"
   done

@@ -182,6 +182,18 @@ testOnLinux(
   },
 );
 
+testOnLinux("install.sh executes nothing in the temporary folder, and leaves nothing that does not run", async () => {
+  using host = new Host();
+  const sha256 = await host.shell(`echo 'echo "$0"' >> ollama-exporter && sha256sum ollama-exporter | cut -d ' ' -f 1`);
+  const { stdout } = await host.install(host.executable, "--sha256", sha256);
+  assertStringIncludes(stdout, `${host.root}/usr/local/bin/ollama-exporter.new\n`);
+  const files = host.files();
+  const broken = await host.shell("echo exit 1 >> ollama-exporter && sha256sum ollama-exporter | cut -d ' ' -f 1");
+  const { code, stderr } = await host.install(host.executable, "--sha256", broken);
+  assertEquals([code, stderr], [1, "install.sh: ollama-exporter does not run on this system\n"]);
+  assertEquals(host.files(), files);
+});
+
 testOnLinux("install.sh leaves settings alone that are there", async () => {
   using host = new Host();
   const sha256 = await host.shell("sha256sum ollama-exporter | cut -d ' ' -f 1");
