@@ -162,6 +162,7 @@ Deno.test("The notes of a release have its changelog and commands with its image
   const notes = Deno.readTextFileSync(`${fixture.release.build}/notes.md`);
   assertStringIncludes(notes, "[FEATURE]");
   assertStringIncludes(notes, ` ${IMAGE}:${VERSION}\n`);
+  assertStringIncludes(notes, "--add-host host.docker.internal:host-gateway ", "Linux has no such name");
   assertStringIncludes(notes, `--repo ${REPOSITORY}\n`);
 });
 

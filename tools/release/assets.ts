@@ -143,7 +143,8 @@ export async function writeNotes({ build, version }: Release, section = version)
   const notes = releaseNotes(await Deno.readTextFile(`${ROOT}CHANGELOG.md`), section);
   const archive = `ollama-exporter-${version}-x86_64-unknown-linux-gnu.tar.gz`;
   const commands = [
-    `docker run -d -p 8000:8000 -e OLLAMA_HOST=http://host.docker.internal:11434 ${IMAGE}:${version}`,
+    `docker run -d -p 8000:8000 --add-host host.docker.internal:host-gateway \\`,
+    `  -e OLLAMA_HOST=http://host.docker.internal:11434 ${IMAGE}:${version}`,
     `helm install ollama-exporter ${CHARTS}/ollama-exporter --version ${version}`,
     `curl -LO ${downloadUrl(version, archive)}`,
     `gh attestation verify ${archive} --repo ${REPOSITORY}`,
