@@ -22,7 +22,7 @@ function exampleOf(language: string, exporterPort: number): string {
 
 /** A reverse proxy: how it is started, with a free port in place of that of the example. */
 interface ReverseProxy {
-  readonly program: string;
+  readonly program: "nginx" | "caddy";
   readonly start: (folder: TemporaryFolder, port: number, exporterPort: number) => Process;
 }
 

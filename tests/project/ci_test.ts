@@ -1,11 +1,21 @@
 /** The script of CI, with programs that only say how they are called; and the programs that it installs early. */
 
 import { assertEquals } from "@std/assert";
-import { type Ran, ROOT, run, testWith } from "../support/deployment.ts";
+import { PACKAGES, type Ran, ROOT, run, testWith } from "../support/deployment.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 testWith(["shellcheck"], ".ci/run is without what shellcheck finds", async () => {
   assertEquals(await run("shellcheck", [".ci/run"]), { code: 0, stdout: "", stderr: "" });
+});
+
+/** Packages of every Debian, and those of Node. */
+const PRESENT = ["bash", "bsdutils", "coreutils", "dash", "dpkg", "nodejs", "npm", "tar"];
+
+Deno.test(".ci/run installs the package of every program that tests need", () => {
+  const [, table = ""] = /^declare -A packages=\(\n(.*?)\n\)/ms.exec(Deno.readTextFileSync(`${ROOT}/.ci/run`)) ?? [];
+  const installed = [...table.matchAll(/^ {2}\[\S+\]=(\S+)$/gm)].map(([, name]) => name);
+  const needed = Object.values(PACKAGES).filter((name) => !PRESENT.includes(name) && !installed.includes(name));
+  assertEquals(needed, []);
 });
 
 const SUMMARY = "ok | 12 passed (3 steps) | 0 failed (1s)";
@@ -19,7 +29,8 @@ async function runCi(npx: string): Promise<Ran> {
   using folder = new TemporaryFolder();
   Deno.mkdirSync(`${folder.path}/bin`);
   const script = Deno.readTextFileSync(`${ROOT}/.ci/run`);
-  const needed = [...script.matchAll(/^ {2}\[([\w-]+)\]=/gm)].map(([, name]) => name);
+  const needed = [...script.matchAll(/^ {2}\[([\w-]+)\]=/gm)].map(([, name]) => name)
+    .filter((name) => name !== "git");
   for (const name of ["npx", "python3", ...needed]) {
     Deno.chmodSync(folder.write(`bin/${name}`, `#!/bin/bash\n${name === "npx" ? npx : "exit 0"}\n`), 0o755);
   }

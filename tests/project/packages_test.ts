@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { buildPackages } from "../../tools/packages.ts";
 import { PATIENCE_MS } from "../support/helpers.ts";
-import { hasProgram, ROOT, run, testOrSkip, testWith } from "../support/deployment.ts";
+import { hasProgram, type NeededProgram, ROOT, run, testOrSkip, testWith } from "../support/deployment.ts";
 import { TemporaryFolder } from "../support/temporary_folder.ts";
 
 const SCRIPTS = ["deb/postinst", "deb/prerm", "deb/postrm", "rpm/post", "rpm/preun", "rpm/postun"];
@@ -77,7 +77,7 @@ async function whyNotBuilt(): Promise<string | undefined> {
 }
 
 /** Defines a test of the packages, which needs programs. */
-function testPackages(programs: readonly string[], name: string, test: (built: Built) => Promise<void>): void {
+function testPackages(programs: readonly NeededProgram[], name: string, test: (built: Built) => Promise<void>): void {
   if (reason !== undefined) return testOrSkip(reason, name, () => {});
   testWith(programs, name, async () => await test(await (built ??= build())));
 }

@@ -138,7 +138,7 @@ await testWithPinned("helm", "Chart and manifests of a release have its image", 
   assertEquals(files.match(/newName: .*\n +newTag: .*/g), Array(2).fill(`newName: ${IMAGE}\n    newTag: ${VERSION}`));
 });
 
-Deno.test("The formula has URL and checksum of each archive", async () => {
+testWith(["tar", "zip"], "The formula has URL and checksum of each archive", async () => {
   using fixture = new Fixture();
   const { release } = fixture;
   await writeArchives(release);

@@ -13,7 +13,7 @@ import { delay, PATIENCE_MS } from "./helpers.ts";
 export const ROOT = REPOSITORY.pathname.replace(/\/$/, "");
 
 /** Programs that tests need, and their Debian packages. */
-const PACKAGES: Record<string, string> = {
+export const PACKAGES = {
   bash: "bash",
   caddy: "caddy",
   curl: "curl",
@@ -21,6 +21,7 @@ const PACKAGES: Record<string, string> = {
   "dpkg-deb": "dpkg",
   fakeroot: "fakeroot",
   fish: "fish",
+  git: "git",
   go: "golang-go",
   java: "default-jdk-headless",
   mandoc: "mandoc",
@@ -33,12 +34,18 @@ const PACKAGES: Record<string, string> = {
   rpm: "rpm",
   script: "bsdutils",
   sh: "dash",
+  sha256sum: "coreutils",
   shellcheck: "shellcheck",
   "systemd-analyze": "systemd",
   "systemd-socket-activate": "systemd",
+  tar: "tar",
   timeout: "coreutils",
+  zip: "zip",
   zsh: "zsh",
-};
+} as const;
+
+/** A program that tests need. */
+export type NeededProgram = keyof typeof PACKAGES;
 
 /** Reports whether a program is installed. */
 export function hasProgram(name: string): boolean {
@@ -57,7 +64,7 @@ export function isCi(): boolean {
 type Test = (t: Deno.TestContext) => Promise<void> | void;
 
 /** Defines a test that needs programs. Without them it is skipped, with the reason in its name; in CI it fails. */
-export function testWith(programs: readonly string[], name: string, test: Test): void {
+export function testWith(programs: readonly NeededProgram[], name: string, test: Test): void {
   const missing = programs.filter((program) => !hasProgram(program));
   const reason = missing.map((program) => `no ${program}, Debian package ${PACKAGES[program]}`).join("; ");
   testOrSkip(reason === "" ? undefined : reason, name, test);
