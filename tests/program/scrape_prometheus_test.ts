@@ -172,6 +172,7 @@ for (const server of ["deno", "node"]) {
       OLLAMA_HOST: fake.url,
       WEB_CONFIG_FILE: `${folder.path}/web.yml`,
       CLIENT_LABEL: "user-agent",
+      SLO_FIRST_TOKEN: "1s",
       WEB_SERVER: server,
     };
     await using program = new Program({ variables });
