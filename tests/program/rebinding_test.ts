@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { SETTINGS, WEB_SERVERS, type WebServer } from "../../lib/settings/settings.ts";
 import { type FakeOllama, startFakeOllama } from "../fake_ollama/mod.ts";
 import { Browser, hasChromium, type Page } from "../support/browser.ts";
@@ -91,7 +91,8 @@ async function refusesPage(browser: Browser, listen: string, server: WebServer):
   assert(lines[0]?.includes(` setting=ALLOWED_HOSTS host=${EVIL}:${port} `), lines[0]);
 
   await using allowed = await browser.open(`http://${ALLOWED}:${port}/-/`);
-  assertEquals(await allowed.evaluate("document.title"), "Ollama exporter");
+  // Behind the state of Ollama, where that is not "up".
+  assertMatch(String(await allowed.evaluate("document.title")), /Ollama exporter$/);
   const statuses = await statusesOf(allowed);
   assert(!statuses.includes(403), `${statuses}`);
   assertEquals(statuses.slice(1, 3), [200, 200]);
