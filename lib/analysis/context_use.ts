@@ -8,6 +8,7 @@
 import { isCloudModel, modelKey } from "../model_name.ts";
 import type { Api, ContextFinding, Observation, RequestOptions } from "../observation.ts";
 import type { LoadedList, LoadedModel } from "../ollama/state.ts";
+import { KEEP_ALIVE_MS } from "./model_loads.ts";
 
 /** Maximum number of answers that wait for a list of the models in memory. */
 export const WAITING_ANSWERS_LIMIT = 1000;
@@ -20,12 +21,6 @@ export const REMEMBERED_LOADS_LIMIT = 1000;
  * is requested once more than needed.
  */
 const MIN_LOAD_SECONDS = 0.1;
-/**
- * Maximum age of a list, in milliseconds: Ollama's default `keep_alive`. A model that was idle for longer may have been
- * loaded again, which answers of `/v1` do not tell.
- */
-const LIST_AGE_MS = 5 * 60_000;
-
 /** Tokens at the beginning of a prompt that are not cut by default, `num_keep`. */
 const DEFAULT_KEEP_TOKENS = 4;
 
@@ -79,7 +74,8 @@ export class ContextUse {
     const load = this.#loadOf(key, observation, now);
     const answer = answerOf(observation, now);
     if (answer === undefined) return undefined;
-    if (load.loadedAt <= this.#listedAt && now - this.#listedAt <= LIST_AGE_MS) return this.#find(key, answer);
+    // A model that was idle for longer may have been loaded again since, which answers of `/v1` do not tell.
+    if (load.loadedAt <= this.#listedAt && now - this.#listedAt <= KEEP_ALIVE_MS) return this.#find(key, answer);
     if (this.#waiting.length < WAITING_ANSWERS_LIMIT) this.#waiting.push([key, answer]);
     return undefined;
   }
@@ -101,7 +97,7 @@ export class ContextUse {
       const load = this.#loads.get(key);
       // After a request for another context length the list does not tell the one of before.
       const isLast = load?.requestedTokens === answer.options.contextTokens;
-      if (load === undefined || !isLast || this.#listedAt - answer.endedAt > LIST_AGE_MS) continue;
+      if (load === undefined || !isLast || this.#listedAt - answer.endedAt > KEEP_ALIVE_MS) continue;
       if (load.loadedAt > this.#listedAt) {
         this.#waiting.push([key, answer]);
         continue;

@@ -20,7 +20,7 @@ const MILLISECONDS_PER_SECOND = 1000;
  */
 const MIN_LOAD_SECONDS = 1;
 /** Ollama unloads a model that was not used for this time, by default: `OLLAMA_KEEP_ALIVE` (docs/ollama-api.md 8.1). */
-const KEEP_ALIVE_MS = 5 * 60 * 1000;
+export const KEEP_ALIVE_MS = 5 * 60 * 1000;
 
 /** A time, in milliseconds of the clock of {@linkcode Observation.arrivedAt}. */
 interface Interval {

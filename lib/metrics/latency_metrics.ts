@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Api, generationOf, type Observation, type Outcome } from "../observation.ts";
+import { type Api, type Generation, generationOf, type Observation, type Outcome } from "../observation.ts";
 import type { ServerState } from "../ollama/state.ts";
 import { byApi, GENERATING, type ModelRows, type Row } from "./model_metrics.ts";
 import type { MetricRegistry } from "./registry.ts";
@@ -89,7 +89,7 @@ export class LatencyMetrics implements ModelRows {
     }
     const generation = generationOf(observation);
     if (generation !== undefined) this.#perToken.observe({ model, api }, generation.seconds / generation.tokens);
-    const isWithin = this.#hasSlo && GENERATING.includes(api) ? this.#isWithinSlo(observation) : undefined;
+    const isWithin = this.#hasSlo && GENERATING.includes(api) ? this.#isWithinSlo(observation, generation) : undefined;
     if (isWithin === undefined) return;
     this.#sloEligible.inc({ model, api });
     if (isWithin) this.#withinSlo.inc({ model, api });
@@ -100,14 +100,14 @@ export class LatencyMetrics implements ModelRows {
   }
 
   /** Whether a stream is within the objectives; `undefined` if it does not count, or that is not known. */
-  #isWithinSlo(observation: Observation): boolean | undefined {
+  #isWithinSlo(observation: Observation, generation: Generation | undefined): boolean | undefined {
     const { outcome, isStream, durationSeconds, firstOutputSeconds, report } = observation;
     if (isStream !== true || !ELIGIBLE.has(outcome)) return undefined;
     if (outcome !== "ok") return false;
     const { firstToken, perToken } = this.#limits;
     if (perToken < Infinity && report.outputTokens === undefined) return undefined;
     // A complete stream without output is judged by its end. A single token has no time of its own.
-    const { seconds, tokens } = generationOf(observation) ?? { seconds: 0, tokens: 1 };
+    const { seconds, tokens } = generation ?? { seconds: 0, tokens: 1 };
     return (firstOutputSeconds ?? durationSeconds) <= firstToken && seconds / tokens <= perToken;
   }
 }
