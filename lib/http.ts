@@ -101,6 +101,75 @@ export function releaseMemory({ buffer, byteLength }: Uint8Array): void {
   if (byteLength >= RELEASE_BYTES && byteLength === buffer.byteLength) (buffer as ArrayBuffer).transfer(0);
 }
 
+/** Takes a body, chunk by chunk. */
+export interface BodySink {
+  /** Takes a chunk that is not empty. Its memory is used again when this returns. */
+  enqueue(chunk: Uint8Array): void;
+  close(): void;
+  error(reason: unknown): void;
+}
+
+/** Gives a body, chunk by chunk. */
+export interface BodySource {
+  /** Asks for the next chunk or the end; it may come at once. May be called from within `enqueue()`. */
+  pull(sink: BodySink): void;
+  /** Discards the rest: the sink gets nothing more. */
+  cancel(reason: unknown): Promise<void>;
+}
+
+/** A body as a stream, for those who need one. Whoever can take it from the source saves the stream's promises. */
+export class BodyStream extends ReadableStream<Uint8Array<ArrayBuffer>> {
+  /** Not to be used once the stream is being read. */
+  readonly source: BodySource;
+
+  /**
+   * A chunk's memory is released when the next one is read: the reader must be done with it by then, as `fetch` and
+   * `Deno.serve` are.
+   */
+  constructor(source: BodySource) {
+    super(new StreamFeed(source), { highWaterMark: 0 });
+    this.source = source;
+  }
+}
+
+/** Enqueues copies of a source's chunks. */
+class StreamFeed implements UnderlyingDefaultSource<Uint8Array<ArrayBuffer>>, BodySink {
+  readonly #source: BodySource;
+  #controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined;
+  #last: Uint8Array<ArrayBuffer> | undefined;
+
+  constructor(source: BodySource) {
+    this.#source = source;
+  }
+
+  start(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): void {
+    this.#controller = controller;
+  }
+
+  pull(): void {
+    if (this.#last !== undefined) releaseMemory(this.#last);
+    this.#last = undefined;
+    this.#source.pull(this);
+  }
+
+  cancel(reason: unknown): Promise<void> {
+    return this.#source.cancel(reason);
+  }
+
+  enqueue(chunk: Uint8Array): void {
+    this.#last = chunk.slice();
+    this.#controller?.enqueue(this.#last);
+  }
+
+  close(): void {
+    this.#controller?.close();
+  }
+
+  error(reason: unknown): void {
+    this.#controller?.error(reason);
+  }
+}
+
 /**
  * An error response in the shape of the API that was called (docs/ollama-api.md 4.1, 4.3), so that clients can show it.
  *

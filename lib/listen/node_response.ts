@@ -6,7 +6,9 @@
 
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { RELEASE_BYTES, releaseMemory } from "../http.ts";
+import { nextTick } from "node:process";
+import { setImmediate } from "node:timers";
+import { type BodySink, type BodySource, BodyStream, RELEASE_BYTES, releaseMemory } from "../http.ts";
 
 /** Carriage return and line feed. */
 const CR = 0x0d;
@@ -49,22 +51,108 @@ export async function sendResponse(
     await response.body?.pipeTo(new WritableStream());
     return;
   }
-  // Sends the headers in Latin-1; `flushHeaders()` would encode them in UTF-8.
-  outgoing.write("", "latin1");
-  const reader = body.getReader();
-  const cancel = (): void => void reader.cancel().catch(() => {});
-  disconnected.addEventListener("abort", cancel, { once: true });
-  if (disconnected.aborted) cancel();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    // Framed, it would be the last chunk.
-    if (value.length === 0) continue;
-    const bytes = isChunked ? framed(value) : value;
-    if (bytes.length >= RELEASE_BYTES) await flush(socket, bytes);
-    else if (!socket.write(bytes) && !disconnected.aborted) await writable(socket);
+  const source = body instanceof BodyStream ? body.source : new StreamSource(body);
+  await new BodySender(source, outgoing, socket, isChunked).send(disconnected);
+}
+
+/** A stream as a source. */
+class StreamSource implements BodySource {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+
+  constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+    this.#reader = stream.getReader();
   }
-  outgoing.end(isChunked ? LAST_CHUNK : undefined);
+
+  pull(sink: BodySink): void {
+    this.#reader.read().then(({ done, value }) => {
+      if (done) sink.close();
+      // Framed, an empty one would be the last chunk.
+      else if (value.length === 0) this.pull(sink);
+      else sink.enqueue(value);
+    }).catch((error) => sink.error(error));
+  }
+
+  cancel(reason: unknown): Promise<void> {
+    return this.#reader.cancel(reason);
+  }
+}
+
+/** Writes the headers and the body of one response to its socket. */
+class BodySender implements BodySink {
+  readonly #source: BodySource;
+  readonly #outgoing: ServerResponse;
+  readonly #socket: Socket;
+  readonly #isChunked: boolean;
+  readonly #sent = Promise.withResolvers<void>();
+  /** The headers wait for the first chunk. */
+  #isCorked = true;
+
+  constructor(source: BodySource, outgoing: ServerResponse, socket: Socket, isChunked: boolean) {
+    this.#source = source;
+    this.#outgoing = outgoing;
+    this.#socket = socket;
+    this.#isChunked = isChunked;
+  }
+
+  /** Resolves when all is written or the client has disconnected; rejects if the body fails. */
+  send(disconnected: AbortSignal): Promise<void> {
+    this.#socket.cork();
+    // Takes the headers in Latin-1; `flushHeaders()` would encode them in UTF-8.
+    this.#outgoing.write("", "latin1");
+    // A chunk that came with the headers is there in two turns of the event loop.
+    setImmediate(() => setImmediate(this.#uncork));
+    if (disconnected.aborted) this.#cancel();
+    else {
+      disconnected.addEventListener("abort", this.#cancel, { once: true });
+      this.#pull();
+    }
+    return this.#sent.promise;
+  }
+
+  enqueue(chunk: Uint8Array): void {
+    const bytes = this.#isChunked ? framed(chunk) : chunk.slice();
+    // The end of a short response goes out with it.
+    if (this.#isCorked) nextTick(this.#uncork);
+    if (!this.#isChunked || bytes.length >= RELEASE_BYTES) this.#flush(bytes);
+    else if (this.#socket.write(bytes)) this.#pull();
+    else this.#socket.once("drain", this.#pull);
+  }
+
+  close(): void {
+    this.#outgoing.end(this.#isChunked ? LAST_CHUNK : undefined);
+    this.#uncork();
+    this.#sent.resolve();
+  }
+
+  error(reason: unknown): void {
+    this.#uncork();
+    this.#sent.reject(reason);
+  }
+
+  /**
+   * Writes a chunk and releases its memory. Unless the response ends with a last chunk, no write may be under way at
+   * its end: `ServerResponse` then waits for an empty one, which over TLS never completes (Deno 2.9.6).
+   */
+  #flush(bytes: Uint8Array): void {
+    this.#socket.write(bytes, (error) => {
+      releaseMemory(bytes);
+      // After an error the response must not be ended as if it were complete; "close" follows it.
+      if (!error) this.#pull();
+    });
+  }
+
+  readonly #pull = (): void => this.#source.pull(this);
+
+  readonly #cancel = (): void => {
+    this.#source.cancel(undefined).catch(() => {});
+    this.#uncork();
+    this.#sent.resolve();
+  };
+
+  readonly #uncork = (): void => {
+    if (this.#isCorked) this.#socket.uncork();
+    this.#isCorked = false;
+  };
 }
 
 /** Returns names and values in turn, without what the framing decides. */
@@ -96,33 +184,6 @@ function framed(chunk: Uint8Array): Uint8Array {
   bytes[bytes.length - 2] = CR;
   bytes[bytes.length - 1] = LF;
   return bytes;
-}
-
-/** Writes a large chunk and releases its memory. Resolves when it is sent, or the client has disconnected. */
-function flush(socket: Socket, bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      socket.off("close", settle);
-      releaseMemory(bytes);
-      resolve();
-    };
-    socket.on("close", settle);
-    // After an error the response must not be ended as if it were complete; "close" follows it.
-    socket.write(bytes, (error) => error ? undefined : settle());
-  });
-}
-
-/** Resolves when the write buffer has drained or the client has disconnected. */
-function writable(socket: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      socket.off("drain", settle);
-      socket.off("close", settle);
-      resolve();
-    };
-    socket.on("drain", settle);
-    socket.on("close", settle);
-  });
 }
 
 /** Closes the connection without ending the response, after sending what was written: the client sees an error. */

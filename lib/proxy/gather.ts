@@ -1,9 +1,9 @@
 /**
- * Reads a body, and gathers small chunks for as long as each turn of the event loop brings another one.
+ * Reads a body, and gathers small chunks where the event loop is busy, as long as each turn of it brings another one.
  *
  * A read of a `fetch` body returns one chunk of the wire, which is one token, and each chunk that is forwarded costs a
- * system call. Where tokens come one by one, gathering delays them by microseconds; where the loop is busy it halves
- * the work (bench/RESULTS.md).
+ * system call. At full speed gathering halves the work. Where tokens come one by one, turns of the loop that wait for
+ * another one would cost a tenth of it (bench/RESULTS.md).
  *
  * @module
  */
@@ -21,22 +21,53 @@ export const GATHER_BYTES = 4 * 1024;
  */
 const GATHER_TICKS = 2;
 
-/** What a read brought. */
-export interface Gathered {
-  /** Not written to again; empty only at the end. */
-  readonly bytes: Bytes;
-  /** Absent: more may come. */
-  readonly end?: { readonly how: "complete" } | { readonly how: "broken"; readonly error: unknown };
+/**
+ * The loop is busy if this number of chunks of any bodies came shortly one after the other. Only then is another one
+ * of the same body likely within a few turns, and worth the turns.
+ */
+const BUSY_CHUNKS = 8;
+/** Maximum time between such chunks, in milliseconds: what forwarding one takes on a slow machine. */
+const BUSY_MS = 0.25;
+
+/** How a body ended. */
+export type ReadEnd = { readonly how: "complete" } | { readonly how: "broken"; readonly error: unknown };
+
+/** Takes what a {@linkcode GatheringReader} read. */
+export interface Receiver {
+  /**
+   * Called once for each read, unless the body is cancelled. It may ask for the next one.
+   *
+   * @param bytes Their memory is used again when this returns. Empty only at the end.
+   * @param end Absent: more may come.
+   */
+  receive(bytes: Bytes, end?: ReadEnd): void;
 }
 
 /** Counts turns of the event loop for readers that gather: one call a turn for all of them, none where none waits. */
 export class LoopTicks {
+  readonly #now: () => number;
   #waiting: GatheringReader[] = [];
+  #lastChunkAt = -Infinity;
+  /** Number of chunks so far that came shortly one after the other. */
+  #successive = 0;
+
+  /** @param now A clock, in milliseconds. Default: `performance.now()`. */
+  constructor(now = () => performance.now()) {
+    this.#now = now;
+  }
 
   /** Calls `tick()` after each turn for as long as it returns `true`. */
   add(reader: GatheringReader): void {
     this.#waiting.push(reader);
     if (this.#waiting.length === 1) setImmediate(this.#tick);
+  }
+
+  /** Returns whether the loop is busy. To be called with each chunk of any body that no other waits for. */
+  onChunk(): boolean {
+    const now = this.#now();
+    this.#successive = now - this.#lastChunkAt < BUSY_MS ? this.#successive + 1 : 0;
+    this.#lastChunkAt = now;
+    return this.#successive >= BUSY_CHUNKS;
   }
 
   readonly #tick = (): void => {
@@ -50,36 +81,37 @@ export class LoopTicks {
 export class GatheringReader {
   readonly #reader: BodyReader;
   readonly #ticks: LoopTicks;
+  readonly #receiver: Receiver;
   readonly #queue = new ByteQueue();
+  /** A read is waited for. */
+  #isWanted = false;
   #isReading = false;
+  #isDelivering = false;
   /** The first chunk does not wait for others. */
   #isFirst = true;
+  /** The last chunk was joined to others. */
+  #hasGathered = false;
   /** Turns since the last chunk; `undefined` while no tick is scheduled. */
   #turns: number | undefined;
-  #end: Gathered["end"];
-  /** Resolves the read that is waited for. */
-  #resolve: ((gathered: Gathered) => void) | undefined;
+  #end: ReadEnd | undefined;
 
   /**
    * @param body Body of a `fetch` response or of a request.
    * @param ticks Shared by all readers.
    */
-  constructor(body: ReadableStream<Bytes>, ticks: LoopTicks) {
+  constructor(body: ReadableStream<Bytes>, ticks: LoopTicks, receiver: Receiver) {
     this.#reader = new BodyReader(body);
     this.#ticks = ticks;
+    this.#receiver = receiver;
   }
 
-  /** Returns what comes next. One read at a time; none after the end. */
-  read(): Promise<Gathered> {
-    return new Promise((resolve) => {
-      this.#resolve = resolve;
-      if (this.#end !== undefined || this.#queue.bytes >= GATHER_BYTES) return this.#deliver();
-      this.#schedule();
-      this.#readBody();
-    });
+  /** Asks for what comes next. One read at a time; none after the end. */
+  read(): void {
+    this.#isWanted = true;
+    if (!this.#isDelivering) this.#advance();
   }
 
-  /** Takes what was read of the body but not returned; a read in progress no longer gets it. */
+  /** Takes what was read of the body but not received; a read in progress no longer gets it. */
   take(): Bytes {
     return this.#queue.take();
   }
@@ -91,16 +123,23 @@ export class GatheringReader {
 
   /** A turn of the event loop has passed. Returns whether to wait for another one. */
   tick(): boolean {
-    const isGathering = this.#resolve !== undefined && this.#queue.bytes > 0;
+    const isGathering = this.#isWanted && this.#queue.bytes > 0;
     this.#turns = isGathering ? (this.#turns ?? 0) + 1 : undefined;
     if (this.#turns === undefined) return false;
     if (this.#turns < GATHER_TICKS) return true;
     this.#turns = undefined;
-    this.#deliver();
+    this.#deliver(this.#queue.take());
+    this.#advance();
     return false;
   }
 
-  #readBody(): void {
+  /** Works towards the read that is waited for. */
+  #advance(): void {
+    while (this.#isWanted && (this.#end !== undefined || this.#queue.bytes >= GATHER_BYTES)) {
+      this.#deliver(this.#queue.take());
+    }
+    if (!this.#isWanted) return;
+    this.#schedule();
     if (this.#isReading) return;
     this.#isReading = true;
     this.#reader.read().then(this.#take, this.#break);
@@ -109,22 +148,27 @@ export class GatheringReader {
   readonly #take = ({ done, value }: ReadableStreamReadResult<Bytes>): void => {
     this.#isReading = false;
     if (done) return this.#finish({ how: "complete" });
-    const isWhole = this.#isFirst || this.#queue.bytes + value.length > GATHER_BYTES;
+    const { bytes } = this.#queue;
+    const isWhole = this.#isFirst || bytes + value.length > GATHER_BYTES || bytes === 0 && !this.#isLikely();
     this.#isFirst = false;
-    if (this.#resolve !== undefined && isWhole) this.#deliver(value);
+    this.#hasGathered = bytes > 0;
+    if (this.#isWanted && isWhole) this.#deliver(this.#queue.take(value));
     else this.#queue.add(value);
     this.#reader.reuse(value);
-    if (this.#resolve === undefined) return;
     if (this.#turns !== undefined) this.#turns = 0;
-    this.#schedule();
-    this.#readBody();
+    this.#advance();
   };
+
+  /** Whether another chunk is likely to come at once. */
+  #isLikely(): boolean {
+    return this.#hasGathered || this.#ticks.onChunk();
+  }
 
   readonly #break = (error: unknown): void => this.#finish({ how: "broken", error });
 
-  #finish(end: Exclude<Gathered["end"], undefined>): void {
+  #finish(end: ReadEnd): void {
     this.#end = end;
-    if (this.#resolve !== undefined) this.#deliver();
+    this.#advance();
   }
 
   #schedule(): void {
@@ -133,11 +177,10 @@ export class GatheringReader {
     this.#ticks.add(this);
   }
 
-  /** Resolves the read with what was gathered, and with a last chunk, whose memory is used again. */
-  #deliver(last?: Bytes): void {
-    const bytes = last !== undefined && this.#queue.bytes === 0 ? last.slice() : this.#queue.take(last);
-    const resolve = this.#resolve;
-    this.#resolve = undefined;
-    resolve?.(this.#end === undefined ? { bytes } : { bytes, end: this.#end });
+  #deliver(bytes: Bytes): void {
+    this.#isWanted = false;
+    this.#isDelivering = true;
+    this.#receiver.receive(bytes, this.#end);
+    this.#isDelivering = false;
   }
 }

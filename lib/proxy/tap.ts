@@ -1,16 +1,16 @@
 /**
  * Forwards a body unchanged while an observer reads it.
  *
- * Pull-based: `tee()` buffers without bound where one side is slow, and a TransformStream halves the throughput. What
- * the observer sees has been forwarded before.
+ * Pull-based: `tee()` buffers without bound where one side is slow, and a TransformStream halves the throughput.
+ * Without a promise of its own per chunk. What the observer sees has been forwarded before.
  *
  * @module
  */
 
 import { EMPTY, join } from "../bytes/byte_queue.ts";
-import { releaseMemory } from "../http.ts";
+import { type BodySink, type BodySource, BodyStream } from "../http.ts";
 import type { Bytes } from "./body_reader.ts";
-import { type Gathered, GatheringReader, type LoopTicks } from "./gather.ts";
+import { GatheringReader, type LoopTicks, type ReadEnd, type Receiver } from "./gather.ts";
 
 /** How a body ended. */
 export type BodyEnd =
@@ -57,81 +57,80 @@ export interface TapOptions {
 }
 
 /**
- * Forwards a body, only as fast as it is read. A chunk's memory is released when the next one is read: the reader must
- * be done with it by then, as `fetch` and the listeners are, and the watcher must not keep it.
+ * Forwards a body, only as fast as it is read. The watcher must not keep the chunks that it sees.
  *
  * @param body The body of a `fetch` response or of a request.
  */
-export function tap(body: ReadableStream<Bytes>, options: TapOptions): ReadableStream<Bytes> {
-  return new ReadableStream(new Tap(body, options), { highWaterMark: 0 });
+export function tap(body: ReadableStream<Bytes>, options: TapOptions): BodyStream {
+  return new BodyStream(new Tap(body, options));
 }
 
-class Tap implements UnderlyingDefaultSource<Bytes> {
-  readonly #source: GatheringReader;
+class Tap implements BodySource, Receiver {
+  readonly #reader: GatheringReader;
   readonly #watcher: Watcher;
   readonly #filter: Filter | undefined;
-  /** The last chunk forwarded. */
-  #last = EMPTY;
+  #sink: BodySink | undefined;
   /** The chunk that is being forwarded: its reader may cancel meanwhile. */
   #current = EMPTY;
   #hasEnded = false;
 
   constructor(body: ReadableStream<Bytes>, options: TapOptions) {
     const { watcher, ticks, filter } = options;
-    this.#source = new GatheringReader(body, ticks);
+    this.#reader = new GatheringReader(body, ticks, this);
     this.#watcher = watcher;
     this.#filter = filter;
   }
 
-  /** Copies until something is forwarded: a filter may hold a whole chunk back. */
-  async pull(controller: ReadableStreamDefaultController<Bytes>): Promise<void> {
-    releaseMemory(this.#last);
-    this.#last = EMPTY;
-    try {
-      for (let hasForwarded = false; !hasForwarded && !this.#hasEnded;) {
-        const gathered = await this.#source.read();
-        if (this.#hasEnded) return;
-        hasForwarded = this.#forward(gathered, controller);
-        if (gathered.end !== undefined && !this.#hasEnded) this.#finish(gathered.end, controller);
-      }
-    } catch (error) {
-      this.#fail(error);
-      throw error;
-    }
+  pull(sink: BodySink): void {
+    this.#sink = sink;
+    this.#reader.read();
   }
 
   async cancel(reason: unknown): Promise<void> {
     // What has arrived is observed, although nobody gets it: it may have the figures.
-    const bytes = join([this.#current, this.#source.take()]);
+    const bytes = join([this.#current, this.#reader.take()]);
     if (bytes.length > 0) this.#watcher.chunk(bytes, 0);
     this.#end("cancelled");
-    await this.#source.cancel(reason);
+    await this.#reader.cancel(reason);
   }
 
-  #forward({ bytes, end }: Gathered, controller: ReadableStreamDefaultController<Bytes>): boolean {
+  receive(bytes: Bytes, end?: ReadEnd): void {
+    const sink = this.#sink;
+    if (this.#hasEnded || sink === undefined) return;
+    try {
+      const forwarded = this.#forward(bytes, end, sink);
+      if (this.#hasEnded) return;
+      if (end !== undefined) this.#finish(end, sink);
+      // A filter may hold a whole chunk back.
+      else if (forwarded === 0) this.#reader.read();
+    } catch (error) {
+      this.#fail(error, sink);
+    }
+  }
+
+  /** Returns the number of bytes forwarded. */
+  #forward(bytes: Bytes, end: ReadEnd | undefined, sink: BodySink): number {
     const forwarded = this.#filtered(bytes, end !== undefined);
     this.#current = bytes;
     // `Deno.serve` takes the chunk at once, and cancels where the client has disconnected.
-    if (forwarded.length > 0) controller.enqueue(forwarded);
+    if (forwarded.length > 0) sink.enqueue(forwarded);
     this.#current = EMPTY;
-    if (this.#hasEnded) return true;
-    this.#last = forwarded;
-    if (bytes.length + forwarded.length > 0) this.#watcher.chunk(bytes, forwarded.length);
-    return forwarded.length > 0;
+    if (!this.#hasEnded && bytes.length + forwarded.length > 0) this.#watcher.chunk(bytes, forwarded.length);
+    return forwarded.length;
   }
 
-  #filtered(bytes: Bytes, isLast: boolean): Bytes {
+  #filtered(bytes: Bytes, isLast: boolean): Uint8Array {
     if (this.#filter === undefined) return bytes;
     const forwarded = this.#filter.push(bytes);
-    return isLast ? join([forwarded, this.#filter.end()]) : forwarded.slice();
+    return isLast ? join([forwarded, this.#filter.end()]) : forwarded;
   }
 
-  #finish(end: NonNullable<Gathered["end"]>, controller: ReadableStreamDefaultController<Bytes>): void {
+  #finish(end: ReadEnd, sink: BodySink): void {
     if (end.how === "complete") {
-      controller.close();
+      sink.close();
       this.#end("complete");
     } else {
-      controller.error(end.error);
+      sink.error(end.error);
       this.#end("broken", end.error);
     }
   }
@@ -142,9 +141,10 @@ class Tap implements UnderlyingDefaultSource<Bytes> {
   }
 
   /** Ends both sides after an exception of our own, such as a lack of memory, and leaves it unhandled to be logged. */
-  #fail(error: unknown): void {
+  #fail(error: unknown, sink: BodySink): void {
     if (!this.#hasEnded) this.#end("broken", error);
-    this.#source.cancel(error).catch(() => {});
+    sink.error(error);
+    this.#reader.cancel(error).catch(() => {});
     Promise.reject(error);
   }
 }

@@ -1,7 +1,9 @@
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects, assertStrictEquals } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import {
+  type BodySink,
+  BodyStream,
   clientAddress,
   contentLength,
   copyOf,
@@ -107,4 +109,25 @@ Deno.test("isLoopback() holds for addresses that other machines do not reach", (
       "fe80::1",
     ]
   ) assert(!isLoopback(hostname), hostname);
+});
+
+Deno.test("BodyStream enqueues copies of its source's chunks, ends as the source does, and cancels it", async () => {
+  const stream = (end: (sink: BodySink) => void, cancelled: unknown[] = []): BodyStream => {
+    let pulls = 0;
+    return new BodyStream({
+      pull(sink): void {
+        if (pulls++ > 0) return end(sink);
+        const chunk = new TextEncoder().encode("a");
+        sink.enqueue(chunk);
+        chunk[0] = 0;
+      },
+      cancel: (reason) => Promise.resolve(void cancelled.push(reason)),
+    });
+  };
+  assertEquals(await new Response(stream((sink) => sink.close())).text(), "a");
+  const broken = new Error("gone");
+  assertStrictEquals(await assertRejects(() => new Response(stream((sink) => sink.error(broken))).text()), broken);
+  const cancelled: unknown[] = [];
+  await stream(() => {}, cancelled).cancel("left");
+  assertEquals(cancelled, ["left"]);
 });

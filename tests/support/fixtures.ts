@@ -7,6 +7,7 @@
 import { setImmediate } from "node:timers";
 import { assertExists } from "@std/assert";
 import { join } from "../../lib/bytes/byte_queue.ts";
+import { LoopTicks } from "../../lib/proxy/gather.ts";
 import { type FramingKind, framingKind } from "../../lib/reading/framing.ts";
 import { emptyReport, type Observation, type Report } from "../../lib/observation.ts";
 import type { ServerState } from "../../lib/ollama/state.ts";
@@ -24,6 +25,13 @@ export function turn(): Promise<void> {
 /** Runs some turns of the event loop. */
 export async function turns(count: number): Promise<void> {
   for (let index = 0; index < count; index++) await turn();
+}
+
+/** A loop that is busy: chunks have come without a pause, and by its clock they go on. */
+export function busyTicks(): LoopTicks {
+  const ticks = new LoopTicks(() => 0);
+  while (!ticks.onChunk());
+  return ticks;
 }
 
 /** A body whose chunks arrive when they are sent, and the controller that sends them. */

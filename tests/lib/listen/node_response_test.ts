@@ -1,8 +1,13 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { assert, assertEquals } from "@std/assert";
 import { EMPTY, join } from "../../../lib/bytes/byte_queue.ts";
-import { type Handler, releaseMemory } from "../../../lib/http.ts";
+import { BodyStream, type Handler, releaseMemory } from "../../../lib/http.ts";
+import { sendResponse } from "../../../lib/listen/node_response.ts";
 import { listenNode } from "../../../lib/listen/node_listener.ts";
-import { ANY_PORT, delay, Gate } from "../../support/helpers.ts";
+import { FIRST } from "../../support/certificates.ts";
+import { bytesOf, turns } from "../../support/fixtures.ts";
+import { ANY_PORT, delay, Gate, PATIENCE_MS } from "../../support/helpers.ts";
 import { ask, RawClient, valuesOf } from "../../support/raw_client.ts";
 import { gatedBody, TestListener } from "../../support/test_listener.ts";
 
@@ -79,6 +84,70 @@ Deno.test("sendResponse() is done with a chunk when it reads the next, however s
     assert(pulled.length < count, "the connection holds all of the body");
     assertEquals(await response.bytes(), join(Array.from({ length: count }, (_, index) => chunkOf(index))));
   }
+});
+
+Deno.test("sendResponse() ends each response over TLS, also while its last chunk is being written", async () => {
+  const atOnce = (...texts: string[]): BodyStream =>
+    new BodyStream({
+      pull: (sink) => texts.length === 0 ? sink.close() : sink.enqueue(bytesOf(texts.shift() ?? "")),
+      cancel: () => Promise.resolve(),
+    });
+  const bodies = [() => "four", () => atOnce("four"), () => atOnce("fo", "ur"), () => streamOf("fo", "ur")];
+  for (const headers of [{}, { "content-length": "4" }]) {
+    const left = bodies.map((body) => new Response(body(), { headers }));
+    const handler: Handler = () => left.shift() ?? new Response("none is left");
+    await using server = new TestListener(await listenNode(handler, ANY_PORT, { ...FIRST, minVersion: "TLS12" }));
+    using client = Deno.createHttpClient({ caCerts: [FIRST.cert] });
+    // On one connection: each request waits for the end of the response before.
+    for (let index = 0; index < bodies.length; index++) {
+      const signal = AbortSignal.timeout(PATIENCE_MS);
+      const response = await fetch(`https://127.0.0.1:${server.port}/`, { client, signal });
+      assertEquals(await response.text(), "four", `${index} of ${JSON.stringify(headers)}`);
+    }
+  }
+});
+
+Deno.test("sendResponse() holds the headers for a chunk that is there at once, and for no other", async () => {
+  const held: boolean[] = [];
+  const server = createServer((_, outgoing) => {
+    const body = async function* (): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+      for (const count of [1, 3]) {
+        await turns(count);
+        held.push((outgoing.socket?.writableLength ?? 0) > 0);
+      }
+      yield bytesOf("late");
+    };
+    sendResponse(new Response(ReadableStream.from(body())), outgoing, new AbortController().signal);
+  });
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  assertEquals((await ask((server.address() as AddressInfo).port, "GET /")).body, "late");
+  assertEquals(held, [true, false]);
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+Deno.test("sendResponse() takes a BodyStream from its source, and cancels that when the client disconnects", async () => {
+  const cancelled = Promise.withResolvers<void>();
+  let pulls = 0;
+  const body = new BodyStream({
+    pull(sink): void {
+      pulls++;
+      if (pulls === 3) return;
+      const chunk = bytesOf(`chunk ${pulls}`);
+      sink.enqueue(chunk);
+      // Its memory is used again.
+      chunk.fill(0);
+    },
+    cancel: () => Promise.resolve(cancelled.resolve()),
+  });
+  await using server = await start(() => new Response(body));
+  using client = await RawClient.connect(server.port);
+  await client.request("GET /");
+  await client.sees("chunk 1");
+  await client.sees("chunk 2");
+  assertEquals([pulls, body.locked], [3, false]);
+  client.close();
+  await cancelled.promise;
 });
 
 Deno.test("abortResponse() closes the connection if the handler or the response body fails", async () => {

@@ -2,13 +2,41 @@
 
 import { assertEquals, assertExists } from "@std/assert";
 import type { Bytes } from "../../../lib/proxy/body_reader.ts";
-import { GATHER_BYTES, type Gathered, GatheringReader, LoopTicks } from "../../../lib/proxy/gather.ts";
-import { bytesOf, liveBody, turn, turns } from "../../support/fixtures.ts";
+import { GATHER_BYTES, GatheringReader, LoopTicks, type ReadEnd } from "../../../lib/proxy/gather.ts";
+import { busyTicks, bytesOf, liveBody, turn, turns } from "../../support/fixtures.ts";
 
-/** A body whose chunks arrive when the test sends them, and its reader. */
-function live(): { readonly reader: GatheringReader; readonly source: ReadableByteStreamController } {
+/** What a read brought; a copy. */
+interface Gathered {
+  readonly bytes: Bytes;
+  readonly end: ReadEnd | undefined;
+}
+
+/** A reader whose reads are promises. */
+class PromisedReader {
+  readonly #reader: GatheringReader;
+  #received = Promise.withResolvers<Gathered>();
+
+  constructor(body: ReadableStream<Bytes>, ticks: LoopTicks) {
+    this.#reader = new GatheringReader(body, ticks, {
+      receive: (bytes, end) => this.#received.resolve({ bytes: bytes.slice(), end }),
+    });
+  }
+
+  read(): Promise<Gathered> {
+    this.#received = Promise.withResolvers<Gathered>();
+    this.#reader.read();
+    return this.#received.promise;
+  }
+
+  cancel(reason: unknown): Promise<void> {
+    return this.#reader.cancel(reason);
+  }
+}
+
+/** A body whose chunks arrive when the test sends them, and its reader. The event loop is busy by default. */
+function live(ticks = busyTicks()): { readonly reader: PromisedReader; readonly source: ReadableByteStreamController } {
   const { body, source } = liveBody();
-  return { reader: new GatheringReader(body, new LoopTicks()), source };
+  return { reader: new PromisedReader(body, ticks), source };
 }
 
 function textOf({ bytes }: Gathered): string {
@@ -24,6 +52,20 @@ Deno.test("GatheringReader.read() returns the first chunk at once", async () => 
   read.then((gathered) => text = textOf(gathered));
   for (let microtask = 0; microtask < 20; microtask++) await null;
   assertEquals(text, "one");
+  await reader.cancel("done");
+});
+
+Deno.test("GatheringReader.read() returns each chunk at once while the event loop is idle", async () => {
+  let ms = 0;
+  const { reader, source } = live(new LoopTicks(() => ms += 1));
+  for (const word of ["first", "second", "third"]) {
+    const read = reader.read();
+    source.enqueue(bytesOf(word));
+    let text: string | undefined;
+    read.then((gathered) => text = textOf(gathered));
+    for (let microtask = 0; microtask < 20; microtask++) await null;
+    assertEquals(text, word);
+  }
   await reader.cancel("done");
 });
 
@@ -81,7 +123,7 @@ Deno.test("GatheringReader reads the body once ahead, and not more, while nobody
       controller.enqueue(bytesOf("word"));
     },
   }) as ReadableStream<Bytes>;
-  const reader = new GatheringReader(body, new LoopTicks());
+  const reader = new PromisedReader(body, busyTicks());
   await reader.read();
   await reader.read();
   const before = pulls;

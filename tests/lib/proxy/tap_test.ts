@@ -3,9 +3,9 @@
 import { assert, assertEquals, assertExists, assertRejects, assertStrictEquals } from "@std/assert";
 import { join } from "../../../lib/bytes/byte_queue.ts";
 import { READ_BYTES } from "../../../lib/proxy/body_reader.ts";
-import { GATHER_BYTES, LoopTicks } from "../../../lib/proxy/gather.ts";
+import { GATHER_BYTES } from "../../../lib/proxy/gather.ts";
 import { type BodyEnd, type Filter, tap as tapOf, type Watcher } from "../../../lib/proxy/tap.ts";
-import { bytesOf, bytesOfStream, liveBody, random, turn, turns } from "../../support/fixtures.ts";
+import { busyTicks, bytesOf, bytesOfStream, liveBody, random, turn, turns } from "../../support/fixtures.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -80,7 +80,7 @@ class Source {
 const tap = (body: ReadableStream<Bytes>, watcher: Watcher, filter?: Filter): ReadableStream<Bytes> =>
   tapOf(body, { watcher, ticks: TICKS, filter });
 
-const TICKS = new LoopTicks();
+const TICKS = busyTicks();
 
 /** The bytes in pieces of random length. */
 function pieces(bytes: Bytes, seed: number, most: number): Bytes[] {
