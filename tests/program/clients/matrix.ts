@@ -123,10 +123,10 @@ export class Stage implements AsyncDisposable {
 
   /** Waits until Ollama has the whole of each open request. */
   async untilSent(): Promise<void> {
-    await until(
-      () => this.#open.length > 0 && this.#open.every(({ bodyComplete }) => bodyComplete),
-      "Ollama has the request",
-    );
+    const hasWhole = (requests: readonly RecordedRequest[]): boolean =>
+      requests.length > 0 && requests.every(({ bodyComplete }) => bodyComplete);
+    // A browser's preflight comes before.
+    await until(() => hasWhole(this.#open.filter(({ method }) => method !== "OPTIONS")), "Ollama has the request");
   }
 
   /** Waits until no request is open at Ollama. */
