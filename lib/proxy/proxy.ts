@@ -10,7 +10,6 @@ import { CLIENT_CLOSED_REQUEST, Exchange, type ExchangeOptions, type RequestSumm
 import { LoopTicks } from "./gather.ts";
 import { bodyLength, requestHeaders, responseHeaders } from "./headers.ts";
 import { RequestBodies, type RequestBody, UnreadableBody } from "./request_body.ts";
-import { receive, SHORT_BODY_BYTES } from "./short_body.ts";
 import { failOpen, NO_FACTS, UsageFilter } from "./stream_usage.ts";
 import { tap } from "./tap.ts";
 import { isBrokenUpload, UPSTREAM_ERROR_TEXT, upstreamErrorOf } from "./upstream_errors.ts";
@@ -75,7 +74,7 @@ export function createProxy(options: ProxyOptions): Handler {
         signal: request.signal,
         client: SAFE_METHODS.has(request.method) ? options.pooled : options.unpooled,
       });
-      return await forward(upstream, {
+      return forward(upstream, {
         request,
         body,
         exchange,
@@ -160,7 +159,7 @@ interface ForwardOptions {
  *
  * @throws {Error} Where its status is not one that a `Response` can have.
  */
-async function forward(upstream: Response, options: ForwardOptions): Promise<Response> {
+function forward(upstream: Response, options: ForwardOptions): Response {
   const { request: { method, signal }, body: requestBody, exchange, info, ticks, internalError } = options;
   const { status } = upstream;
   const length = bodyLength(upstream.headers);
@@ -172,19 +171,14 @@ async function forward(upstream: Response, options: ForwardOptions): Promise<Res
   }
   const hidesUsage = exchange.onResponse(upstream) && requestBody.hasRequestedUsage;
   const headers = responseHeaders(upstream.headers, hidesUsage || length === undefined);
-  const isShort = body !== null && !hidesUsage && length !== undefined && length <= SHORT_BODY_BYTES;
-  const received = isShort ? await receive(body, length) : body;
-  if (received instanceof ReadableStream) {
+  if (body !== null) {
     // Also where nothing is parsed: only the tap tells a complete body from a broken one.
     const filter = hidesUsage ? failOpen(new UsageFilter(), internalError) : undefined;
-    return new Response(tap(received, { watcher: exchange, ticks, filter }), { status, headers });
+    return new Response(tap(body, { watcher: exchange, ticks, filter }), { status, headers });
   }
-  const end = (hasDisconnected: boolean): void => {
-    if (received !== null) exchange.chunk(received, hasDisconnected ? 0 : received.length);
-    exchange.end(hasDisconnected ? "cancelled" : "complete");
-  };
+  const end = (hasDisconnected: boolean): void => exchange.end(hasDisconnected ? "cancelled" : "complete");
   info.completed.then(() => end(signal.aborted), () => end(true));
-  return new Response(received, { status, headers });
+  return new Response(null, { status, headers });
 }
 
 /** A body of unknown length without any bytes. */
