@@ -4,7 +4,7 @@
  * @module
  */
 
-import { setImmediate } from "node:timers";
+import { pause } from "./pause.ts";
 import { Counter, Gauge, Histogram, Registry } from "./prom_client.ts";
 
 /** Content types of the exposition formats: Prometheus text 0.0.4, and OpenMetrics 1.0 with exemplars. */
@@ -15,8 +15,8 @@ export const CONTENT_TYPES = {
 /** An exposition format. */
 export type Format = keyof typeof CONTENT_TYPES;
 
-/** Time after which rendering yields to the event loop, in milliseconds. A single metric is rendered in one go. */
-const SLICE_MS = 5;
+/** Time after which rendering pauses, in milliseconds. A single metric is rendered in one go. */
+const SLICE_MS = 2;
 
 /** Creates and removes the series of a metric. */
 export interface Series<Label extends string> {
@@ -145,8 +145,8 @@ export class MetricRegistry<State> {
   }
 
   /**
-   * Renders all metrics. The output is that of prom-client's `metrics()`, but rendering yields to the event loop every
-   * few milliseconds, so that a scrape of many series does not delay proxied streams.
+   * Renders all metrics. The output is that of prom-client's `metrics()`, but rendering pauses every few milliseconds,
+   * so that a scrape of many series does not delay proxied streams.
    *
    * @param state Value from which the gauges are computed.
    */
@@ -159,7 +159,7 @@ export class MetricRegistry<State> {
       const gauge = samples.get(name);
       texts.push(await (gauge === undefined ? this.#renderKept(format, name) : renderGauge(declaration, gauge)));
       if (performance.now() - sliceStart < SLICE_MS) continue;
-      await new Promise((resolve) => setImmediate(resolve));
+      await pause();
       sliceStart = performance.now();
     }
     return format === "text" ? `${texts.join("\n\n")}\n` : `${texts.join("\n")}\n# EOF\n`;

@@ -1,7 +1,8 @@
 /** Compression of responses. */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { compressed } from "../../../lib/web/compression.ts";
+import { turns } from "../../support/fixtures.ts";
 
 function respond(encoding: string | undefined, body: BodyInit | null = "text"): Response {
   const headers = encoding === undefined ? [] : [["accept-encoding", encoding] as [string, string]];
@@ -28,6 +29,22 @@ for (const encoding of [undefined, "*", "br", "identity, gzip;q=0.1", "gzip;q=0"
     assertEquals(await response.text(), "text");
   });
 }
+
+Deno.test("compressed() lets the event loop run while it compresses a long text", async () => {
+  const text = "ollama_requests_total 1\n".repeat(100_000);
+  const parts = Math.ceil(text.length / (128 * 1024));
+  let count = 0;
+  let isDone = false;
+  const countTurns = async (): Promise<void> => {
+    for (; !isDone; count++) await turns(1);
+  };
+  const counting = countTurns();
+  const body = respond("gzip", text).body?.pipeThrough(new DecompressionStream("gzip"));
+  assertEquals(await new Response(body).text(), text);
+  isDone = true;
+  await counting;
+  assert(count >= parts - 1, `${count} turns`);
+});
 
 Deno.test("compressed() keeps the length of a response that it does not compress", async () => {
   const respondPlain = (request: Request): Response => compressed(request, new Response("text"));
