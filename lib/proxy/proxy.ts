@@ -176,8 +176,10 @@ function forward(upstream: Response, options: ForwardOptions): Response {
     const filter = hidesUsage ? failOpen(new UsageFilter(), internalError) : undefined;
     return new Response(tap(body, { watcher: exchange, ticks, filter }), { status, headers });
   }
-  const end = (hasDisconnected: boolean): void => exchange.end(hasDisconnected ? "cancelled" : "complete");
-  info.completed.then(() => end(signal.aborted), () => end(true));
+  info.completed.then(
+    () => exchange.end(signal.aborted ? "cancelled" : "complete"),
+    () => exchange.end("cancelled"),
+  );
   return new Response(null, { status, headers });
 }
 
