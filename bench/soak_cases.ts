@@ -24,8 +24,6 @@ export const RSS_LIMITS_BYTES = {
   OPEN_STREAMS_RSS_LIMIT: 512 * MEBIBYTE,
   STALLED_CLIENT_RSS_LIMIT: 192 * MEBIBYTE,
   LARGE_BODY_RSS_LIMIT: 128 * MEBIBYTE,
-  /** `Deno.serve` keeps more of a body whose length it does not know. */
-  DENO_CHUNKED_UPLOAD_RSS_LIMIT: 192 * MEBIBYTE,
   LONG_LINE_RSS_LIMIT: 256 * MEBIBYTE,
   SOAK_RSS_LIMIT: 320 * MEBIBYTE,
   CARDINALITY_RSS_LIMIT: 320 * MEBIBYTE,
@@ -105,17 +103,17 @@ export interface SoakCase {
 
 /** Cases of one large body. */
 function bodyCases(bodyBytes: number, server: WebServer): SoakCase[] {
-  const ofBody = (name: string, exchange: Exchange, limit: SoakCase["limit"] = "LARGE_BODY_RSS_LIMIT"): SoakCase => ({
+  const ofBody = (name: string, exchange: Exchange): SoakCase => ({
     name,
     load: `a body of ${mebibytes(bodyBytes)}`,
-    limit,
+    limit: "LARGE_BODY_RSS_LIMIT",
     deadlineMs: 3 * MINUTE_MS,
     run: (trial) => largeBody(trial, exchange, bodyBytes),
     servers: [server],
   });
   return [
     ofBody("upload", upload(bodyBytes, false)),
-    ofBody("upload_chunked", upload(bodyBytes, true), server === "deno" ? "DENO_CHUNKED_UPLOAD_RSS_LIMIT" : undefined),
+    ofBody("upload_chunked", upload(bodyBytes, true)),
     ofBody("download", download(bodyBytes)),
   ];
 }

@@ -62,7 +62,7 @@ export function watchUploads(handler: Handler, report: () => void, limitBytes = 
 
 /** Returns a chunk without the rest of its buffer: a read allocates 64 KiB, even for one byte (Deno 2.9.6). */
 function compacted(chunk: Bytes): Bytes {
-  if (chunk.length > chunk.buffer.byteLength / 2) return chunk;
+  if (chunk.length === chunk.buffer.byteLength) return chunk;
   const copy = chunk.slice();
   chunk.buffer.transfer(0);
   return copy;

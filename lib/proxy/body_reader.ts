@@ -4,6 +4,8 @@
  * @module
  */
 
+import { releaseMemory } from "../http.ts";
+
 /** Initial size of the buffer that a body is read into: some tokens. A read that fills it doubles it. */
 const MIN_READ_BYTES = 1024;
 /** Maximum size of a read. */
@@ -29,8 +31,13 @@ export class BodyReader {
     return reader instanceof ReadableStreamBYOBReader ? reader.read(new Uint8Array(this.#buffer)) : reader.read();
   }
 
-  /** Takes the memory of a chunk back; the next read has a larger buffer where the chunk filled it. */
-  reuse({ buffer, length }: Bytes): void {
+  /**
+   * Takes the memory of a chunk back; the next read has a larger buffer where the chunk filled it. Of a stream that
+   * cannot be read into a buffer, a large chunk's memory is released.
+   */
+  reuse(chunk: Bytes): void {
+    const { buffer, length } = chunk;
+    if (!(this.#reader instanceof ReadableStreamBYOBReader)) return releaseMemory(chunk);
     const isFull = length === buffer.byteLength && length < READ_BYTES;
     this.#buffer = isFull ? new ArrayBuffer(2 * length) : buffer;
   }

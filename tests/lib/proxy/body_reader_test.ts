@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { BodyReader, type Bytes, READ_BYTES } from "../../../lib/proxy/body_reader.ts";
+import { RELEASE_BYTES } from "../../../lib/http.ts";
 import { bytesOf, liveBody } from "../../support/fixtures.ts";
 
 Deno.test("BodyReader.read() uses the memory that it gets back, and doubles it up to a limit while chunks fill it", async () => {
@@ -27,4 +28,16 @@ Deno.test("BodyReader.release() leaves the rest to another reader", async () => 
   assertEquals((await reader.read()).value, bytesOf("a"));
   reader.release();
   assertEquals((await new BodyReader(body).read()).value, bytesOf("b"));
+});
+
+Deno.test("BodyReader.reuse() releases a large chunk of a stream that cannot be read into a buffer", async () => {
+  const large = new Uint8Array(RELEASE_BYTES);
+  const small = new Uint8Array(1);
+  const reader = new BodyReader(ReadableStream.from([large, small]));
+  for (const { length } of [large, small]) {
+    const { value } = await reader.read();
+    assertEquals(value?.length, length);
+    reader.reuse(value as Bytes);
+  }
+  assertEquals([large.buffer.byteLength, small.buffer.byteLength], [0, 1]);
 });
