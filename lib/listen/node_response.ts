@@ -86,6 +86,9 @@ class BodySender implements BodySink {
   readonly #sent = Promise.withResolvers<void>();
   /** The headers wait for the first chunk. */
   #isCorked = true;
+  /** A chunk is being written whose memory is released afterwards. */
+  #isFlushing = false;
+  #hasEnded = false;
 
   constructor(source: BodySource, outgoing: ServerResponse, socket: Socket, isChunked: boolean) {
     this.#source = source;
@@ -119,9 +122,9 @@ class BodySender implements BodySink {
   }
 
   close(): void {
-    this.#outgoing.end(this.#isChunked ? LAST_CHUNK : undefined);
+    this.#hasEnded = true;
+    if (!this.#isFlushing) this.#end();
     this.#uncork();
-    this.#sent.resolve();
   }
 
   error(reason: unknown): void {
@@ -134,11 +137,20 @@ class BodySender implements BodySink {
    * its end: `ServerResponse` then waits for an empty one, which over TLS never completes (Deno 2.9.6).
    */
   #flush(bytes: Uint8Array): void {
+    this.#isFlushing = true;
     this.#socket.write(bytes, (error) => {
+      this.#isFlushing = false;
       releaseMemory(bytes);
       // After an error the response must not be ended as if it were complete; "close" follows it.
-      if (!error) this.#pull();
+      if (error) return;
+      if (this.#hasEnded) this.#end();
+      else this.#pull();
     });
+  }
+
+  #end(): void {
+    this.#outgoing.end(this.#isChunked ? LAST_CHUNK : undefined);
+    this.#sent.resolve();
   }
 
   readonly #pull = (): void => this.#source.pull(this);

@@ -92,7 +92,19 @@ Deno.test("sendResponse() ends each response over TLS, also while its last chunk
       pull: (sink) => texts.length === 0 ? sink.close() : sink.enqueue(bytesOf(texts.shift() ?? "")),
       cancel: () => Promise.resolve(),
     });
-  const bodies = [() => "four", () => atOnce("four"), () => atOnce("fo", "ur"), () => streamOf("fo", "ur")];
+  const withEnd = (...texts: string[]): BodyStream =>
+    new BodyStream({
+      pull(sink): void {
+        sink.enqueue(bytesOf(texts.shift() ?? ""));
+        if (texts.length === 0) sink.close();
+      },
+      cancel: () => Promise.resolve(),
+    });
+  const bodies = [
+    () => "four",
+    ...[atOnce, withEnd].flatMap((make) => [() => make("four"), () => make("fo", "ur")]),
+    () => streamOf("fo", "ur"),
+  ];
   for (const headers of [{}, { "content-length": "4" }]) {
     const left = bodies.map((body) => new Response(body(), { headers }));
     const handler: Handler = () => left.shift() ?? new Response("none is left");
