@@ -53,10 +53,10 @@ export class ByteQueue {
    * @returns All bytes in one array, in a buffer that may be larger; `last` itself where the queue is empty.
    */
   take<T extends ArrayBufferLike = ArrayBuffer>(last?: Uint8Array<T>): Uint8Array<T | ArrayBuffer> {
+    if (this.#bytes === 0) return last ?? EMPTY;
     const taken = this.#buffer.subarray(0, this.#bytes);
     this.clear();
-    if (last === undefined || last.length === 0) return taken;
-    return taken.length === 0 ? last : join([taken, last]);
+    return last === undefined || last.length === 0 ? taken : join([taken, last]);
   }
 
   /** Discards all bytes. */

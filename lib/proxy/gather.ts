@@ -1,5 +1,6 @@
 /**
- * Reads a body, and gathers small chunks where the event loop is busy, as long as each turn of it brings another one.
+ * Reads a body, and gathers small chunks that come in quick succession, as long as each turn of the event loop brings
+ * another one.
  *
  * A read of a `fetch` body returns one chunk of the wire, which is one token, and each chunk that is forwarded costs a
  * system call. At full speed gathering halves the work. Where tokens come one by one, turns of the loop that wait for
@@ -21,13 +22,8 @@ export const GATHER_BYTES = 4 * 1024;
  */
 const GATHER_TICKS = 2;
 
-/**
- * The loop is busy if this number of chunks of any bodies came shortly one after the other. Only then is another one
- * of the same body likely within a few turns, and worth the turns.
- */
-const BUSY_CHUNKS = 8;
-/** Maximum time between such chunks, in milliseconds: what forwarding one takes on a slow machine. */
-const BUSY_MS = 0.25;
+/** Another chunk is likely within a few turns if the one before came within this time, in milliseconds. */
+const SUCCESSION_MS = 2;
 
 /** How a body ended. */
 export type ReadEnd = { readonly how: "complete" } | { readonly how: "broken"; readonly error: unknown };
@@ -45,29 +41,19 @@ export interface Receiver {
 
 /** Counts turns of the event loop for readers that gather: one call a turn for all of them, none where none waits. */
 export class LoopTicks {
-  readonly #now: () => number;
+  /** A clock, in milliseconds. */
+  readonly now: () => number;
   #waiting: GatheringReader[] = [];
-  #lastChunkAt = -Infinity;
-  /** Number of chunks so far that came shortly one after the other. */
-  #successive = 0;
 
-  /** @param now A clock, in milliseconds. Default: `performance.now()`. */
+  /** @param now Default: `performance.now()`. */
   constructor(now = () => performance.now()) {
-    this.#now = now;
+    this.now = now;
   }
 
   /** Calls `tick()` after each turn for as long as it returns `true`. */
   add(reader: GatheringReader): void {
     this.#waiting.push(reader);
     if (this.#waiting.length === 1) setImmediate(this.#tick);
-  }
-
-  /** Returns whether the loop is busy. To be called with each chunk of any body that no other waits for. */
-  onChunk(): boolean {
-    const now = this.#now();
-    this.#successive = now - this.#lastChunkAt < BUSY_MS ? this.#successive + 1 : 0;
-    this.#lastChunkAt = now;
-    return this.#successive >= BUSY_CHUNKS;
   }
 
   readonly #tick = (): void => {
@@ -87,8 +73,7 @@ export class GatheringReader {
   #isWanted = false;
   #isReading = false;
   #isDelivering = false;
-  /** The first chunk does not wait for others. */
-  #isFirst = true;
+  #lastChunkAt = -Infinity;
   /** The last chunk was joined to others. */
   #hasGathered = false;
   /** Turns since the last chunk; `undefined` while no tick is scheduled. */
@@ -149,8 +134,8 @@ export class GatheringReader {
     this.#isReading = false;
     if (done) return this.#finish({ how: "complete" });
     const { bytes } = this.#queue;
-    const isWhole = this.#isFirst || bytes + value.length > GATHER_BYTES || bytes === 0 && !this.#isLikely();
-    this.#isFirst = false;
+    const isLikely = this.#isMoreLikely();
+    const isWhole = bytes + value.length > GATHER_BYTES || bytes === 0 && !isLikely;
     this.#hasGathered = bytes > 0;
     if (this.#isWanted && isWhole) this.#deliver(this.#queue.take(value));
     else this.#queue.add(value);
@@ -159,9 +144,12 @@ export class GatheringReader {
     this.#advance();
   };
 
-  /** Whether another chunk is likely to come at once. */
-  #isLikely(): boolean {
-    return this.#hasGathered || this.#ticks.onChunk();
+  /** Whether another chunk is likely to come at once. To be called once for each. */
+  #isMoreLikely(): boolean {
+    const now = this.#ticks.now();
+    const isSuccessive = now - this.#lastChunkAt < SUCCESSION_MS;
+    this.#lastChunkAt = now;
+    return isSuccessive || this.#hasGathered;
   }
 
   readonly #break = (error: unknown): void => this.#finish({ how: "broken", error });

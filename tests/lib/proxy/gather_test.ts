@@ -3,7 +3,7 @@
 import { assertEquals, assertExists } from "@std/assert";
 import type { Bytes } from "../../../lib/proxy/body_reader.ts";
 import { GATHER_BYTES, GatheringReader, LoopTicks, type ReadEnd } from "../../../lib/proxy/gather.ts";
-import { busyTicks, bytesOf, liveBody, turn, turns } from "../../support/fixtures.ts";
+import { bytesOf, liveBody, quickTicks, turn, turns } from "../../support/fixtures.ts";
 
 /** What a read brought; a copy. */
 interface Gathered {
@@ -33,8 +33,10 @@ class PromisedReader {
   }
 }
 
-/** A body whose chunks arrive when the test sends them, and its reader. The event loop is busy by default. */
-function live(ticks = busyTicks()): { readonly reader: PromisedReader; readonly source: ReadableByteStreamController } {
+/** A body whose chunks arrive when the test sends them, and its reader. They come in quick succession by default. */
+function live(
+  ticks = quickTicks(),
+): { readonly reader: PromisedReader; readonly source: ReadableByteStreamController } {
   const { body, source } = liveBody();
   return { reader: new PromisedReader(body, ticks), source };
 }
@@ -43,30 +45,37 @@ function textOf({ bytes }: Gathered): string {
   return new TextDecoder().decode(bytes);
 }
 
-Deno.test("GatheringReader.read() returns the first chunk at once", async () => {
-  const { reader, source } = live();
+/** Sends a chunk and returns what a read has brought before a turn of the event loop has passed. */
+async function sentAtOnce({ reader, source }: ReturnType<typeof live>, text: string): Promise<string | undefined> {
+  let received: string | undefined;
   const read = reader.read();
-  source.enqueue(bytesOf("one"));
-  // No turn of the event loop passes.
-  let text: string | undefined;
-  read.then((gathered) => text = textOf(gathered));
+  source.enqueue(bytesOf(text));
+  read.then((gathered) => received = textOf(gathered));
   for (let microtask = 0; microtask < 20; microtask++) await null;
-  assertEquals(text, "one");
-  await reader.cancel("done");
+  return received;
+}
+
+Deno.test("GatheringReader.read() returns the first chunk at once", async () => {
+  const body = live();
+  assertEquals(await sentAtOnce(body, "one"), "one");
+  await body.reader.cancel("done");
 });
 
-Deno.test("GatheringReader.read() returns each chunk at once while the event loop is idle", async () => {
+Deno.test("GatheringReader.read() returns each chunk at once while they come one by one", async () => {
   let ms = 0;
-  const { reader, source } = live(new LoopTicks(() => ms += 1));
+  const body = live(new LoopTicks(() => ms += 2));
+  for (const word of ["first", "second", "third"]) assertEquals(await sentAtOnce(body, word), word);
+  await body.reader.cancel("done");
+});
+
+Deno.test("GatheringReader.read() returns each chunk at once however quickly those of other bodies come", async () => {
+  let ms = 0;
+  const ticks = new LoopTicks(() => ms += 0.1);
+  const bodies = Array.from({ length: 32 }, () => live(ticks));
   for (const word of ["first", "second", "third"]) {
-    const read = reader.read();
-    source.enqueue(bytesOf(word));
-    let text: string | undefined;
-    read.then((gathered) => text = textOf(gathered));
-    for (let microtask = 0; microtask < 20; microtask++) await null;
-    assertEquals(text, word);
+    for (const body of bodies) assertEquals(await sentAtOnce(body, word), word);
   }
-  await reader.cancel("done");
+  for (const { reader } of bodies) await reader.cancel("done");
 });
 
 Deno.test("GatheringReader.read() gathers chunks while each turn brings one, and ends two turns after the last", async () => {
@@ -123,7 +132,7 @@ Deno.test("GatheringReader reads the body once ahead, and not more, while nobody
       controller.enqueue(bytesOf("word"));
     },
   }) as ReadableStream<Bytes>;
-  const reader = new PromisedReader(body, busyTicks());
+  const reader = new PromisedReader(body, quickTicks());
   await reader.read();
   await reader.read();
   const before = pulls;

@@ -5,7 +5,7 @@ import { join } from "../../../lib/bytes/byte_queue.ts";
 import { READ_BYTES } from "../../../lib/proxy/body_reader.ts";
 import { GATHER_BYTES } from "../../../lib/proxy/gather.ts";
 import { type BodyEnd, type Filter, tap as tapOf, type Watcher } from "../../../lib/proxy/tap.ts";
-import { busyTicks, bytesOf, bytesOfStream, liveBody, random, turn, turns } from "../../support/fixtures.ts";
+import { bytesOf, bytesOfStream, liveBody, quickTicks, random, turn, turns } from "../../support/fixtures.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -80,7 +80,7 @@ class Source {
 const tap = (body: ReadableStream<Bytes>, watcher: Watcher, filter?: Filter): ReadableStream<Bytes> =>
   tapOf(body, { watcher, ticks: TICKS, filter });
 
-const TICKS = busyTicks();
+const TICKS = quickTicks();
 
 /** The bytes in pieces of random length. */
 function pieces(bytes: Bytes, seed: number, most: number): Bytes[] {
