@@ -45,6 +45,7 @@ export function logStart(log: Log, facts: StartFacts): void {
   });
   logServer(log, facts);
   logExposure(log, facts);
+  logUnused(log, facts);
 }
 
 function logServer(log: Log, { config, choice: { server, defect } }: StartFacts): void {
@@ -78,6 +79,19 @@ function logExposure(log: Log, { config, given, proxy, isPassed }: StartFacts): 
     `Ollama's API is reachable from the network without authentication; set ${remedy} to keep it local`,
     { address: hostPort(proxy), ollama: config.ollamaHost.href },
   );
+}
+
+/** Settings that are for one source of the `client` label only. */
+const CLIENT_SETTINGS = [["clientKeysFile", "api-key"], ["trustedProxies", "address"]] as const;
+
+/** Logs settings that were set and have no effect, since clients are told apart by something else. */
+function logUnused(log: Log, { config, given }: StartFacts): void {
+  const { clientLabel } = config;
+  for (const [name, label] of CLIENT_SETTINGS) {
+    if (!given.has(name) || clientLabel === label) continue;
+    const remedy = `${SETTINGS.clientLabel.variable}=${label}`;
+    log.warn(`${SETTINGS[name].variable} has no effect without ${remedy}`, { client_label: clientLabel });
+  }
 }
 
 function clickable(address: Address): string {

@@ -96,3 +96,19 @@ Deno.test("logStart() names the setting of the socket unit where systemd opened 
   assertStringIncludes(line, "level=WARN");
   assertStringIncludes(line, "; set ListenStream=127.0.0.1:9 to keep it local");
 });
+
+Deno.test("logStart() warns of client settings without effect", () => {
+  const warnings = (...args: string[]): string[] =>
+    linesOf(["--web.listen-address=127.0.0.1:1", ...args]).filter((line) => line.includes("has no effect"));
+  const keys = "--metrics.client-keys-file=keys";
+  const proxies = "--web.trusted-proxies=10.0.0.7";
+  assertEquals(warnings(keys, proxies), [
+    'level=WARN msg="CLIENT_KEYS_FILE has no effect without CLIENT_LABEL=api-key"',
+    'level=WARN msg="TRUSTED_PROXIES has no effect without CLIENT_LABEL=address"',
+  ]);
+  assertEquals(warnings("--metrics.client-label=address", keys, proxies), [
+    'level=WARN msg="CLIENT_KEYS_FILE has no effect without CLIENT_LABEL=api-key" client_label=address',
+  ]);
+  assertEquals(warnings("--metrics.client-label=api-key", keys), []);
+  assertEquals(warnings(), []);
+});
