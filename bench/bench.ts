@@ -54,11 +54,15 @@ export const BENCH_FLAGS: FlagTable = {
   seed: ["N", "seed of the order of proxies (1)"],
   "measure-ms": ["N", `time for which a load is measured (${FULL_SCALE.measureMs}, ${QUICK_SCALE.measureMs})`],
   "warm-up-ms": ["N", `time for which a proxy is warmed up (${FULL_SCALE.warmUpMs}, ${QUICK_SCALE.warmUpMs})`],
+  "warm-up-requests": [
+    "N",
+    `short streams before paced ones (${FULL_SCALE.warmUpRequests}, ${QUICK_SCALE.warmUpRequests})`,
+  ],
   "paced-tokens": ["N", `tokens of a paced stream (${FULL_SCALE.pacedTokens}, ${QUICK_SCALE.pacedTokens})`],
   "body-bytes": ["N", "size of large bodies (1 GiB, 256 MiB)"],
   write: [
     "",
-    "also write the costs to docs/limits.md unless --case or --proxy is given, and without --quick bench/RESULTS.md",
+    "also write the results: with --quick the costs to docs/limits.md, otherwise the tables to bench/RESULTS.md",
   ],
 };
 
@@ -77,6 +81,7 @@ export async function bench(flags: Flags): Promise<void> {
   const all = casesOf({
     measureMs: flags.number("measure-ms", standard.measureMs),
     warmUpMs: flags.number("warm-up-ms", standard.warmUpMs),
+    warmUpRequests: flags.number("warm-up-requests", standard.warmUpRequests),
     pacedTokens: flags.number("paced-tokens", standard.pacedTokens),
     bodyBytes: flags.number("body-bytes", standard.bodyBytes),
   });
@@ -92,14 +97,14 @@ export async function bench(flags: Flags): Promise<void> {
   const reps = flags.number("reps", isQuick ? 1 : 5);
   const startedAt = performance.now();
   const runs = await withStage((stage) => runAll(cases, proxies, { reps, seed: flags.number("seed", 1) }, stage));
-  const costs = costSection(runs, await machine(reps));
+  const stamp = await machine(reps);
+  const costs = isQuick ? [costSection(runs, stamp)] : [];
   const report = reportOf(cases, known, runs);
-  writeLine(Deno.stdout, [costs, ...report].join("\n\n"));
+  writeLine(Deno.stdout, [...costs, ...report].join("\n\n"));
   note(`${runs.length} runs in ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);
   if (!flags.has("write")) return;
-  const isWhole = flags.names("case") === undefined && flags.names("proxy") === undefined;
-  if (isWhole) await writeBetween(COSTS, "bench", costs);
-  if (!isQuick) await writeBetween(RESULTS, "bench", [await machine(reps), ...report].join("\n\n"));
+  if (isQuick) await writeBetween(COSTS, "bench", costs.join());
+  else await writeBetween(RESULTS, "bench", [stamp, ...report].join("\n\n"));
 }
 
 function note(text: string): void {
@@ -158,11 +163,11 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
 
 /** Starts the proxy, applies the load and terminates the proxy. */
 async function measure(benchCase: Case, kind: ProxyKind, stage: Stage): Promise<RunResult["figures"]> {
-  const { load, before, meanwhile } = benchCase;
+  const { load, before = [], meanwhile } = benchCase;
   const proxy = await kind.start(stage.upstreamPort, stage.cores);
   const others = new AbortController();
   try {
-    if (before !== undefined) await put(before, proxy, stage);
+    for (const earlier of before) await put(earlier, proxy, stage);
     if (meanwhile !== undefined) request(`http://127.0.0.1:${proxy.port}${meanwhile}`, others.signal);
     const [from, to, results] = await Promise.all([
       weigh(proxy, load.warmUpMs),

@@ -40,8 +40,8 @@ export interface Case {
   /** Proxies that it is run with; `us` and variants over both listeners are always among them. Default: all. */
   readonly proxies?: readonly string[];
   readonly load: Load;
-  /** Load that precedes it. Default: none. */
-  readonly before?: Load;
+  /** Loads that precede it, one after the other. Default: none. */
+  readonly before?: readonly Load[];
   /** Path of the exporter that is requested again and again meanwhile, every second or when its response has ended. */
   readonly meanwhile?: string;
   /** Lines of a streamed response, which may have more or fewer line feeds. */
@@ -56,6 +56,11 @@ export interface Scale {
   readonly measureMs: number;
   /** Time for which a proxy is warmed up: V8 takes seconds to optimize hot code. */
   readonly warmUpMs: number;
+  /**
+   * Short streams that precede paced ones. A paced stream is a request every few seconds: until V8 has optimized what
+   * is done once in a request, which takes some thousands, a request costs up to four times as much.
+   */
+  readonly warmUpRequests: number;
   /** Tokens of a paced stream. */
   readonly pacedTokens: number;
   /** Size of large bodies. */
@@ -63,9 +68,21 @@ export interface Scale {
 }
 
 /** Default options. */
-export const FULL_SCALE: Scale = { measureMs: 5000, warmUpMs: 10_000, pacedTokens: 150, bodyBytes: 2 ** 30 };
+export const FULL_SCALE: Scale = {
+  measureMs: 5000,
+  warmUpMs: 10_000,
+  warmUpRequests: 8000,
+  pacedTokens: 150,
+  bodyBytes: 2 ** 30,
+};
 /** Options with `--quick`. */
-export const QUICK_SCALE: Scale = { measureMs: 1000, warmUpMs: 1000, pacedTokens: 50, bodyBytes: 2 ** 28 };
+export const QUICK_SCALE: Scale = {
+  measureMs: 1000,
+  warmUpMs: 1000,
+  warmUpRequests: 0,
+  pacedTokens: 50,
+  bodyBytes: 2 ** 28,
+};
 
 /** Numbers of streams whose cost the table for users states, and of those that look for the largest load. */
 export const COST_STREAMS = [4, 16, 100];
@@ -90,6 +107,8 @@ const SLOW_PACE_MS = 1000;
 
 /** Tokens of a stream at full speed. */
 const FULL_TOKENS = 128;
+/** Tokens of a stream that warms up. */
+const SHORT_TOKENS = 8;
 
 /** Models with series in the scraped metrics. */
 const SCRAPED_MODELS = 200;
@@ -106,13 +125,13 @@ export function casesOf(scale: Scale): Case[] {
     ...COST_STREAMS.map((streams) => paced(streams, scale)),
     // To be compared with `paced16`.
     {
-      ...{ ...paced16, name: "scraped", proxies: [], before: manyModels(), meanwhile: "/metrics" },
+      ...{ ...paced16, name: "scraped", proxies: [], before: [manyModels()], meanwhile: "/metrics" },
       what: `${paced16.what}, scraped every second with ${SCRAPED_MODELS} models`,
     },
     { ...paced16, name: "viewed", what: `${paced16.what}, a viewer`, meanwhile: "/-/events", proxies: [] },
     paced(300, scale),
     ...LARGE_STREAMS.filter((streams) => streams !== 300)
-      .map((streams) => ({ ...paced(streams, scale), proxies: [] })),
+      .map((streams) => ({ ...paced(streams, { ...scale, warmUpRequests: 0 }), proxies: [] })),
     open(scale),
     fullSpeed("full32", "native", scale),
     fullSpeed("full32_openai", "openai", scale, ", usage requested"),
@@ -133,12 +152,13 @@ export function casesOf(scale: Scale): Case[] {
 }
 
 function paced(streams: number, scale: Scale, paceMs = PACE_MS): Case {
-  const { measureMs, warmUpMs, pacedTokens: tokens } = scale;
+  const { measureMs, warmUpMs, warmUpRequests, pacedTokens: tokens } = scale;
   const shape = { dialect: "native", model: modelName(0), tokens, usage: false } as const;
   return {
     name: pacedName(streams),
     what: `${streams} native streams at ${1000 / paceMs} token${paceMs === 1000 ? "" : "s"}/s`,
-    figures: ["held", ...PACED_FIGURES, "rssPeakMegabytes"],
+    // After the short streams, memory is garbage that V8 releases after some 20 s without work.
+    figures: ["held", ...PACED_FIGURES, ...warmUpRequests === 0 ? ["rssPeakMegabytes"] as const : []],
     load: {
       connections: streams,
       requests: [generationRequest(shape, { num_predict: tokens, pace_ms: paceMs, stamped: true })],
@@ -148,15 +168,31 @@ function paced(streams: number, scale: Scale, paceMs = PACE_MS): Case {
       warmUpMs,
       measureMs,
     },
+    before: shortStreams(warmUpRequests),
     linesPerResponse: tokens,
     pacedLinesPerSecond: streams * 1000 / paceMs,
   };
 }
 
+/** Returns streams at full speed that are over in some milliseconds. */
+function shortStreams(requests: number): Load[] {
+  if (requests === 0) return [];
+  const connections = 16;
+  const shape = { dialect: "native", model: modelName(0), tokens: SHORT_TOKENS, usage: false } as const;
+  return [{
+    connections,
+    requests: [generationRequest(shape, { num_predict: SHORT_TOKENS })],
+    openMs: 0,
+    warmUpMs: 0,
+    measureMs: 0,
+    limit: Math.ceil(requests / connections),
+  }];
+}
+
 function open(scale: Scale): Case {
   const tokens = Math.ceil((scale.warmUpMs + scale.measureMs) / SLOW_PACE_MS) + 1;
   return {
-    ...paced(OPEN_STREAMS, { ...scale, pacedTokens: tokens }, SLOW_PACE_MS),
+    ...paced(OPEN_STREAMS, { ...scale, warmUpRequests: 0, pacedTokens: tokens }, SLOW_PACE_MS),
     name: OPEN_CASE,
     figures: ["held", "coreShare", "rssPeakMegabytes"],
     proxies: ["nginx", "tap_deno", "tap_node"],

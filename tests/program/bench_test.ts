@@ -26,20 +26,27 @@ const TINY = [
   "--reps=1",
   "--measure-ms=50",
   "--warm-up-ms=20",
+  "--warm-up-requests=16",
   "--paced-tokens=5",
   "--body-bytes=100000",
 ];
 
-Deno.test("bench prints the costs first, then medians and ratios of a case for all proxies", async () => {
+Deno.test("bench prints medians and ratios of a case for all proxies", async () => {
   const proxies = ["direct", "pass", "tap_deno", "tap_node", "us_deno", "us_node"];
   const { code, stdout, stderr } = await bench("--case=upload", `--proxy=${proxies}`, ...TINY);
   assertEquals(code, 0, stderr);
-  assertMatch(stdout, /^\| load +\| added ms per token, deno \|/);
-  assertMatch(stdout, /^\| idle +\|.*\| \d+ +\| \d+ +\|$/m);
   for (const proxy of proxies) assertMatch(stdout, new RegExp(`^\\| ${proxy} +\\| [\\d.]+`, "m"));
   for (const ratio of ["us_deno / pass", "us_deno / tap_deno", "us_node / pass", "us_node / tap_node"]) {
     assertMatch(stdout, new RegExp(`^\\| ${ratio} +\\| \\d+\\.\\d\\d`, "m"));
   }
+});
+
+Deno.test("bench --quick prints the costs first, memory included", async () => {
+  const { code, stdout, stderr } = await bench("--quick", "--case=paced4", "--proxy=direct,us_deno,us_node", ...TINY);
+  assertEquals(code, 0, stderr);
+  assertMatch(stdout, /^\| load +\| added ms per token, deno \|/);
+  assertMatch(stdout, /^\| idle +\|.*\| \d+ +\| \d+ +\|$/m);
+  assertMatch(stdout, /^\| 4 streams at 50 tokens\/s +\|( [\d.-]+ +\|){6}$/m);
 });
 
 Deno.test("bench runs a case of every kind, of this and of another source tree", async () => {
