@@ -113,6 +113,9 @@ const SHORT_TOKENS = 8;
 /** Models with series in the scraped metrics. */
 const SCRAPED_MODELS = 200;
 
+/** Times of a load that ends by its `limit`. */
+const UNTIMED = { openMs: 0, warmUpMs: 0, measureMs: 0 } as const;
+
 const STREAM_FIGURES = ["linesPerSecond", "linesPerCpuSecond", "firstByteP50Ms", "firstByteP99Ms"] as const;
 const PACED_FIGURES = ["linesPerCpuSecond", "coreShare", "lagP50Ms", "lagP99Ms", "firstByteP50Ms"] as const;
 const BODY_FIGURES = ["mebibytesPerSecond", "mebibytesPerCpuSecond", "rssPeakMegabytes"] as const;
@@ -125,7 +128,8 @@ export function casesOf(scale: Scale): Case[] {
     ...COST_STREAMS.map((streams) => paced(streams, scale)),
     // To be compared with `paced16`.
     {
-      ...{ ...paced16, name: "scraped", proxies: [], before: [manyModels()], meanwhile: "/metrics" },
+      ...{ ...paced16, name: "scraped", proxies: [], before: [...paced16.before ?? [], manyModels()] },
+      meanwhile: "/metrics",
       what: `${paced16.what}, scraped every second with ${SCRAPED_MODELS} models`,
     },
     { ...paced16, name: "viewed", what: `${paced16.what}, a viewer`, meanwhile: "/-/events", proxies: [] },
@@ -179,14 +183,8 @@ function shortStreams(requests: number): Load[] {
   if (requests === 0) return [];
   const connections = 16;
   const shape = { dialect: "native", model: modelName(0), tokens: SHORT_TOKENS, usage: false } as const;
-  return [{
-    connections,
-    requests: [generationRequest(shape, { num_predict: SHORT_TOKENS })],
-    openMs: 0,
-    warmUpMs: 0,
-    measureMs: 0,
-    limit: Math.ceil(requests / connections),
-  }];
+  const limit = Math.ceil(requests / connections);
+  return [{ ...UNTIMED, connections, requests: [generationRequest(shape, { num_predict: SHORT_TOKENS })], limit }];
 }
 
 function open(scale: Scale): Case {
@@ -233,7 +231,7 @@ function manyModels(): Load {
   const requests = Array.from({ length: SCRAPED_MODELS }, (_, index) => {
     return generationRequest({ dialect: "native", model: modelName(index), tokens: 8, usage: false }, {});
   });
-  return { connections: 1, requests, openMs: 0, warmUpMs: 0, measureMs: 0, limit: SCRAPED_MODELS };
+  return { ...UNTIMED, connections: 1, requests, limit: SCRAPED_MODELS };
 }
 
 function body(name: string, load: Pick<Load, "requests" | "upload" | "bodyBytes">): Case {
@@ -243,6 +241,6 @@ function body(name: string, load: Pick<Load, "requests" | "upload" | "bodyBytes"
     name,
     what: `a body of ${Math.round(bytes / 2 ** 20)} MiB${chunked}`,
     figures: BODY_FIGURES,
-    load: { ...load, connections: 1, openMs: 0, warmUpMs: 0, measureMs: 0, limit: 1 },
+    load: { ...UNTIMED, ...load, connections: 1, limit: 1 },
   };
 }
