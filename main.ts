@@ -34,6 +34,9 @@ const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
  */
 const RUNTIME_VARIABLES = ["DENO_SERVE_ADDRESS", "DENO_TRUST_PROXY_HEADERS", "X_DENO_FETCH_TOKEN", "CDN_LOOP"];
 
+/** Settings whose files are read again. */
+const RELOADED = ["webConfigFile", "ollamaHeadersFile", "clientKeysFile"] as const;
+
 /** Commit that an executable was built from; set by `deno task compile`. */
 const COMMIT_VARIABLE = "OLLAMA_EXPORTER_COMMIT";
 
@@ -173,7 +176,7 @@ function optionsOf(config: Config): Omit<ExporterOptions, "log" | "fetch"> {
 }
 
 /** Settings whose files are opened at start, besides the log's. */
-type FileSetting = "webConfigFile" | "ollamaCaFile" | "ollamaHeadersFile" | "clientKeysFile";
+type FileSetting = typeof RELOADED[number] | "ollamaCaFile";
 
 /** Logs that a file was read again. */
 function logReload(log: Log, what: string): (error: string | undefined) => void {
@@ -247,7 +250,9 @@ function handleSignals(running: Running): void {
     reload(): void {
       for (const file of configFiles) file.reload();
       if (configFiles.length === 0) {
-        log.info("No configuration file to reload", { setting: SETTINGS.webConfigFile.variable });
+        log.info("No configuration file to reload", {
+          settings: RELOADED.map((name) => SETTINGS[name].variable).join(),
+        });
       }
     },
   };

@@ -45,7 +45,7 @@ export class ClientKeys extends ReloadedFile<Names> {
   #nameOf(key: string | null | undefined): string | undefined {
     if (key === null || key === undefined) return undefined;
     // A header has one character per byte.
-    return this.value.get(createHash("sha256").update(key, "latin1").digest("hex"));
+    return this.value.parsed.get(createHash("sha256").update(key, "latin1").digest("hex"));
   }
 }
 

@@ -27,7 +27,7 @@ export class HeadersFile extends ReloadedFile<Headers> {
   /** Returns the headers of a request. Never rejects: after an error they are the previous ones. */
   async headers(): Promise<Headers> {
     await this.refresh();
-    return new Headers(this.value);
+    return new Headers(this.value.parsed);
   }
 }
 

@@ -22,7 +22,8 @@ interface Credentials {
 
 /** Authenticates a fixed set of users. Credentials are cached as keyed digests; passwords are not stored. */
 export class BasicAuth {
-  readonly #users: ReadonlyMap<string, string>;
+  /** Bcrypt hash by user name. */
+  readonly users: ReadonlyMap<string, string>;
   /** Hashes of the same costs as the users' hashes, compared for unknown users. */
   readonly #decoys: readonly string[];
   readonly #compare: Compare;
@@ -36,7 +37,7 @@ export class BasicAuth {
 
   /** @param users Bcrypt hash by user name; at least one. */
   constructor(users: ReadonlyMap<string, string>, compare: Compare) {
-    this.#users = users;
+    this.users = users;
     this.#decoys = [...users.values()].map((hash) => decoyHash(costOf(hash) ?? 10));
     this.#compare = compare;
   }
@@ -74,7 +75,7 @@ export class BasicAuth {
   }
 
   async #matches({ user, password }: Credentials, digest: Uint8Array): Promise<boolean> {
-    const hash = this.#users.get(user);
+    const hash = this.users.get(user);
     // Repeated credentials get the same decoy, as a known user always has the same hash.
     const decoy = this.#decoys[(digest[0] ?? 0) % this.#decoys.length] ?? "";
     const matches = await this.#compare(password, hash ?? decoy);

@@ -8,18 +8,13 @@
 import { messageOf, UserError } from "../errors.ts";
 import type { TlsConfig } from "../http.ts";
 import type { Log } from "../log/log.ts";
-import type { ConfigFile } from "../metrics/config_metrics.ts";
+import { Reloaded } from "../settings/reloaded.ts";
 import type { WebServer } from "../settings/settings.ts";
 import { BasicAuth } from "./basic_auth.ts";
 import { Bcrypt, type Compare, decoyHash } from "./bcrypt.ts";
 import { RateLimiter } from "./rate_limit.ts";
 import { textResponse } from "./text_response.ts";
 import { loadWebConfig, type WebConfig } from "./web_config.ts";
-
-/** Default minimum time between reloads of the file, in milliseconds. */
-const RELOAD_INTERVAL_MS = 1000;
-
-const MILLISECONDS_PER_SECOND = 1000;
 
 /** `Retry-After` of a request whose credentials could not be checked, in milliseconds. */
 const RETRY_WHEN_BUSY_MS = 1000;
@@ -38,34 +33,20 @@ export interface WebGuardOptions {
   readonly onTlsChange?: (tls: TlsConfig) => void;
   /** Compares passwords. Default: {@linkcode Bcrypt.compare}. */
   readonly compare?: Compare;
-  /** Minimum time between reloads of the file, in milliseconds. Default: 1000. */
+  /** Minimum time between reloads of the file, in milliseconds. Default: a second. */
   readonly reloadIntervalMs?: number;
 }
 
-/**
- * The guard. Requests reload the file, at most once per interval, which needs neither timers nor file watchers. While
- * the file is invalid, the previous configuration stays in use.
- */
-export class WebGuard implements ConfigFile {
+/** The guard. Requests reload the file. */
+export class WebGuard extends Reloaded<WebConfig> {
   readonly #options: WebGuardOptions;
   readonly #bcrypt = new Bcrypt();
-  #config: WebConfig;
   #auth: BasicAuth | undefined;
   #limiter: RateLimiter | undefined;
-  /** Error of the last reload; `undefined` if it succeeded. */
-  #reloadError: string | undefined;
-  #loadedAtSeconds = Date.now() / MILLISECONDS_PER_SECOND;
-  /** Time of the next reload, by `performance.now()`. */
-  #nextReloadAt: number;
-  /** Reload in progress. */
-  #reloading: Promise<void> | undefined;
-  /** Whether a reload was requested that has not begun. */
-  #isRequested = false;
 
   private constructor(options: WebGuardOptions, config: WebConfig) {
+    super(config, options.reloadIntervalMs);
     this.#options = options;
-    this.#config = config;
-    this.#nextReloadAt = this.#nextReload();
     this.#apply(config);
   }
 
@@ -88,15 +69,7 @@ export class WebGuard implements ConfigFile {
 
   /** TLS configuration of the listener; `undefined` serves plain HTTP. */
   get tls(): TlsConfig | undefined {
-    return this.#config.tls;
-  }
-
-  get isCurrent(): boolean {
-    return this.#reloadError === undefined;
-  }
-
-  get loadedAtSeconds(): number {
-    return this.#loadedAtSeconds;
+    return this.value.tls;
   }
 
   /**
@@ -106,7 +79,7 @@ export class WebGuard implements ConfigFile {
    * @throws {Error} If a password cannot be compared.
    */
   async check(request: Pick<Request, "headers">): Promise<Response | undefined> {
-    if (performance.now() >= this.#nextReloadAt) await this.#refresh();
+    await this.refresh();
     const waitMs = this.#limiter?.take() ?? 0;
     if (waitMs > 0) return tooMany(waitMs);
     switch (await this.#auth?.check(request.headers.get("authorization"))) {
@@ -121,80 +94,45 @@ export class WebGuard implements ConfigFile {
     }
   }
 
-  /** Reloads the file now, and logs the result also if nothing has changed. Never rejects. */
-  reload(): Promise<void> {
-    this.#isRequested = true;
-    return this.#refresh();
-  }
-
   /** Terminates the password worker. */
   close(): void {
     this.#bcrypt.close();
   }
 
-  #refresh(): Promise<void> {
-    return this.#reloading ??= this.#loadRequested();
-  }
-
-  async #loadRequested(): Promise<void> {
-    // A reload in progress may have read the file before the change for which another one was requested.
-    do {
-      const isRequested = this.#isRequested;
-      this.#isRequested = false;
-      await this.#load(isRequested);
-    } while (this.#isRequested);
-    this.#reloading = undefined;
-    this.#nextReloadAt = this.#nextReload();
-  }
-
-  async #load(isRequested: boolean): Promise<void> {
-    const { path, server, log } = this.#options;
-    try {
-      const config = await loadWebConfig(path, server);
-      assertReplaceable(this.#config, config, path);
-      const isChanged = serialized(config) !== serialized(this.#config);
-      if (isChanged) this.#replace(config);
-      if (isChanged || isRequested || this.#reloadError !== undefined) {
-        log.info("Reloaded web config", { file: path });
-        this.#loadedAtSeconds = Date.now() / MILLISECONDS_PER_SECOND;
-      }
-      this.#reloadError = undefined;
-    } catch (error) {
-      const message = messageOf(error);
-      if (isRequested || message !== this.#reloadError) {
-        log.error("Error reloading web config, keeping the previous one", { error: message });
-      }
-      this.#reloadError = message;
-    }
-  }
-
-  #replace(config: WebConfig): void {
-    const { path, log, onTlsChange } = this.#options;
-    const isTlsChanged = serialized(config.tls) !== serialized(this.#config.tls);
+  protected override async load(previous: WebConfig): Promise<WebConfig> {
+    const { path, server } = this.#options;
+    const config = await loadWebConfig(path, server);
+    assertReplaceable(previous, config, path);
+    if (serialized(config) === serialized(previous)) return previous;
     this.#apply(config);
-    if (!isTlsChanged || config.tls === undefined) return;
-    if (onTlsChange !== undefined) onTlsChange(config.tls);
+    if (config.tls !== undefined && serialized(config.tls) !== serialized(previous.tls)) this.#replaceTls(config.tls);
+    return config;
+  }
+
+  protected override reloaded(error: string | undefined): void {
+    const { path, log } = this.#options;
+    if (error === undefined) log.info("Reloaded web config", { file: path });
+    else log.error("Error reloading web config, keeping the previous one", { error });
+  }
+
+  #replaceTls(tls: TlsConfig): void {
+    const { path, log, onTlsChange } = this.#options;
+    if (onTlsChange !== undefined) onTlsChange(tls);
     else log.warn("TLS certificate has changed, restart required to use it", { file: path });
   }
 
-  #apply(config: WebConfig): void {
-    const { users, rateLimit } = config;
+  #apply({ users, rateLimit }: WebConfig): void {
     // Unchanged sections keep their state: cached credentials and used tokens.
-    if (serialized(users) !== serialized(this.#config.users) || this.#auth === undefined) {
+    if (serialized(users) !== serialized(this.#auth?.users)) {
       this.#auth = users && new BasicAuth(users, (password, hash) => this.#compare(password, hash));
     }
     if (serialized(rateLimit) !== serialized(this.#limiter?.limit)) {
       this.#limiter = rateLimit && new RateLimiter(rateLimit);
     }
-    this.#config = config;
   }
 
   #compare(password: string, hash: string): Promise<boolean> {
     return this.#options.compare?.(password, hash) ?? this.#bcrypt.compare(password, hash);
-  }
-
-  #nextReload(): number {
-    return performance.now() + (this.#options.reloadIntervalMs ?? RELOAD_INTERVAL_MS);
   }
 }
 

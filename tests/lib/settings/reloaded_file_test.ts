@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { UserError } from "../../../lib/errors.ts";
 import { contentLines, ReloadedFile, type ReloadedFileOptions } from "../../../lib/settings/reloaded_file.ts";
 import { readNamedText } from "../../../lib/settings/text_file.ts";
@@ -19,7 +19,7 @@ class NumbersFile extends ReloadedFile<number[]> {
 
   async numbers(): Promise<number[]> {
     await this.refresh();
-    return this.value;
+    return this.value.parsed;
   }
 }
 
@@ -32,21 +32,6 @@ async function opened(folder: TemporaryFolder, text: string): Promise<{
   const path = folder.write("numbers", text);
   const reloads: (string | undefined)[] = [];
   return { path, file: await NumbersFile.open({ path, onReload: (error) => reloads.push(error) }), reloads };
-}
-
-/** Runs a step, and returns its result and how often it has read a file. */
-async function readsDuring<T>(step: () => Promise<T>): Promise<[T, number]> {
-  const { readFile } = Deno;
-  let reads = 0;
-  Deno.readFile = (path) => {
-    reads++;
-    return readFile(path);
-  };
-  try {
-    return [await step(), reads];
-  } finally {
-    Deno.readFile = readFile;
-  }
 }
 
 Deno.test("contentLines() numbers lines, and leaves out blank ones and comments", () => {
@@ -64,26 +49,7 @@ Deno.test("ReloadedFile reports all problems of the text that it is opened with,
   assertEquals(error.message, `${path}: Line 1: expected a number\n${path}: Line 3: expected a number`);
 });
 
-Deno.test("ReloadedFile.refresh() reads the file again, at most once a second", async () => {
-  using clock = new TestClock();
-  using folder = new TemporaryFolder();
-  const { file, reloads } = await opened(folder, "1");
-  folder.write("numbers", "2");
-  clock.now += SECOND_MS - 1;
-  assertEquals([await file.numbers(), reloads], [[1], []]);
-  clock.now += 1;
-  const asked = (): Promise<number[][]> => Promise.all([file.numbers(), file.numbers(), file.numbers()]);
-  assertEquals(await readsDuring(asked), [[[2], [2], [2]], 1], "those at once share a read");
-  assertEquals(reloads, [undefined]);
-  folder.write("numbers", "3");
-  assertEquals(await file.numbers(), [2]);
-  clock.now += SECOND_MS;
-  assertEquals([await file.numbers(), reloads.length], [[3], 2]);
-  clock.now += SECOND_MS;
-  assertEquals([await file.numbers(), reloads.length], [[3], 2], "an unchanged file is no reload");
-});
-
-Deno.test("ReloadedFile.refresh() keeps the previous value while the file is invalid, and reports each error once", async () => {
+Deno.test("ReloadedFile takes a text that has changed and is valid, and reports another one with its path", async () => {
   using clock = new TestClock();
   using folder = new TemporaryFolder();
   const { path, file, reloads } = await opened(folder, "1");
@@ -92,40 +58,15 @@ Deno.test("ReloadedFile.refresh() keeps the previous value while the file is inv
     clock.now += SECOND_MS;
     return await file.numbers();
   };
-  for (let count = 0; count < 3; count++) assertEquals(await numbersAfter(() => folder.write("numbers", "a")), [1]);
-  Deno.removeSync(path);
-  for (let count = 0; count < 3; count++) assertEquals(await numbersAfter(() => {}), [1]);
-  assertEquals(reloads, [`${path}: Line 1: expected a number`, `${path}: No such file or directory`]);
-  assertEquals(await numbersAfter(() => folder.write("numbers", "1")), [1]);
-  assertEquals(reloads.slice(2), [undefined], "it is valid again, unchanged");
-});
-
-Deno.test("ReloadedFile.reload() reads the file at once, and reports that nothing has changed", async () => {
-  using folder = new TemporaryFolder();
-  const { path, file, reloads } = await opened(folder, "1");
-  const loadedAt = file.loadedAtSeconds;
-  await file.reload();
-  assertEquals([reloads, file.isCurrent], [[undefined], true]);
-  assert(file.loadedAtSeconds >= loadedAt);
-  folder.write("numbers", "a");
-  await Promise.all([file.reload(), file.reload()]);
-  assertEquals([new Set(reloads), file.isCurrent], [new Set([undefined, `${path}: Line 1: expected a number`]), false]);
-  assertEquals(await file.numbers(), [1]);
-});
-
-Deno.test("ReloadedFile.reload() reads the file after a read in progress, which may have missed the change", async () => {
-  using clock = new TestClock();
-  using folder = new TemporaryFolder();
-  const { file } = await opened(folder, "1");
-  const { readFile } = Deno;
-  Deno.readFile = async (path) => {
-    Deno.readFile = readFile;
-    const bytes = await readFile(path);
-    folder.write("numbers", "2");
-    return bytes;
-  };
-  clock.now += SECOND_MS;
-  const reading = file.numbers();
-  await file.reload();
-  assertEquals([await reading, await file.numbers()], [[1], [2]]);
+  assertEquals(await numbersAfter(() => folder.write("numbers", "2")), [2]);
+  assertEquals(await numbersAfter(() => folder.write("numbers", "2")), [2], "the same text is no reload");
+  assertEquals(await numbersAfter(() => folder.write("numbers", "a")), [2]);
+  assertEquals(await numbersAfter(() => Deno.removeSync(path)), [2]);
+  assertEquals(await numbersAfter(() => folder.write("numbers", "2")), [2]);
+  assertEquals(reloads, [
+    undefined,
+    `${path}: Line 1: expected a number`,
+    `${path}: No such file or directory`,
+    undefined,
+  ]);
 });
