@@ -107,6 +107,35 @@ await testWithPinned(
   },
 );
 
+await testWithPinned("helm", "The chart names its objects by the release, or as its values say", async (helm) => {
+  const namesOf = async (...values: string[]): Promise<Manifest[]> => {
+    const manifests = parseManifests(await render(helm, [...MONITORED, ...values]));
+    const { selector, template } = manifestOf(manifests, "Deployment").spec;
+    assertEquals(template.metadata.labels["app.kubernetes.io/name"], selector.matchLabels["app.kubernetes.io/name"]);
+    return [...new Set(manifests.map(({ metadata }) => metadata.name)), selector.matchLabels["app.kubernetes.io/name"]];
+  };
+  assertEquals(await namesOf(), ["test-ollama-exporter", "ollama-exporter"]);
+  assertEquals(await namesOf("nameOverride=exporter"), ["test-exporter", "exporter"]);
+  assertEquals(await namesOf("nameOverride=test"), ["test", "test"]);
+  assertEquals(await namesOf("fullnameOverride=ollama"), ["ollama", "ollama-exporter"]);
+});
+
+await testWithPinned("helm", "The chart's NetworkPolicy opens the port of ollamaHost", async (helm) => {
+  const cases: [value: string, port: number][] = [
+    ["ollamaHost=http://ollama:11434", 11434],
+    ["ollamaHost=https://ollama.example/base:8/", 443],
+    ["ollamaHost=HTTP://ollama", 80],
+    ["ollamaHost=ollama:8080", 8080],
+    ["ollamaHost=[fd00::1]", 11434],
+    ["ollamaHost=https://[fd00::1]:8443/base", 8443],
+    ["networkPolicy.ollamaPort=1234", 1234],
+  ];
+  for (const [value, port] of cases) {
+    const policy = manifestOf(parseManifests(await render(helm, [...MONITORED, value])), "NetworkPolicy");
+    assertEquals(policy.spec.egress[1].ports, [{ port }], value);
+  }
+});
+
 await testWithPinned("helm", "The chart knows every setting, and rejects others", async (helm) => {
   const schema = JSON.parse(Deno.readTextFileSync(`${CHART}/values.schema.json`));
   const variables = Object.values(SETTINGS).map(({ variable }) => variable);

@@ -1,13 +1,20 @@
+{{- define "ollama-exporter.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
 {{- define "ollama-exporter.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- $name := include "ollama-exporter.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
 {{- .Release.Name | trunc 63 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "ollama-exporter.selectorLabels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ include "ollama-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
@@ -38,4 +45,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 httpGet:
   path: /-/healthy
   port: {{ include "ollama-exporter.metricsPort" . }}
+{{- end -}}
+
+{{- /* The port of the Ollama server, as the exporter reads it from its URL. */ -}}
+{{- define "ollama-exporter.ollamaPort" -}}
+{{- $url := lower .Values.ollamaHost -}}
+{{- $authority := regexReplaceAll "^[a-z]+://" $url "" | splitList "/" | first -}}
+{{- if .Values.networkPolicy.ollamaPort -}}
+{{ .Values.networkPolicy.ollamaPort }}
+{{- else if regexMatch ":[0-9]+$" $authority -}}
+{{ regexFind "[0-9]+$" $authority }}
+{{- else if hasPrefix "https://" $url -}}
+443
+{{- else if hasPrefix "http://" $url -}}
+80
+{{- else -}}
+11434
+{{- end -}}
 {{- end -}}
