@@ -13,6 +13,8 @@ const OBJECT_CLOSE = 0x7d;
 const ARRAY_OPEN = 0x5b;
 const ARRAY_CLOSE = 0x5d;
 
+const DECODER = new TextDecoder();
+
 /** Maximum size of a key that is decoded: the keys that are looked up are shorter, even with each letter escaped. */
 export const KEY_LIMIT_BYTES = 128;
 
@@ -73,7 +75,7 @@ export function scanObject(bytes: Uint8Array, from = 0): ScannedObject | undefin
 export function valueOf(bytes: Uint8Array, { valueStart, valueEnd }: Member): unknown {
   if (valueEnd - valueStart > VALUE_LIMIT_BYTES) return undefined;
   try {
-    return JSON.parse(new TextDecoder().decode(bytes.subarray(valueStart, valueEnd)));
+    return JSON.parse(DECODER.decode(bytes.subarray(valueStart, valueEnd)));
   } catch {
     return undefined;
   }

@@ -20,6 +20,9 @@ export interface Part {
 const LF = 10;
 const CR = 13;
 
+/** Bytes after which a message begins. */
+const END: readonly [number, number] = [LF, LF];
+
 /** Collects bytes until messages are whole, up to a limit per message. */
 export class MessageSplitter {
   readonly #separator: Separator;
@@ -28,12 +31,25 @@ export class MessageSplitter {
   readonly #held = new ByteQueue();
   #isOversized = false;
   /** The two bytes before the next push. */
-  #before: readonly [number, number] = [LF, LF];
+  #before = END;
 
   /** @param limitBytes Bytes that are held of one unfinished message. */
   constructor(separator: Separator, limitBytes: number) {
     this.#separator = separator;
     this.#limitBytes = limitBytes;
+  }
+
+  /**
+   * Takes the next bytes of the stream if they are whole messages, as Ollama sends them: there is nothing to split then.
+   * That saves a few percent of the CPU time of paced streams (bench/RESULTS.md).
+   *
+   * @returns Whether they are. Otherwise nothing is taken.
+   */
+  takesWhole(bytes: Uint8Array): boolean {
+    if (this.#isOversized || this.#held.bytes > 0 || bytes.at(-1) !== LF) return false;
+    if (!isEnd(bytes, bytes.length - 1, this.#separator, this.#before)) return false;
+    this.#before = END;
+    return true;
   }
 
   /**
@@ -78,7 +94,7 @@ export function firstEnd(
   bytes: Uint8Array,
   from: number,
   separator: Separator,
-  before: readonly [number, number] = [LF, LF],
+  before = END,
 ): number {
   let at = bytes.indexOf(LF, from);
   while (at >= 0 && !isEnd(bytes, at, separator, before)) at = bytes.indexOf(LF, at + 1);
@@ -90,7 +106,7 @@ export function lastEnd(
   bytes: Uint8Array,
   until: number,
   separator: Separator,
-  before: readonly [number, number] = [LF, LF],
+  before = END,
 ): number {
   for (let at = until - 1; at >= 0; at--) {
     at = bytes.lastIndexOf(LF, at);

@@ -116,7 +116,7 @@ export class MetricRegistry<State> {
     ...labelNames: Label[]
   ): HistogramSeries<Label> {
     const histogram = new Histogram({ name, help, buckets, labelNames, registers: this.#registers });
-    return withSeries(histogram, (labels, value) => histogram.observe(labels, value));
+    return withSeries(histogram, labelNames, (labels, value) => histogram.observe(labels, value));
   }
 
   /** Declares a histogram whose observations may carry a trace ID as an exemplar. */
@@ -132,7 +132,7 @@ export class MetricRegistry<State> {
     this.#text.registerMetric(histogram);
     // prom-client's types require the histogram's own labels in an exemplar.
     const observe = histogram.observe.bind(histogram) as (observation: unknown) => void;
-    return withSeries(histogram, (labels, value, traceId) => {
+    return withSeries(histogram, labelNames, (labels, value, traceId) => {
       observe({ labels, value, ...traceId !== undefined && { exemplarLabels: { trace_id: traceId } } });
     });
   }
@@ -186,10 +186,16 @@ export class MetricRegistry<State> {
 /** Keeps track of the series of a histogram: prom-client resets one that exists to 0. */
 function withSeries<Label extends string>(
   histogram: Histogram<Label>,
+  labelNames: readonly Label[],
   observe: TracedHistogram<Label>["observe"],
 ): TracedHistogram<Label> & HistogramSeries<Label> {
   const existing = new Set<string>();
-  const keyOf = (labels: Record<Label, string>): string => JSON.stringify(Object.entries(labels).sort());
+  // As prom-client does, with each observation.
+  const keyOf = (labels: Record<Label, string>): string => {
+    let key = "";
+    for (const name of labelNames) key += `${labels[name]}\0`;
+    return key;
+  };
   return {
     start(labels): void {
       const key = keyOf(labels);

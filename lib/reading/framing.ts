@@ -80,6 +80,8 @@ export function createFraming(kind: FramingKind): Framing {
 
 const NO_MESSAGES: Framed = { text: "", skipped: 0, oversized: 0 };
 
+const DECODER = new TextDecoder();
+
 const NOTHING_SKIPPED = { start: 0, skipped: 0 };
 
 /** One message that may be long: from {@linkcode SHORTEN_BYTES}, long strings and vectors are left out. */
@@ -116,7 +118,7 @@ class BodyFraming implements Framing {
   }
 
   end(): Framed {
-    return { ...NO_MESSAGES, text: new TextDecoder().decode(this.#message.take()) };
+    return { ...NO_MESSAGES, text: DECODER.decode(this.#message.take()) };
   }
 
   split(text: string): Promise<string[]> {
@@ -129,7 +131,6 @@ class StreamFraming implements Framing {
   readonly #kind: "ndjson" | "sse";
   readonly #separator: Separator;
   readonly #splitter: MessageSplitter;
-  readonly #decoder = new TextDecoder();
   /** The message that is over the splitter's limit. */
   #long: LongMessage | undefined;
 
@@ -140,6 +141,7 @@ class StreamFraming implements Framing {
   }
 
   push(bytes: Uint8Array, skip?: SkipRule): Framed {
+    if (this.#splitter.takesWhole(bytes)) return this.#addWhole(bytes, NO_MESSAGES, skip);
     let framed = NO_MESSAGES;
     for (const part of this.#splitter.push(bytes)) {
       framed = part.oversized === undefined ? this.#addWhole(part.bytes, framed, skip) : this.#addLong(part, framed);
@@ -149,7 +151,7 @@ class StreamFraming implements Framing {
 
   end(): Framed {
     const rest = this.#long?.take() ?? this.#splitter.end();
-    return { ...NO_MESSAGES, text: this.#decoder.decode(rest) };
+    return { ...NO_MESSAGES, text: DECODER.decode(rest) };
   }
 
   async split(text: string): Promise<string[]> {
@@ -161,16 +163,16 @@ class StreamFraming implements Framing {
     this.#long ??= new LongMessage();
     const added = { ...framed, oversized: framed.oversized + (this.#long.add(bytes) ? 1 : 0) };
     if (oversized !== "end") return added;
-    const text = this.#decoder.decode(this.#long.take());
+    const text = DECODER.decode(this.#long.take());
     this.#long = undefined;
     return { ...added, text };
   }
 
   /** A push has at most one part of whole messages. */
-  #addWhole(bytes: Uint8Array, framed: Framed, skip: SkipRule | undefined): Framed {
+  #addWhole(bytes: Uint8Array, { text: before, oversized }: Framed, skip: SkipRule | undefined): Framed {
     const { start, skipped } = skip === undefined ? NOTHING_SKIPPED : this.#skip(bytes, skip);
-    const text = start < bytes.length ? this.#decoder.decode(bytes.subarray(start)) : "";
-    return { ...framed, text: framed.text + text, skipped };
+    const text = start < bytes.length ? DECODER.decode(bytes.subarray(start)) : "";
+    return { text: before + text, skipped, oversized };
   }
 
   /** The number of messages to skip, and the index of the first one after them. */
