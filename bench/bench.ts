@@ -3,7 +3,7 @@
  *
  * Everything runs on loopback, in separate processes: the upstream (`upstream.ts`), the load clients (`load.ts`), and
  * one proxy at a time, restarted for each run. Within a case the proxies alternate in an order shuffled for each
- * repetition. Each repetition runs all cases, to distribute a slowdown of the machine.
+ * repetition, or run together. Each repetition runs all cases, to distribute a slowdown of the machine.
  *
  * @module
  */
@@ -48,9 +48,13 @@ const BYTES_PER_MEBIBYTE = 2 ** 20;
 export const BENCH_FLAGS: FlagTable = {
   quick: ["", "run the cases of the table of costs once, over both listeners, in less than a minute"],
   case: ["A,B", "run only these cases"],
-  proxy: ["A,B", "run only these proxies: direct, nginx, pass, tap_deno, tap_node, us_deno, us_node, and variants"],
+  proxy: [
+    "A,B",
+    "run only these proxies, or variants: direct, nginx, pass, and tap, least and us with _deno and _node",
+  ],
   variant: ["NAME=PATH", "also measure another source tree or executable, as NAME_deno and NAME_node; repeatable"],
   reps: ["N", "repetitions; ratios are of the same repetition (5, with --quick 1)"],
+  together: ["", "run the proxies of a case at the same time on one core: for ratios of CPU time, not for lags"],
   seed: ["N", "seed of the order of proxies (1)"],
   "measure-ms": ["N", `time for which a load is measured (${FULL_SCALE.measureMs}, ${QUICK_SCALE.measureMs})`],
   "warm-up-ms": ["N", `time for which a proxy is warmed up (${FULL_SCALE.warmUpMs}, ${QUICK_SCALE.warmUpMs})`],
@@ -96,8 +100,11 @@ export async function bench(flags: Flags): Promise<void> {
   const cases = chosen(all, ({ name }) => name, wanted, "case");
   const reps = flags.number("reps", isQuick ? 1 : 5);
   const startedAt = performance.now();
-  const runs = await withStage((stage) => runAll(cases, proxies, { reps, seed: flags.number("seed", 1) }, stage));
-  const stamp = await machine(reps);
+  const isTogether = flags.has("together");
+  const runs = isTogether
+    ? await runTogether(cases, proxies, reps)
+    : await withStage((stage) => runAll(cases, proxies, { reps, seed: flags.number("seed", 1) }, stage));
+  const stamp = await machine(reps, isTogether);
   const costs = isQuick ? [costSection(runs, stamp)] : [];
   const report = reportOf(cases, known, runs);
   writeLine(Deno.stdout, [...costs, ...report].join("\n\n"));
@@ -142,32 +149,101 @@ async function runAll(
   const runs: RunResult[] = [];
   for (let rep = 1; rep <= reps; rep++) {
     for (const benchCase of cases) {
-      const fitting = [...proxies].filter(([name, { isExporter }]) =>
-        isExporter || (benchCase.proxies?.includes(name) ?? true)
-      );
-      for (const [proxy, kind] of shuffled(fitting, random)) {
+      for (const [proxy, kind] of shuffled(fitting(benchCase, proxies), random)) {
         note(`${rep}/${reps} ${benchCase.name} ${proxy}`);
-        const figures = await measure(benchCase, kind, stage).catch((error) => {
-          throw new Error(`${benchCase.name} ${proxy}: ${messageOf(error)}`);
-        });
-        runs.push({ caseName: benchCase.name, proxy, rep, figures });
+        runs.push(await run({ benchCase, proxy, rep }, kind, stage));
       }
     }
   }
   return runs;
 }
 
+/**
+ * Runs all proxies of a case at the same time on one core, each with an upstream and clients of its own. What else the
+ * machine does then slows all of them down alike: ratios of CPU time vary by a hundredth, and by a tenth otherwise.
+ */
+async function runTogether(
+  cases: readonly Case[],
+  proxies: ReadonlyMap<string, ProxyKind>,
+  reps: number,
+): Promise<RunResult[]> {
+  const runs: RunResult[] = [];
+  for (let rep = 1; rep <= reps; rep++) {
+    for (const benchCase of cases) {
+      note(`${rep}/${reps} ${benchCase.name}`);
+      const found = fitting(benchCase, proxies);
+      const isReady = barrierOf(found.length);
+      const running = found.map(([proxy, kind]) =>
+        withStage((stage) => run({ benchCase, proxy, rep }, kind, stage, isReady))
+      );
+      runs.push(...await Promise.all(running));
+    }
+  }
+  return runs;
+}
+
+/** Returns a function whose promises resolve once it has been called this many times. */
+function barrierOf(calls: number): () => Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let missing = calls;
+  return () => {
+    if (--missing === 0) resolve();
+    return promise;
+  };
+}
+
+/** Returns the proxies that a case is run with. */
+function fitting(benchCase: Case, proxies: ReadonlyMap<string, ProxyKind>): [string, ProxyKind][] {
+  return [...proxies].filter(([name, { isExporter }]) => isExporter || (benchCase.proxies?.includes(name) ?? true));
+}
+
 function shuffled<T>(items: readonly T[], random: () => number): T[] {
   return items.map((item) => ({ item, at: random() })).sort((a, b) => a.at - b.at).map(({ item }) => item);
 }
 
-/** Starts the proxy, applies the load and terminates the proxy. */
-async function measure(benchCase: Case, kind: ProxyKind, stage: Stage): Promise<RunResult["figures"]> {
+/** What is run. */
+interface Planned {
+  readonly benchCase: Case;
+  readonly proxy: string;
+  readonly rep: number;
+}
+
+/**
+ * Returns the result of a run.
+ *
+ * @param isReady As of {@linkcode measure}.
+ * @throws {Error} With the names of the case and the proxy.
+ */
+async function run(
+  { benchCase, proxy, rep }: Planned,
+  kind: ProxyKind,
+  stage: Stage,
+  isReady?: () => Promise<void>,
+): Promise<RunResult> {
+  try {
+    return { caseName: benchCase.name, proxy, rep, figures: await measure(benchCase, kind, stage, isReady) };
+  } catch (error) {
+    throw new Error(`${benchCase.name} ${proxy}: ${messageOf(error)}`);
+  }
+}
+
+/**
+ * Starts the proxy, applies the load and terminates the proxy.
+ *
+ * @param isReady Waited for before the load that is measured. Default: nothing is.
+ */
+async function measure(
+  benchCase: Case,
+  kind: ProxyKind,
+  stage: Stage,
+  isReady?: () => Promise<void>,
+): Promise<RunResult["figures"]> {
   const { load, before = [], meanwhile } = benchCase;
   const proxy = await kind.start(stage.upstreamPort, stage.cores);
   const others = new AbortController();
   try {
     for (const earlier of before) await put(earlier, proxy, stage);
+    await isReady?.();
     if (meanwhile !== undefined) request(`http://127.0.0.1:${proxy.port}${meanwhile}`, others.signal);
     const [from, to, results] = await Promise.all([
       weigh(proxy, load.warmUpMs),
@@ -274,12 +350,13 @@ function reportOf(
 }
 
 /** Returns date, machine and versions of the run. */
-async function machine(reps: number): Promise<string> {
+async function machine(reps: number, isTogether: boolean): Promise<string> {
   const cpuInfo = await output("cat", "/proc/cpuinfo").catch(() => "");
   const model = /^model name\s*: (.*)$/m.exec(cpuInfo)?.[1] ?? "unknown CPU";
   const nginx = await nginxVersion();
   const { proxy } = await findCores();
-  const place = proxy === undefined ? "all processes on any core" : "the proxy alone on one core";
+  const who = isTogether ? "the proxies of a case together" : "the proxy alone";
+  const place = proxy === undefined ? "all processes on any core" : `${who} on one core`;
   return [
     `${runStamp()}, ${model}, v8 ${Deno.version.v8}${nginx === undefined ? "" : `, nginx ${nginx}`}`,
     `load average ${Deno.loadavg().map((load) => load.toFixed(1)).join(" ")}, ${place}`,

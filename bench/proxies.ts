@@ -52,13 +52,13 @@ export async function findProxies(variants: ReadonlyMap<string, string>): Promis
   const proxies = new Map<string, ProxyKind>();
   proxies.set("direct", { ...other, start: (port) => Promise.resolve(direct(port)) });
   if (nginx !== undefined) proxies.set("nginx", { ...other, start: (port, cores) => startNginx(nginx, port, cores) });
-  for (const args of [["pass", "deno"], ["tap", "deno"], ["tap", "node"]]) {
+  for (const args of [["pass", "deno"], ["tap", "deno"], ["tap", "node"], ["least", "deno"], ["least", "node"]]) {
     const name = args[0] === "pass" ? "pass" : args.join("_");
     proxies.set(name, { ...other, start: (port, cores) => startBare(args, port, cores) });
   }
   for (const [name, path] of [["us", ROOT] as const, ...variants]) {
     for (const server of WEB_SERVERS) {
-      const bases = ["pass", `tap_${server}`, "nginx", ...name === "us" ? [] : [`us_${server}`]];
+      const bases = ["pass", `tap_${server}`, `least_${server}`, "nginx", ...name === "us" ? [] : [`us_${server}`]];
       proxies.set(`${name}_${server}`, {
         isExporter: true,
         bases,

@@ -41,6 +41,18 @@ Deno.test("bench prints medians and ratios of a case for all proxies", async () 
   }
 });
 
+Deno.test("bench --together runs all proxies of a case at the same time, the least exporter among them", async () => {
+  const proxies = ["least_deno", "least_node", "us_deno", "us_node"];
+  const { code, stdout, stderr } = await bench("--together", "--case=paced4", `--proxy=${proxies}`, ...TINY);
+  assertEquals(code, 0, stderr);
+  assertEquals(stderr.match(/^1\/1 .*$/gm), ["1/1 paced4"]);
+  for (const proxy of proxies) assertMatch(stdout, new RegExp(`^\\| ${proxy} +\\| [\\d.]+`, "m"));
+  assertMatch(stdout, /^\| us_node \/ least_node +\| \d+\.\d\d/m);
+  const broken = ["--variant=broken=/bin/false", "--proxy=us_node,broken_node"];
+  const failed = await bench("--together", "--case=paced4", ...broken, ...TINY);
+  assertEquals([failed.code, /paced4 broken_node/.test(failed.stderr)], [1, true], failed.stderr);
+});
+
 Deno.test("bench --quick prints the costs first, memory included", async () => {
   const { code, stdout, stderr } = await bench("--quick", "--case=paced4", "--proxy=direct,us_deno,us_node", ...TINY);
   assertEquals(code, 0, stderr);
