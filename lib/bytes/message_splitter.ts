@@ -40,8 +40,8 @@ export class MessageSplitter {
   }
 
   /**
-   * Takes the next bytes of the stream if they are whole messages, as Ollama sends them: there is nothing to split then.
-   * That saves a few percent of the CPU time of paced streams (bench/RESULTS.md).
+   * Takes the next bytes of the stream if they are whole messages, as Ollama sends them. There is nothing to split,
+   * which saves some of the CPU time of paced streams (bench/RESULTS.md).
    *
    * @returns Whether they are. Otherwise nothing is taken.
    */

@@ -114,7 +114,7 @@ Deno.test("main logs that there is nothing to reload on SIGHUP, and continues", 
   program.kill("SIGHUP");
   assertMatch(
     await program.line("to reload"),
-    /level=INFO msg="No configuration file to reload" settings=WEB_CONFIG_FILE,OLLAMA_HEADERS_FILE,CLIENT_KEYS_FILE$/,
+    /level=INFO msg="No configuration file to reload" settings="WEB_CONFIG_FILE,OLLAMA_HEADERS_FILE,CLIENT_KEYS_FILE"$/,
   );
   assertEquals((await ask(port, "GET /-/healthy")).status, 200);
   const scrape = new Scrape((await ask(port, "GET /metrics")).body);
