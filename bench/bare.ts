@@ -11,10 +11,10 @@
  * @module
  */
 
-import { TextLineStream } from "@std/streams/text-line-stream";
 import { createServer } from "node:http";
 import { Readable } from "node:stream";
 import { Counter, Histogram } from "../lib/metrics/prom_client.ts";
+import { createFraming } from "../lib/reading/framing.ts";
 import { exitWithInput, writeLine } from "./child.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -26,6 +26,7 @@ const pooled = Deno.createHttpClient({ http2: false });
 const unpooled = Deno.createHttpClient({ http2: false, poolMaxIdlePerHost: 0 });
 let lines = 0;
 
+const framing = createFraming("ndjson");
 const labelNames = ["endpoint", "model"];
 const requests = new Counter({ name: "requests_total", help: "Requests.", labelNames: [...labelNames, "status"] });
 const promptTokens = new Counter({ name: "prompt_tokens_total", help: "Prompt tokens.", labelNames });
@@ -86,14 +87,8 @@ interface Answered {
 
 async function observe(endpoint: string, request: Bytes, status: number, answered: Answered): Promise<void> {
   const { model } = JSON.parse(new TextDecoder().decode(request));
-  const { readable, writable } = new TextLineStream();
-  const writer = writable.getWriter();
-  writer.write(new TextDecoder().decode(answered.last));
-  writer.close();
-  const reader = readable.getReader();
-  let line = "";
-  for (let read = await reader.read(); !read.done; read = await reader.read()) line = read.value || line;
-  const { prompt_eval_count = 0, eval_count = 0 } = JSON.parse(line);
+  const messages = await framing.split(new TextDecoder().decode(answered.last));
+  const { prompt_eval_count = 0, eval_count = 0 } = JSON.parse(messages.at(-1) ?? "{}");
   requests.inc({ endpoint, model, status });
   promptTokens.inc({ endpoint, model }, prompt_eval_count);
   outputTokens.inc({ endpoint, model }, eval_count);

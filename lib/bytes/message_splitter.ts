@@ -40,24 +40,15 @@ export class MessageSplitter {
   }
 
   /**
-   * Takes the next bytes of the stream if they are whole messages, as Ollama sends them. There is nothing to split,
-   * which saves some of the CPU time of paced streams (bench/RESULTS.md).
-   *
-   * @returns Whether they are. Otherwise nothing is taken.
-   */
-  takesWhole(bytes: Uint8Array): boolean {
-    if (this.#isOversized || this.#held.bytes > 0 || bytes.at(-1) !== LF) return false;
-    if (!isEnd(bytes, bytes.length - 1, this.#separator, this.#before)) return false;
-    this.#before = END;
-    return true;
-  }
-
-  /**
    * Takes the next bytes of the stream.
    *
    * @returns What they completed, in order. Arrays may share memory with `bytes`: what is kept must be copied.
    */
   push(bytes: Uint8Array): Part[] {
+    if (this.#isWhole(bytes)) {
+      this.#before = END;
+      return [{ bytes }];
+    }
     const parts: Part[] = [];
     let start = 0;
     if (this.#isOversized) {
@@ -82,6 +73,15 @@ export class MessageSplitter {
   /** Ends the stream and returns the message that has no end; empty where there is none. */
   end(): Uint8Array {
     return this.#held.take();
+  }
+
+  /**
+   * Whether the next bytes are whole messages, as Ollama sends them. There is nothing to split then, which saves
+   * some of the CPU time of paced streams (bench/RESULTS.md).
+   */
+  #isWhole(bytes: Uint8Array): boolean {
+    return !this.#isOversized && this.#held.bytes === 0 && bytes.at(-1) === LF &&
+      isEnd(bytes, bytes.length - 1, this.#separator, this.#before);
   }
 }
 

@@ -190,7 +190,7 @@ function withSeries<Label extends string>(
   observe: TracedHistogram<Label>["observe"],
 ): TracedHistogram<Label> & HistogramSeries<Label> {
   const existing = new Set<string>();
-  // As prom-client does, with each observation.
+  // Without JSON, as prom-client makes its own: it is made with each observation.
   const keyOf = (labels: Record<Label, string>): string => {
     let key = "";
     for (const name of labelNames) key += `${labels[name]}\0`;

@@ -141,7 +141,6 @@ class StreamFraming implements Framing {
   }
 
   push(bytes: Uint8Array, skip?: SkipRule): Framed {
-    if (this.#splitter.takesWhole(bytes)) return this.#addWhole(bytes, NO_MESSAGES, skip);
     let framed = NO_MESSAGES;
     for (const part of this.#splitter.push(bytes)) {
       framed = part.oversized === undefined ? this.#addWhole(part.bytes, framed, skip) : this.#addLong(part, framed);

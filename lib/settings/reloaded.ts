@@ -80,14 +80,17 @@ export abstract class Reloaded<T> {
   }
 
   async #loadRequested(): Promise<void> {
-    // A load in progress may have read the file before the change for which another one was requested.
-    do {
-      const isRequested = this.#isRequested;
-      this.#isRequested = false;
-      await this.#loadOnce(isRequested);
-    } while (this.#isRequested);
-    this.#loading = undefined;
-    this.#nextLoadAt = performance.now() + this.#intervalMs;
+    try {
+      // A load in progress may have read the file before the change for which another one was requested.
+      do {
+        const isRequested = this.#isRequested;
+        this.#isRequested = false;
+        await this.#loadOnce(isRequested);
+      } while (this.#isRequested);
+    } finally {
+      this.#loading = undefined;
+      this.#nextLoadAt = performance.now() + this.#intervalMs;
+    }
   }
 
   async #loadOnce(isRequested: boolean): Promise<void> {

@@ -34,25 +34,13 @@ interface Split extends Collector {
   readonly rest: string;
 }
 
-/** How the chunks of a stream are given to a splitter. */
-interface CutOptions {
-  /** Default: 20. */
-  readonly limit?: number;
-  /** Whole chunks are taken by {@linkcode MessageSplitter.takesWhole}. Default: `false`. */
-  readonly takesWhole?: boolean;
-}
-
 /** Cuts a stream that comes in these chunks, in one array that is used again and again. */
-function cut(
-  separator: Separator,
-  chunks: readonly (string | Uint8Array)[],
-  { limit = LIMIT_BYTES, takesWhole = false }: CutOptions = {},
-): Split {
+function cut(separator: Separator, chunks: readonly (string | Uint8Array)[], limit = LIMIT_BYTES): Split {
   const sink = new Collector();
   const splitter = new MessageSplitter(separator, limit);
   for (const chunk of chunks) {
     const reused = typeof chunk === "string" ? bytesOf(chunk) : chunk.slice();
-    sink.add(takesWhole && splitter.takesWhole(reused) ? [{ bytes: reused }] : splitter.push(reused));
+    sink.add(splitter.push(reused));
     reused.fill(10);
   }
   const rest = splitter.end();
@@ -97,10 +85,8 @@ for (const [name, { separator, text }] of Object.entries(TEXTS)) {
   Deno.test(`MessageSplitter splits ${name} at the same places at every chunk size`, () => {
     const bytes = bytesOf(text);
     const { messages, rest } = messagesIn(separator, text);
-    const compare = (all: Iterable<Uint8Array>, how: string) => {
-      const chunks = [...all];
-      const found = cut(separator, chunks);
-      assertEquals(cut(separator, chunks, { takesWhole: true }), found, how);
+    const compare = (chunks: Iterable<Uint8Array>, how: string) => {
+      const found = cut(separator, [...chunks]);
       assertEquals(found.wholes.join(""), messages.join(""), how);
       assertEquals(found.rest, rest, how);
       // Each piece that is given ends where a message does.
@@ -161,7 +147,7 @@ Deno.test("MessageSplitter returns all bytes of random streams once and in order
     const length = below(400);
     const bytes = Uint8Array.from({ length }, () => [10, 10, 13, 97, 98, 0, 255][below(7)] ?? 0);
     const chunks = [...pieces(bytes, () => 1 + below(seed % 2 === 0 ? 4 : 60))];
-    const found = cut(seed % 3 === 0 ? "line" : "blank_line", chunks, { limit: below(30), takesWhole: seed % 2 === 0 });
+    const found = cut(seed % 3 === 0 ? "line" : "blank_line", chunks, below(30));
     assertEquals(join(found.all), bytes, `seed ${seed}`);
   }
 });
@@ -190,13 +176,13 @@ Deno.test("MessageSplitter.push() reads each byte a constant number of times, ho
   assertLessOrEqual(looked, 4 * 320_000);
 });
 
-Deno.test("MessageSplitter.takesWhole() takes whole messages only, and leaves everything else to push()", () => {
+Deno.test("MessageSplitter.push() returns whole messages as they came, and nothing else", () => {
   const taken = (separator: Separator, ...chunks: string[]): boolean[] => {
     const splitter = new MessageSplitter(separator, 8);
     return chunks.map((chunk) => {
-      const isTaken = splitter.takesWhole(bytesOf(chunk));
-      if (!isTaken) splitter.push(bytesOf(chunk));
-      return isTaken;
+      const bytes = bytesOf(chunk);
+      const parts = splitter.push(bytes);
+      return parts.length === 1 && parts[0]?.bytes === bytes && parts[0].oversized === undefined;
     });
   };
   assertEquals(taken("line", "a\n", "b\nc\n", "d", "e\n", "f\n", ""), [true, true, false, false, true, false]);

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { Reloaded } from "../../../lib/settings/reloaded.ts";
 import { TestClock } from "../../support/test_clock.ts";
 
@@ -92,4 +92,18 @@ Deno.test("Reloaded.reload() loads the value again after a load in progress, onc
   assertEquals([file.loads, file.reports], [2, [undefined]]);
   file.onLoad = (): void => {};
   assertEquals(await file.number(), 2);
+});
+
+Deno.test("Reloaded.reload() loads the value again after a report that has thrown", async () => {
+  class Unreported extends ReloadedNumber {
+    protected override reloaded(error: string | undefined): void {
+      super.reloaded(error);
+      if (this.reports.length === 1) throw new Error("not logged");
+    }
+  }
+  const file = new Unreported(0);
+  await assertRejects(() => file.reload(), Error, "not logged");
+  file.source = 2;
+  assertEquals(await file.number(), 2);
+  assertEquals(file.reports, [undefined, undefined]);
 });
