@@ -3,7 +3,8 @@
  *
  * Everything runs on loopback, in separate processes: the upstream (`upstream.ts`), the load clients (`load.ts`), and
  * one proxy at a time, restarted for each run. Within a case the proxies alternate in an order shuffled for each
- * repetition, or run together. Each repetition runs all cases, to distribute a slowdown of the machine.
+ * repetition; in some cases those of a listener run at the same time, each with an upstream and clients of its own.
+ * Each repetition runs all cases, to distribute a slowdown of the machine.
  *
  * @module
  */
@@ -54,7 +55,6 @@ export const BENCH_FLAGS: FlagTable = {
   ],
   variant: ["NAME=PATH", "also measure another source tree or executable, as NAME_deno and NAME_node; repeatable"],
   reps: ["N", "repetitions; ratios are of the same repetition (5, with --quick 1)"],
-  together: ["", "run the proxies of a case at the same time on one core: for ratios of CPU time, not for lags"],
   seed: ["N", "seed of the order of proxies (1)"],
   "measure-ms": ["N", `time for which a load is measured (${FULL_SCALE.measureMs}, ${QUICK_SCALE.measureMs})`],
   "warm-up-ms": ["N", `time for which a proxy is warmed up (${FULL_SCALE.warmUpMs}, ${QUICK_SCALE.warmUpMs})`],
@@ -70,7 +70,7 @@ export const BENCH_FLAGS: FlagTable = {
   ],
 };
 
-/** Processes that all runs share. */
+/** Processes that runs share, one after the other. */
 interface Stage {
   readonly upstreamPort: number;
   /** Load clients. */
@@ -100,11 +100,8 @@ export async function bench(flags: Flags): Promise<void> {
   const cases = chosen(all, ({ name }) => name, wanted, "case");
   const reps = flags.number("reps", isQuick ? 1 : 5);
   const startedAt = performance.now();
-  const isTogether = flags.has("together");
-  const runs = isTogether
-    ? await runTogether(cases, proxies, reps)
-    : await withStage((stage) => runAll(cases, proxies, { reps, seed: flags.number("seed", 1) }, stage));
-  const stamp = await machine(reps, isTogether);
+  const runs = await runAll(cases, proxies, { reps, seed: flags.number("seed", 1) });
+  const stamp = await machine(reps);
   const costs = isQuick ? [costSection(runs, stamp)] : [];
   const report = reportOf(cases, known, runs);
   writeLine(Deno.stdout, [...costs, ...report].join("\n\n"));
@@ -118,22 +115,25 @@ function note(text: string): void {
   writeLine(Deno.stderr, text);
 }
 
-/** Starts the upstream and the load clients, and always terminates them. */
-async function withStage<T>(use: (stage: Stage) => Promise<T>): Promise<T> {
+/** Starts upstreams and load clients for this number of proxies at the same time, and always terminates them. */
+async function withStages<T>(count: number, use: (stages: readonly Stage[]) => Promise<T>): Promise<T> {
   // Upstreams, sharing a port, and clients.
   const each = navigator.hardwareConcurrency > 2 ? 2 : 1;
   const cores = await findCores();
   const children: Child[] = [];
-  const start = async (script: string, ...args: string[]): Promise<number> => {
+  const start = async (script: string, ...args: string[]): Promise<[child: Child, port: number]> => {
     const child = startScript(script, args, cores.load);
     children.push(child);
-    return await portOf(child);
+    return [child, await portOf(child)];
+  };
+  const startStage = async (): Promise<Stage> => {
+    const [, upstreamPort] = await start("upstream.ts", "0");
+    for (let more = 1; more < each; more++) await start("upstream.ts", String(upstreamPort));
+    const started = await Promise.all(Array.from({ length: each }, () => start("load.ts")));
+    return { upstreamPort, clients: started.map(([child]) => child), cores };
   };
   try {
-    const upstreamPort = await start("upstream.ts", "0");
-    for (let count = 1; count < each; count++) await start("upstream.ts", String(upstreamPort));
-    for (let count = 0; count < each; count++) await start("load.ts");
-    return await use({ upstreamPort, clients: children.slice(each), cores });
+    return await use(await Promise.all(Array.from({ length: count }, startStage)));
   } finally {
     await Promise.all(children.map((child) => child.stop()));
   }
@@ -143,43 +143,35 @@ async function runAll(
   cases: readonly Case[],
   proxies: ReadonlyMap<string, ProxyKind>,
   { reps, seed }: { readonly reps: number; readonly seed: number },
-  stage: Stage,
 ): Promise<RunResult[]> {
   const random = randomFrom(seed);
-  const runs: RunResult[] = [];
-  for (let rep = 1; rep <= reps; rep++) {
-    for (const benchCase of cases) {
-      for (const [proxy, kind] of shuffled(fitting(benchCase, proxies), random)) {
-        note(`${rep}/${reps} ${benchCase.name} ${proxy}`);
-        runs.push(await run({ benchCase, proxy, rep }, kind, stage));
+  const plan = cases.map((benchCase) => ({ benchCase, groups: groupsOf(benchCase, proxies) }));
+  const largest = Math.max(...plan.flatMap(({ groups }) => groups.map(({ length }) => length)));
+  return await withStages(largest, async (stages) => {
+    const runs: RunResult[] = [];
+    for (let rep = 1; rep <= reps; rep++) {
+      for (const { benchCase, groups } of plan) {
+        for (const group of shuffled(groups, random)) {
+          note(`${rep}/${reps} ${benchCase.name} ${group.map(([proxy]) => proxy).join(" ")}`);
+          const isReady = barrierOf(group.length);
+          const running = group.map(([proxy, kind], index) =>
+            run({ benchCase, proxy, rep }, kind, stages[index] as Stage, isReady)
+          );
+          runs.push(...await Promise.all(running));
+        }
       }
     }
-  }
-  return runs;
+    return runs;
+  });
 }
 
-/**
- * Runs all proxies of a case at the same time on one core, each with an upstream and clients of its own. What else the
- * machine does then slows all of them down alike: ratios of CPU time vary by a hundredth, and by a tenth otherwise.
- */
-async function runTogether(
-  cases: readonly Case[],
-  proxies: ReadonlyMap<string, ProxyKind>,
-  reps: number,
-): Promise<RunResult[]> {
-  const runs: RunResult[] = [];
-  for (let rep = 1; rep <= reps; rep++) {
-    for (const benchCase of cases) {
-      note(`${rep}/${reps} ${benchCase.name}`);
-      const found = fitting(benchCase, proxies);
-      const isReady = barrierOf(found.length);
-      const running = found.map(([proxy, kind]) =>
-        withStage((stage) => run({ benchCase, proxy, rep }, kind, stage, isReady))
-      );
-      runs.push(...await Promise.all(running));
-    }
-  }
-  return runs;
+type NamedProxy = readonly [name: string, kind: ProxyKind];
+
+/** Returns the proxies that a case is run with, those together that run at the same time. */
+function groupsOf(benchCase: Case, proxies: ReadonlyMap<string, ProxyKind>): NamedProxy[][] {
+  const found = [...proxies].filter(([name, { isExporter }]) => isExporter || benchCase.proxies.includes(name));
+  if (benchCase.isTogether !== true) return found.map((proxy) => [proxy]);
+  return [...Map.groupBy(found, ([, { server }]) => server).values()];
 }
 
 /** Returns a function whose promises resolve once it has been called this many times. */
@@ -190,11 +182,6 @@ function barrierOf(calls: number): () => Promise<void> {
     if (--missing === 0) resolve();
     return promise;
   };
-}
-
-/** Returns the proxies that a case is run with. */
-function fitting(benchCase: Case, proxies: ReadonlyMap<string, ProxyKind>): [string, ProxyKind][] {
-  return [...proxies].filter(([name, { isExporter }]) => isExporter || (benchCase.proxies?.includes(name) ?? true));
 }
 
 function shuffled<T>(items: readonly T[], random: () => number): T[] {
@@ -218,7 +205,7 @@ async function run(
   { benchCase, proxy, rep }: Planned,
   kind: ProxyKind,
   stage: Stage,
-  isReady?: () => Promise<void>,
+  isReady: () => Promise<void>,
 ): Promise<RunResult> {
   try {
     return { caseName: benchCase.name, proxy, rep, figures: await measure(benchCase, kind, stage, isReady) };
@@ -230,20 +217,20 @@ async function run(
 /**
  * Starts the proxy, applies the load and terminates the proxy.
  *
- * @param isReady Waited for before the load that is measured. Default: nothing is.
+ * @param isReady Waited for before the load that is measured.
  */
 async function measure(
   benchCase: Case,
   kind: ProxyKind,
   stage: Stage,
-  isReady?: () => Promise<void>,
+  isReady: () => Promise<void>,
 ): Promise<RunResult["figures"]> {
   const { load, before = [], meanwhile } = benchCase;
   const proxy = await kind.start(stage.upstreamPort, stage.cores);
   const others = new AbortController();
   try {
     for (const earlier of before) await put(earlier, proxy, stage);
-    await isReady?.();
+    await isReady();
     if (meanwhile !== undefined) request(`http://127.0.0.1:${proxy.port}${meanwhile}`, others.signal);
     const [from, to, results] = await Promise.all([
       weigh(proxy, load.warmUpMs),
@@ -350,13 +337,12 @@ function reportOf(
 }
 
 /** Returns date, machine and versions of the run. */
-async function machine(reps: number, isTogether: boolean): Promise<string> {
+async function machine(reps: number): Promise<string> {
   const cpuInfo = await output("cat", "/proc/cpuinfo").catch(() => "");
   const model = /^model name\s*: (.*)$/m.exec(cpuInfo)?.[1] ?? "unknown CPU";
   const nginx = await nginxVersion();
   const { proxy } = await findCores();
-  const who = isTogether ? "the proxies of a case together" : "the proxy alone";
-  const place = proxy === undefined ? "all processes on any core" : `${who} on one core`;
+  const place = proxy === undefined ? "all processes on any core" : "the proxy alone on one core";
   return [
     `${runStamp()}, ${model}, v8 ${Deno.version.v8}${nginx === undefined ? "" : `, nginx ${nginx}`}`,
     `load average ${Deno.loadavg().map((load) => load.toFixed(1)).join(" ")}, ${place}`,

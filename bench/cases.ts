@@ -37,8 +37,13 @@ export interface Case {
   readonly what: string;
   /** Figures shown, in the order of the columns. */
   readonly figures: readonly Figure[];
-  /** Proxies that it is run with; `us` and variants over both listeners are always among them. Default: all. */
-  readonly proxies?: readonly string[];
+  /** Bare proxies that it is run with, besides the exporters. */
+  readonly proxies: readonly string[];
+  /**
+   * All proxies of a listener run at the same time. What else the machine does then slows all of them down alike:
+   * ratios of CPU time vary by a hundredth, and by a tenth otherwise. Lags are not those of a proxy that runs alone.
+   */
+  readonly isTogether?: boolean;
   readonly load: Load;
   /** Loads that precede it, one after the other. Default: none. */
   readonly before?: readonly Load[];
@@ -95,11 +100,26 @@ export function pacedName(streams: number): string {
   return `paced${streams}`;
 }
 
+/** Numbers of streams whose CPU time is compared with that of bare proxies. */
+export const TOGETHER_STREAMS = [16, 100];
+
+/** Returns the name of a case of streams at 50 tokens/s whose proxies run at the same time. */
+export function togetherName(streams: number): string {
+  return `together${streams}`;
+}
+
+/** Name of the case of longer streams: hardly any of their CPU time is their requests'. */
+export const LONG_CASE = "together100_long";
+const LONG_TOKENS = 1000;
+
 /** Name of the case of {@linkcode OPEN_STREAMS}. */
 export const OPEN_CASE = `open${OPEN_STREAMS}`;
 
 /** Cases run with `--quick`: those of the table of costs. */
 export const QUICK_CASES = [...[...COST_STREAMS, ...LARGE_STREAMS].map(pacedName), OPEN_CASE];
+
+/** Bare proxies whose figures show what is possible. */
+const BARE = ["direct", "nginx", "pass", "tap_deno", "tap_node"];
 
 /** 50 tokens a second, and one. */
 const PACE_MS = 20;
@@ -125,6 +145,8 @@ export function casesOf(scale: Scale): Case[] {
   const { bodyBytes } = scale;
   const paced16 = paced(16, scale);
   return [
+    ...TOGETHER_STREAMS.map((streams) => together(streams, scale)),
+    { ...together(100, { ...scale, pacedTokens: LONG_TOKENS }), name: LONG_CASE },
     ...COST_STREAMS.map((streams) => paced(streams, scale)),
     // To be compared with `paced16`.
     {
@@ -161,6 +183,7 @@ function paced(streams: number, scale: Scale, paceMs = PACE_MS): Case {
   return {
     name: pacedName(streams),
     what: `${streams} native streams at ${1000 / paceMs} token${paceMs === 1000 ? "" : "s"}/s`,
+    proxies: BARE,
     // After the short streams, memory is garbage that V8 releases after some 20 s without work.
     figures: ["held", ...PACED_FIGURES, ...warmUpRequests === 0 ? ["rssPeakMegabytes"] as const : []],
     load: {
@@ -175,6 +198,19 @@ function paced(streams: number, scale: Scale, paceMs = PACE_MS): Case {
     before: shortStreams(warmUpRequests),
     linesPerResponse: tokens,
     pacedLinesPerSecond: streams * 1000 / paceMs,
+  };
+}
+
+function together(streams: number, scale: Scale): Case {
+  // Until half a minute after the short streams V8 still optimizes, which costs more the more code there is.
+  const alone = paced(streams, { ...scale, warmUpMs: 3 * scale.warmUpMs });
+  return {
+    ...alone,
+    name: togetherName(streams),
+    what: `${alone.what}, ${scale.pacedTokens} tokens each, all proxies of a listener at the same time`,
+    figures: ["held", "linesPerCpuSecond", "coreShare"],
+    proxies: ["tap_deno", "tap_node", "least_deno", "least_node"],
+    isTogether: true,
   };
 }
 
@@ -203,6 +239,7 @@ function fullSpeed(name: string, dialect: Dialect, { measureMs, warmUpMs }: Scal
   return {
     name,
     what: `32 ${dialect} streams of ${FULL_TOKENS} tokens at full speed${comment}`,
+    proxies: BARE,
     figures: STREAM_FIGURES,
     load: {
       connections: 32,
@@ -221,6 +258,7 @@ function answers(name: string, connections: number, request: string, what: strin
   return {
     name,
     what: `GET of ${what}, ${connections} at once`,
+    proxies: BARE,
     figures: ["requestsPerCpuSecond", "wholeP50Ms", "wholeP99Ms"],
     load: { connections, requests: [request], openMs: 0, warmUpMs, measureMs },
   };
@@ -240,6 +278,7 @@ function body(name: string, load: Pick<Load, "requests" | "upload" | "bodyBytes"
   return {
     name,
     what: `a body of ${Math.round(bytes / 2 ** 20)} MiB${chunked}`,
+    proxies: BARE,
     figures: BODY_FIGURES,
     load: { ...UNTIMED, ...load, connections: 1, limit: 1 },
   };

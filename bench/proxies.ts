@@ -4,7 +4,7 @@
  * @module
  */
 
-import { WEB_SERVERS } from "../lib/settings/settings.ts";
+import { WEB_SERVERS, type WebServer } from "../lib/settings/settings.ts";
 import { Child, output, type Usage, usageOf } from "./child.ts";
 
 /** Running proxy. */
@@ -23,6 +23,8 @@ export interface Proxy {
 export interface ProxyKind {
   /** The exporter of this or another source tree; the other proxies are what it is compared with. */
   readonly isExporter: boolean;
+  /** The listener that it is made with; `undefined` for nginx and without a proxy. */
+  readonly server?: WebServer;
   /** Names of the proxies whose figures its own are divided by. */
   readonly bases: readonly string[];
   /** Starts it in front of the upstream on that port. */
@@ -52,15 +54,19 @@ export async function findProxies(variants: ReadonlyMap<string, string>): Promis
   const proxies = new Map<string, ProxyKind>();
   proxies.set("direct", { ...other, start: (port) => Promise.resolve(direct(port)) });
   if (nginx !== undefined) proxies.set("nginx", { ...other, start: (port, cores) => startNginx(nginx, port, cores) });
-  for (const args of [["pass", "deno"], ["tap", "deno"], ["tap", "node"], ["least", "deno"], ["least", "node"]]) {
-    const name = args[0] === "pass" ? "pass" : args.join("_");
-    proxies.set(name, { ...other, start: (port, cores) => startBare(args, port, cores) });
+  proxies.set("pass", { ...other, server: "deno", start: (port, cores) => startBare(["pass", "deno"], port, cores) });
+  for (const mode of ["tap", "least"]) {
+    for (const server of WEB_SERVERS) {
+      const start: ProxyKind["start"] = (port, cores) => startBare([mode, server], port, cores);
+      proxies.set(`${mode}_${server}`, { ...other, server, start });
+    }
   }
   for (const [name, path] of [["us", ROOT] as const, ...variants]) {
     for (const server of WEB_SERVERS) {
       const bases = ["pass", `tap_${server}`, `least_${server}`, "nginx", ...name === "us" ? [] : [`us_${server}`]];
       proxies.set(`${name}_${server}`, {
         isExporter: true,
+        server,
         bases,
         start: (port, cores) => startExporter(port, { WEB_SERVER: server }, path, cores),
       });
