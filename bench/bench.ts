@@ -333,7 +333,11 @@ function reportOf(
   const tables = cases.map((benchCase) => {
     return caseTable(benchCase, proxies, runs.filter(({ caseName }) => caseName === benchCase.name));
   });
-  return [targetTable(runs), ...tables, startTable(proxies, runs)].filter((text) => text !== "");
+  // Proxies that start at the same time delay each other.
+  const together = new Set(cases.filter(({ isTogether }) => isTogether).map(({ name }) => name));
+  const alone = runs.filter(({ caseName }) => !together.has(caseName));
+  const start = alone.length === 0 ? "" : startTable(proxies, alone);
+  return [targetTable(runs), ...tables, start].filter((text) => text !== "");
 }
 
 /** Returns date, machine and versions of the run. */

@@ -202,8 +202,9 @@ function paced(streams: number, scale: Scale, paceMs = PACE_MS): Case {
 }
 
 function together(streams: number, scale: Scale): Case {
-  // Until half a minute after the short streams V8 still optimizes, which costs more the more code there is.
-  const alone = paced(streams, { ...scale, warmUpMs: 3 * scale.warmUpMs });
+  // V8 still optimizes code, and collects the garbage of the short streams some 20 s after them, which at 16 streams is
+  // as much as all else in two seconds.
+  const alone = paced(streams, { ...scale, warmUpMs: 6 * scale.warmUpMs, measureMs: 2 * scale.measureMs });
   return {
     ...alone,
     name: togetherName(streams),

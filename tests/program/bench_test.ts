@@ -49,6 +49,7 @@ Deno.test("bench runs the proxies of a listener at the same time, where a case s
   assertEquals(stderr.match(/^1\/1 .*$/gm)?.toSorted(), groups);
   for (const proxy of proxies) assertMatch(stdout, new RegExp(`^\\| ${proxy} +\\| [\\d.]+`, "m"));
   assertMatch(stdout, /^\| us_node \/ least_node +\| \d+\.\d\d/m);
+  assert(!stdout.includes("### Start"), "start times of proxies that start at the same time");
   const broken = ["--variant=broken=/bin/false", "--proxy=us_node,broken_node"];
   const failed = await bench("--case=together16", ...broken, ...TINY);
   assertEquals([failed.code, /together16 broken_node/.test(failed.stderr)], [1, true], failed.stderr);
