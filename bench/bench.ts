@@ -334,10 +334,9 @@ function reportOf(
     return caseTable(benchCase, proxies, runs.filter(({ caseName }) => caseName === benchCase.name));
   });
   // Proxies that start at the same time delay each other.
-  const together = new Set(cases.filter(({ isTogether }) => isTogether).map(({ name }) => name));
-  const alone = runs.filter(({ caseName }) => !together.has(caseName));
-  const start = alone.length === 0 ? "" : startTable(proxies, alone);
-  return [targetTable(runs), ...tables, start].filter((text) => text !== "");
+  const together = cases.filter(({ isTogether }) => isTogether).map(({ name }) => name);
+  const alone = runs.filter(({ caseName }) => !together.includes(caseName));
+  return [targetTable(runs), ...tables, startTable(proxies, alone)].filter((text) => text !== "");
 }
 
 /** Returns date, machine and versions of the run. */

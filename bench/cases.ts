@@ -100,17 +100,18 @@ export function pacedName(streams: number): string {
   return `paced${streams}`;
 }
 
-/** Numbers of streams whose CPU time is compared with that of bare proxies. */
-export const TOGETHER_STREAMS = [16, 100];
+/** Numbers of streams with targets: lags of a proxy that runs alone, and CPU time of several at the same time. */
+export const TARGET_STREAMS = [16, 100];
 
 /** Returns the name of a case of streams at 50 tokens/s whose proxies run at the same time. */
 export function togetherName(streams: number): string {
   return `together${streams}`;
 }
 
-/** Name of the case of longer streams: hardly any of their CPU time is their requests'. */
-export const LONG_CASE = "together100_long";
+const LONG_STREAMS = 100;
 const LONG_TOKENS = 1000;
+/** Name of the case of longer streams: hardly any of their CPU time is their requests'. */
+export const LONG_CASE = `${togetherName(LONG_STREAMS)}_long`;
 
 /** Name of the case of {@linkcode OPEN_STREAMS}. */
 export const OPEN_CASE = `open${OPEN_STREAMS}`;
@@ -145,8 +146,8 @@ export function casesOf(scale: Scale): Case[] {
   const { bodyBytes } = scale;
   const paced16 = paced(16, scale);
   return [
-    ...TOGETHER_STREAMS.map((streams) => together(streams, scale)),
-    { ...together(100, { ...scale, pacedTokens: LONG_TOKENS }), name: LONG_CASE },
+    ...TARGET_STREAMS.map((streams) => together(streams, scale)),
+    { ...together(LONG_STREAMS, { ...scale, pacedTokens: LONG_TOKENS }), name: LONG_CASE },
     ...COST_STREAMS.map((streams) => paced(streams, scale)),
     // To be compared with `paced16`.
     {

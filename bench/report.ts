@@ -82,13 +82,17 @@ export function caseTable(
   return section(`${name}: ${what}`, ["", ...figures.map((figure) => FIGURES[figure])], rows);
 }
 
-/** Returns the table of start times, from process start to first response, and memory then, over all runs. */
+/**
+ * Returns the table of start times, from process start to first response, and memory then, over all runs. Empty if
+ * none was measured.
+ */
 export function startTable(proxies: ReadonlyMap<string, ProxyKind>, runs: readonly RunResult[]): string {
   const figures = ["startMs", "rssIdleMegabytes"] as const;
   const rows = [...proxies.keys()].map((proxy) => {
     const ofProxy = runs.filter((run) => run.proxy === proxy);
     return [proxy, ...figures.map((figure) => show(spreadOf(ofProxy.map((run) => run.figures[figure] ?? NaN))))];
   }).filter(([, start]) => start !== "-");
+  if (rows.length === 0) return "";
   const heads = ["", ...figures.map((figure) => FIGURES[figure])];
   return section("Start: from the start of the process to its first response", heads, rows);
 }
